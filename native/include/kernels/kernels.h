@@ -1,0 +1,12 @@
+/* The public interface of the CPU kernel library: one header per op. */
+#ifndef KERNELS_KERNELS_H
+#define KERNELS_KERNELS_H
+
+#include "kernels/ceiling.h"
+#include "kernels/common.h"
+#include "kernels/context.h"
+#include "kernels/gemm.h"
+#include "kernels/quantize.h"
+#include "kernels/weights.h"
+
+#endif

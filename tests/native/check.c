@@ -1,0 +1,83 @@
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void check_failed(const char *file, int line, const char *condition, const char *format, ...) {
+    fprintf(stderr, "%s:%d: check failed: %s: ", file, line, condition);
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static struct {
+    void *base;
+    size_t bytes;
+} *mappings;
+static size_t num_mappings;
+
+void *guarded_allocate(int64_t bytes, guard_side side) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t body = ((size_t)bytes + page - 1) / page * page;
+    unsigned char *base = mmap(NULL, body + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(base != MAP_FAILED, "mmap of %zu bytes", body);
+    if (body > 0)
+        CHECK(mprotect(base + page, body, PROT_READ | PROT_WRITE) == 0, "mprotect");
+    mappings = realloc(mappings, (num_mappings + 1) * sizeof *mappings);
+    CHECK(mappings != NULL, "out of memory");
+    mappings[num_mappings].base = base;
+    mappings[num_mappings].bytes = body + 2 * page;
+    num_mappings++;
+    memset(base + page, 0xA5, body);
+    return side == GUARD_START ? base + page : base + page + body - bytes;
+}
+
+void guarded_free_all(void) {
+    for (size_t i = 0; i < num_mappings; i++)
+        munmap(mappings[i].base, mappings[i].bytes);
+    free(mappings);
+    mappings = NULL;
+    num_mappings = 0;
+}
+
+uint64_t random_next(test_random *random) {
+    uint64_t z = random->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+int64_t random_between(test_random *random, int64_t low, int64_t high) {
+    return low + (int64_t)(random_next(random) % (uint64_t)(high - low + 1));
+}
+
+float random_activation(test_random *random) {
+    const uint64_t bits = random_next(random);
+    float sum = 0;
+    for (int i = 0; i < 4; i++)
+        sum += (float)((bits >> (8 * i)) & 255) / 255.0f - 0.5f;
+    return (bits >> 58) == 0 ? 20.0f * sum : sum;
+}
+
+krn_context *context_of(int32_t isa, int32_t num_threads) {
+    const krn_context_options options = {.struct_size = sizeof options, .isa = isa, .num_threads = num_threads};
+    krn_context *context = NULL;
+    CHECK_OK(krn_context_create(&options, &context));
+    return context;
+}
+
+int machine_levels(int32_t levels[8]) {
+    static const int32_t all[] = {KRN_ISA_REF, KRN_ISA_AVX2, KRN_ISA_AVX512, KRN_ISA_AVX512VNNI, KRN_ISA_AVX512BF16};
+    int count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i] <= krn_isa_best())
+            levels[count++] = all[i];
+    return count;
+}
