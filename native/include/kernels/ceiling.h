@@ -29,14 +29,15 @@ enum krn_ceiling {
 };
 
 /** Name of the instruction sequence that a ceiling runs in this context, such as "avx512vnni"; NULL when the context's
- *  instruction set has none. */
+ *  instruction set has none, and for NULL or a number that is not a krn_ceiling. */
 KRN_API const char *krn_ceiling_variant(const krn_context *context, int32_t ceiling);
 
 /** Runs a ceiling's loop on the calling thread and tells the work that was done.
- *  buffer            for KRN_CEILING_READ and _COPY: `buffer_bytes` bytes, a multiple of 4096 and aligned to 64; else ignored
- *  iterations        passes over the buffer, or turns of the register loop, each of a few hundred operations; at least 1
+ *  buffer            for KRN_CEILING_READ and _COPY: `buffer_bytes` bytes, a positive multiple of 4096, aligned to 64;
+ *                    else ignored
+ *  iterations        passes over the buffer, or turns of the register loop, each of 192 to 2048 operations; at least 1
  *  work              operations or bytes, as the ceiling says
- *  Errors: KRN_ERROR_UNSUPPORTED when krn_ceiling_variant() is NULL, and those of the arguments. */
+ *  Errors: KRN_ERROR_UNSUPPORTED when the context's instruction set has none, and those of the arguments. */
 KRN_API krn_status krn_ceiling_run(const krn_context *context, int32_t ceiling, void *buffer, int64_t buffer_bytes,
                                    int64_t iterations, double *work);
 

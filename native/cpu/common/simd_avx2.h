@@ -1,0 +1,40 @@
+/* AVX2 in verbs, so that variants of different instruction sets read side by side. One instruction each. */
+#ifndef KRN_SIMD_AVX2_H
+#define KRN_SIMD_AVX2_H
+
+#include "common/portability.h"
+
+#include <immintrin.h>
+#include <stdint.h>
+
+typedef __m256i ymm_i;
+typedef __m256 ymm_f;
+
+KRN_ALWAYS_INLINE ymm_i load_i(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+KRN_ALWAYS_INLINE void store_i(void *p, ymm_i a) { _mm256_storeu_si256((__m256i *)p, a); }
+KRN_ALWAYS_INLINE ymm_f load_f(const void *p) { return _mm256_loadu_ps((const float *)p); }
+KRN_ALWAYS_INLINE void store_f(void *p, ymm_f a) { _mm256_storeu_ps((float *)p, a); }
+
+KRN_ALWAYS_INLINE ymm_i broadcast_i32(int32_t a) { return _mm256_set1_epi32(a); }
+KRN_ALWAYS_INLINE ymm_f broadcast_f32(float a) { return _mm256_set1_ps(a); }
+KRN_ALWAYS_INLINE ymm_f zero_f(void) { return _mm256_setzero_ps(); }
+/* 8 consecutive s16 to s32. */
+KRN_ALWAYS_INLINE ymm_i widen_s16(const void *p) { return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)p)); }
+
+KRN_ALWAYS_INLINE ymm_i and_i(ymm_i a, ymm_i b) { return _mm256_and_si256(a, b); }
+KRN_ALWAYS_INLINE ymm_i or_i(ymm_i a, ymm_i b) { return _mm256_or_si256(a, b); }
+KRN_ALWAYS_INLINE ymm_i shift_right_i32(ymm_i a, int bits) { return _mm256_srli_epi32(a, bits); }
+KRN_ALWAYS_INLINE ymm_i shift_right_i16(ymm_i a, int bits) { return _mm256_srli_epi16(a, bits); }
+KRN_ALWAYS_INLINE ymm_i add_i32(ymm_i a, ymm_i b) { return _mm256_add_epi32(a, b); }
+KRN_ALWAYS_INLINE ymm_i mul_i32(ymm_i a, ymm_i b) { return _mm256_mullo_epi32(a, b); }
+/* a.low * b.low + a.high * b.high for the two s16 of each dword. */
+KRN_ALWAYS_INLINE ymm_i madd_i16(ymm_i a, ymm_i b) { return _mm256_madd_epi16(a, b); }
+KRN_ALWAYS_INLINE ymm_f to_f32(ymm_i a) { return _mm256_cvtepi32_ps(a); }
+KRN_ALWAYS_INLINE ymm_f as_f32(ymm_i a) { return _mm256_castsi256_ps(a); }
+
+KRN_ALWAYS_INLINE ymm_f sub_f(ymm_f a, ymm_f b) { return _mm256_sub_ps(a, b); }
+KRN_ALWAYS_INLINE ymm_f add_f(ymm_f a, ymm_f b) { return _mm256_add_ps(a, b); }
+/* a * b + c, rounded once. */
+KRN_ALWAYS_INLINE ymm_f fma_f(ymm_f a, ymm_f b, ymm_f c) { return _mm256_fmadd_ps(a, b, c); }
+
+#endif

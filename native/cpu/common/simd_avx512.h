@@ -1,0 +1,54 @@
+/* AVX-512 in verbs, so that variants of different instruction sets read side by side. One instruction each. */
+#ifndef KRN_SIMD_AVX512_H
+#define KRN_SIMD_AVX512_H
+
+#include "common/portability.h"
+
+#include <immintrin.h>
+#include <stdint.h>
+
+typedef __m512i zmm_i;
+typedef __m512 zmm_f;
+
+KRN_ALWAYS_INLINE zmm_i load_i(const void *p) { return _mm512_loadu_si512(p); }
+KRN_ALWAYS_INLINE void store_i(void *p, zmm_i a) { _mm512_storeu_si512(p, a); }
+KRN_ALWAYS_INLINE zmm_f load_f(const void *p) { return _mm512_loadu_ps(p); }
+KRN_ALWAYS_INLINE void store_f(void *p, zmm_f a) { _mm512_storeu_ps(p, a); }
+
+KRN_ALWAYS_INLINE zmm_i broadcast_i32(int32_t a) { return _mm512_set1_epi32(a); }
+KRN_ALWAYS_INLINE zmm_f broadcast_f32(float a) { return _mm512_set1_ps(a); }
+KRN_ALWAYS_INLINE zmm_f zero_f(void) { return _mm512_setzero_ps(); }
+/* 16 consecutive s16 to s32. */
+KRN_ALWAYS_INLINE zmm_i widen_s16(const void *p) { return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
+
+KRN_ALWAYS_INLINE zmm_i and_i(zmm_i a, zmm_i b) { return _mm512_and_si512(a, b); }
+/* (a & b) | c in one instruction. */
+KRN_ALWAYS_INLINE zmm_i and_or_i(zmm_i a, zmm_i b, zmm_i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xEA); }
+KRN_ALWAYS_INLINE zmm_i shift_right_i32(zmm_i a, unsigned bits) { return _mm512_srli_epi32(a, bits); }
+KRN_ALWAYS_INLINE zmm_i add_i32(zmm_i a, zmm_i b) { return _mm512_add_epi32(a, b); }
+KRN_ALWAYS_INLINE zmm_i sub_i16(zmm_i a, zmm_i b) { return _mm512_sub_epi16(a, b); }
+KRN_ALWAYS_INLINE zmm_i mul_i32(zmm_i a, zmm_i b) { return _mm512_mullo_epi32(a, b); }
+KRN_ALWAYS_INLINE zmm_f to_f32(zmm_i a) { return _mm512_cvtepi32_ps(a); }
+KRN_ALWAYS_INLINE zmm_f as_f32(zmm_i a) { return _mm512_castsi512_ps(a); }
+KRN_ALWAYS_INLINE zmm_i as_i(zmm_f a) { return _mm512_castps_si512(a); }
+
+KRN_ALWAYS_INLINE zmm_f sub_f(zmm_f a, zmm_f b) { return _mm512_sub_ps(a, b); }
+/* a * b + c, rounded once. */
+KRN_ALWAYS_INLINE zmm_f fma_f(zmm_f a, zmm_f b, zmm_f c) { return _mm512_fmadd_ps(a, b, c); }
+
+/* table[index mod 16] for every dword: bits 4 and up of an index are ignored. */
+KRN_ALWAYS_INLINE zmm_f lookup_f32(zmm_f table, zmm_i index) { return _mm512_permutexvar_ps(index, table); }
+/* table[index mod 32] for every word: bits 5 and up of an index are ignored. */
+KRN_ALWAYS_INLINE zmm_i lookup_u16(zmm_i table, zmm_i index) { return _mm512_permutexvar_epi16(index, table); }
+
+#if defined(__AVX512VNNI__)
+/* acc + sum over the 4 bytes of each dword of u8 * s8, exact modulo 2^32. */
+KRN_ALWAYS_INLINE zmm_i dot_u8s8(zmm_i acc, zmm_i u, zmm_i s) { return _mm512_dpbusd_epi32(acc, u, s); }
+#endif
+
+#if defined(__AVX512BF16__)
+/* acc + a.low * b.low + a.high * b.high for the two bf16 of each dword. */
+KRN_ALWAYS_INLINE zmm_f dot_bf16(zmm_f acc, zmm_i a, zmm_i b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
+#endif
+
+#endif

@@ -1,0 +1,30 @@
+/* The serialized form of packed weights: this header, little-endian, then the packed bytes as they lie in memory. */
+#ifndef KRN_GEMM_BLOB_H
+#define KRN_GEMM_BLOB_H
+
+#include "gemm/layout.h"
+
+enum { KRN_BLOB_VERSION = 1 };
+
+typedef struct krn_blob_header {
+    /* "KRNWGT\r\n": the line end shows a transfer in text mode. */
+    uint8_t magic[8];
+    uint32_t version;
+    uint32_t layout;
+    int32_t format;
+    uint32_t reserved;
+    int64_t n;
+    int64_t k;
+    int64_t group_size;
+    int64_t packed_bytes;
+    /* Of the header with this field 0, and of the packed bytes. */
+    uint64_t checksum;
+} krn_blob_header;
+
+/* `blob` has room for the header and the packed bytes. */
+void krn_blob_write(const krn_weights *weights, void *blob);
+
+/* Checks everything that a reader of the packed bytes relies on. */
+krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc *desc, krn_layout *layout);
+
+#endif

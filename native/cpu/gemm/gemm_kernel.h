@@ -1,0 +1,131 @@
+/* What a GEMM variant is: three functions over tiles of rows x 32 channels, and how the door splits work into them.
+ *
+ * The door packs activations once per call, tile by tile, then runs every tile of rows against every panel of channels:
+ *
+ *   pack_rows    rows of X     -> packed rows: the element type and order that the tile function streams through
+ *   tile         packed rows x a stretch of a panel of weights: adds to t[rows][32] in f32
+ *   store        t -> Y: activation scale, bias, residual, conversion
+ *
+ * A stretch is either whole groups, or a part of one group that is longer than what the first-level cache holds. Then the integer
+ * sums of the tile rest in `acc` between the parts.
+ */
+#ifndef KRN_GEMM_KERNEL_H
+#define KRN_GEMM_KERNEL_H
+
+#include "common/portability.h"
+#include "gemm/layout.h"
+#include "kernels/gemm.h"
+
+enum {
+    /* Rows of a tile: 12 rows x 2 zmm of channels fill 24 of 32 registers with accumulators. */
+    KRN_MAX_TILE_ROWS = 12,
+    KRN_MAX_TILE_ELEMS = KRN_MAX_TILE_ROWS * KRN_PANEL_CHANNELS,
+    /* Inputs over which an int32 accumulator cannot overflow: 65536 * 255 * 128 < 2^31. A longer group is cut into runs of this
+     * length, a multiple of every block_k, whose sums are added up in int64. */
+    KRN_EXACT_K = 65536,
+    /* Inputs of a partial sum of the float cells (part of the contract in gemm.h). */
+    KRN_FLOAT_BLOCK_K = 32,
+    /* Blocks of weights that stay in L1 while the tiles of a row block pass over them: 16 KiB, half of the smallest L1. The
+     * packed activations stream through the other half. */
+    KRN_STEP_BLOCKS = 128,
+};
+
+/* Rows of X to be packed. */
+typedef struct krn_pack_job {
+    const krn_layout *layout;
+    const krn_activations *activations;
+    int64_t first_row;
+    int32_t rows;
+    /* rows * padded_k elements of the variant's element size. */
+    void *x;
+    /* [num_runs][rows]; integer activations. With S the sum of the packed values over a run: -S * z for a format with a fixed
+     * offset z (krn_layout_fixed_zero), -S for KRN_TYPE_U4. What an accumulator starts from. */
+    int32_t *x_offsets;
+} krn_pack_job;
+
+/* Weights that will be wanted soon. Per block of weights the lines at `next` and `next` + `second` are prefetched, then `next` moves by
+ * `stride`. The addresses need not exist. Without this the processor looks ahead no further than its reorder buffer: 22 instead of
+ * 37 GB/s for a GEMV on 4-bit codes, and a stall at every step of a GEMM. */
+typedef struct krn_prefetch {
+    const uint8_t *next;
+    int64_t stride, second;
+} krn_prefetch;
+
+typedef struct krn_tile_job {
+    const krn_layout *layout;
+    /* The panel of packed weights. */
+    const uint8_t *panel;
+    /* Whole groups group..group + num_groups - 1; or, when part_blocks > 0, that many blocks of one group from first_block on. */
+    int64_t group, num_groups;
+    int64_t first_block, part_blocks;
+    /* Integer sums start anew, not from `acc`; and end up in t, not in `acc`. Both 1 for whole groups. */
+    int32_t opens, closes;
+    /* Packed activations and offsets of the stretch. */
+    const void *x;
+    const int32_t *x_offsets;
+    /* [rows] zero points of u8 activations, or NULL. */
+    const int32_t *x_zeros;
+    int32_t rows;
+    krn_prefetch prefetch;
+    /* [rows][32] */
+    int32_t *acc;
+    float *t;
+} krn_tile_job;
+
+typedef struct krn_store_job {
+    const float *t;
+    int32_t rows;
+    /* Channels of the panel that exist, 1..32. */
+    int32_t channels;
+    int64_t first_row, first_channel;
+    const krn_activations *activations;
+    const krn_gemm_output *output;
+} krn_store_job;
+
+typedef struct krn_gemm_kernel {
+    const char *name;
+    uint64_t features;
+    /* Cells: bit (1 << type) for every weight format and activation type that it takes. */
+    uint32_t formats, activations;
+    /* Rows of its tallest tile. */
+    int32_t max_rows;
+    /* Bytes of a packed activation. */
+    int32_t x_bytes;
+    /* Blocks per stretch when several tiles share them; 0: always the whole panel, groups of any length. */
+    int64_t step_blocks;
+    void (*pack_rows)(const krn_pack_job *job);
+    void (*tile)(const krn_tile_job *job);
+    void (*store)(const krn_store_job *job);
+} krn_gemm_kernel;
+
+KRN_ALWAYS_INLINE void krn_prefetch_block(krn_prefetch *prefetch) {
+    KRN_PREFETCH_L2(prefetch->next);
+    KRN_PREFETCH_L2(prefetch->next + prefetch->second);
+    prefetch->next += prefetch->stride;
+}
+
+static inline int64_t krn_run_blocks(const krn_layout *layout) { return KRN_EXACT_K / layout->block_k; }
+
+/* Runs of a group of `blocks` blocks; nearly always one. */
+static inline int64_t krn_runs_of(const krn_layout *layout, int64_t blocks) {
+    const int64_t run = krn_run_blocks(layout);
+    return (blocks + run - 1) / run;
+}
+
+/* Runs of all groups of a channel. */
+static inline int64_t krn_num_runs(const krn_layout *layout) {
+    if (layout->num_groups == 0)
+        return 0;
+    return (layout->num_groups - 1) * krn_runs_of(layout, layout->group_blocks) + krn_runs_of(layout, layout->last_group_blocks);
+}
+
+/* Where the tile function's stretch of a group begins, and its length. */
+static inline const uint8_t *krn_tile_group(const krn_tile_job *job, int64_t group) {
+    return job->panel + krn_layout_group_offset(job->layout, group);
+}
+
+static inline int64_t krn_tile_blocks(const krn_tile_job *job, int64_t group) {
+    return job->part_blocks > 0 ? job->part_blocks : krn_layout_blocks(job->layout, group);
+}
+
+#endif

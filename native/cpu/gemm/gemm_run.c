@@ -1,0 +1,267 @@
+#include "gemm/gemm_run.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    /* Tiles that pass over a step of weights while it is in L1. Their t and acc (3 KiB a tile) live on the stack and in L2. */
+    MAX_BLOCK_TILES = 16,
+    /* Packed activations of a row block: half of a 1 MiB L2, so that the next panel streams through the other half. */
+    X_BLOCK_BYTES = 512 << 10,
+    /* Bytes that a lone tile prefetches ahead: 100 ns at 40 GB/s. Half of it loses a tenth, twice gains nothing. */
+    PREFETCH_DISTANCE = 4096,
+    /* Pieces per thread: enough to even out cores of unequal speed, few enough that each streams long. */
+    PIECES_PER_THREAD = 4,
+};
+
+typedef struct {
+    const krn_gemm_kernel *variant;
+    const krn_layout *layout;
+    const uint8_t *packed;
+    const krn_activations *activations;
+    const krn_gemm_output *output;
+    int64_t m;
+    /* Tiles of rows, and of these per row block. */
+    int64_t num_tiles, block_tiles;
+    /* Work is cut into row_blocks x panel_blocks. */
+    int64_t row_blocks, panel_blocks;
+    /* Packed activations of all rows, and offsets [m][num_runs], each tile's interleaved. */
+    uint8_t *x;
+    int64_t x_row_bytes;
+    int32_t *x_offsets;
+    int64_t num_runs;
+} gemm_job;
+
+static int64_t align_up(int64_t bytes) {
+    return (bytes + KRN_WORKSPACE_ALIGNMENT - 1) / KRN_WORKSPACE_ALIGNMENT * KRN_WORKSPACE_ALIGNMENT;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t x_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int64_t m) {
+    return align_up(m * layout->padded_k * variant->x_bytes);
+}
+
+int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type, int64_t m) {
+    const int has_offsets = activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8;
+    const int64_t offsets = has_offsets ? align_up(m * krn_num_runs(layout) * (int64_t)sizeof(int32_t)) : 0;
+    return x_bytes(variant, layout, m) + offsets;
+}
+
+/* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads as many weights as
+ * one of twelve. */
+static int64_t tile_start(const gemm_job *job, int64_t tile) {
+    const int64_t height = job->m / job->num_tiles, taller = job->m % job->num_tiles;
+    return tile * height + min_i64(tile, taller);
+}
+
+static int32_t tile_rows(const gemm_job *job, int64_t tile) { return (int32_t)(tile_start(job, tile + 1) - tile_start(job, tile)); }
+
+static void pack_tile(void *task_context, int64_t tile) {
+    const gemm_job *job = task_context;
+    const int64_t first_row = tile_start(job, tile);
+    const krn_pack_job pack = {.layout = job->layout,
+                               .activations = job->activations,
+                               .first_row = first_row,
+                               .rows = tile_rows(job, tile),
+                               .x = job->x + first_row * job->x_row_bytes,
+                               .x_offsets = job->x_offsets + first_row * job->num_runs};
+    job->variant->pack_rows(&pack);
+}
+
+/* A stretch of a panel (krn_tile_job), and where it lies in packed activations. */
+typedef struct {
+    int64_t group, num_groups;
+    int64_t first_block, part_blocks;
+    int32_t opens, closes;
+    /* The group is longer than int32 sums allow: runs are added up by sum_runs. */
+    int32_t is_long;
+    int64_t inputs_before, runs_before;
+} step;
+
+/* Sizes the step that begins at s->group, s->first_block. */
+static void set_step(step *s, const gemm_job *job) {
+    const krn_layout *layout = job->layout;
+    const int64_t group_blocks = krn_layout_blocks(layout, s->group), run_blocks = krn_run_blocks(layout);
+    /* A single tile has nobody to share the L1 with. */
+    const int64_t most = job->variant->step_blocks == 0 || job->num_tiles == 1 ? INT64_MAX : job->variant->step_blocks;
+    s->is_long = group_blocks > run_blocks && job->variant->step_blocks != 0;
+    s->num_groups = 1;
+    s->part_blocks = 0;
+    s->opens = s->closes = 1;
+    if (group_blocks > most || s->is_long) {
+        const int64_t left_of_run = run_blocks - s->first_block % run_blocks;
+        s->part_blocks = min_i64(min_i64(most, group_blocks - s->first_block), left_of_run);
+        s->opens = s->first_block % run_blocks == 0;
+        s->closes = !s->is_long && s->first_block + s->part_blocks == group_blocks;
+    } else {
+        s->num_groups = min_i64(most / group_blocks, layout->num_groups - s->group);
+    }
+}
+
+/* Moves to the next step; 0 when the panel is done. */
+static int next_step(step *s, const gemm_job *job) {
+    const krn_layout *layout = job->layout;
+    if (s->part_blocks > 0) {
+        s->inputs_before += s->part_blocks * layout->block_k;
+        s->first_block += s->part_blocks;
+        if (s->first_block == krn_layout_blocks(layout, s->group)) {
+            s->runs_before++;
+            s->group++;
+            s->first_block = 0;
+        } else if (s->is_long && s->first_block % krn_run_blocks(layout) == 0) {
+            s->runs_before++;
+        }
+    } else {
+        for (int64_t i = 0; i < s->num_groups; i++, s->group++, s->runs_before++)
+            s->inputs_before += krn_layout_blocks(layout, s->group) * layout->block_k;
+    }
+    if (s->group == layout->num_groups)
+        return 0;
+    set_step(s, job);
+    return 1;
+}
+
+/* Tiles of a row block against one panel. */
+typedef struct {
+    int64_t first_tile, num_tiles;
+    _Alignas(64) float t[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
+    _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
+} tile_block;
+
+/* A single tile meets every line once: it looks a fixed distance ahead of itself. Of several tiles, the first two fetch the next step
+ * while they work on this one, half each. */
+static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t panel, const tile_block *block, int64_t tile) {
+    const krn_layout *layout = job->layout;
+    const uint8_t *here = job->packed + panel * layout->panel_bytes + krn_layout_group_offset(layout, s->group) +
+                          s->first_block * KRN_BLOCK_BYTES;
+    if (block->num_tiles == 1)
+        return (krn_prefetch){here + PREFETCH_DISTANCE, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2};
+    const int64_t step_bytes = s->part_blocks > 0 ? s->part_blocks * KRN_BLOCK_BYTES : krn_layout_group_offset(layout, s->num_groups);
+    if (tile < 2)
+        return (krn_prefetch){here + step_bytes + tile * (step_bytes / 2), KRN_BLOCK_BYTES / 2, 0};
+    return (krn_prefetch){here, 0, 0};
+}
+
+static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_block *block) {
+    const int32_t *x_zeros = job->activations->zero_points;
+    for (int64_t i = 0; i < block->num_tiles; i++) {
+        const int64_t tile = block->first_tile + i, first_row = tile_start(job, tile);
+        const int32_t rows = tile_rows(job, tile);
+        const krn_tile_job compute = {
+            .layout = job->layout,
+            .panel = job->packed + panel * job->layout->panel_bytes,
+            .group = s->group,
+            .num_groups = s->num_groups,
+            .first_block = s->first_block,
+            .part_blocks = s->part_blocks,
+            .opens = s->opens,
+            .closes = s->closes,
+            .x = job->x + first_row * job->x_row_bytes + s->inputs_before * job->variant->x_bytes * rows,
+            .x_offsets = job->x_offsets + first_row * job->num_runs + s->runs_before * rows,
+            .x_zeros = x_zeros == NULL ? NULL : x_zeros + first_row,
+            .rows = rows,
+            .prefetch = prefetch_of(job, s, panel, block, i),
+            .acc = block->acc[i],
+            .t = block->t[i],
+        };
+        job->variant->tile(&compute);
+    }
+}
+
+/* A group too long for int32 sums: at the end of each run its sums join those in int64, at the end of the group they are folded
+ * as gemm.h says. Rare, so one plain version serves every variant. */
+static void run_long_group(const gemm_job *job, step *s, int64_t panel, tile_block *block) {
+    const int64_t group = s->group, group_blocks = krn_layout_blocks(job->layout, group);
+    int64_t sums[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
+    memset(sums, 0, sizeof sums);
+    for (;;) {
+        const int64_t end = s->first_block + s->part_blocks;
+        run_step(job, s, panel, block);
+        if (end % krn_run_blocks(job->layout) == 0 || end == group_blocks)
+            for (int64_t i = 0; i < block->num_tiles; i++)
+                for (int64_t e = 0; e < KRN_MAX_TILE_ELEMS; e++)
+                    sums[i][e] += block->acc[i][e];
+        if (end == group_blocks)
+            break;
+        next_step(s, job);
+    }
+    float scales[KRN_PANEL_CHANNELS];
+    memcpy(scales,
+           job->packed + panel * job->layout->panel_bytes + krn_layout_group_offset(job->layout, group) + group_blocks * KRN_BLOCK_BYTES,
+           sizeof scales);
+    for (int64_t i = 0; i < block->num_tiles; i++)
+        for (int64_t e = 0; e < KRN_MAX_TILE_ELEMS; e++)
+            block->t[i][e] = fmaf((float)sums[i][e], scales[e % KRN_PANEL_CHANNELS], block->t[i][e]);
+}
+
+static void run_panel(const gemm_job *job, int64_t panel, tile_block *block) {
+    const krn_layout *layout = job->layout;
+    memset(block->t, 0, (size_t)block->num_tiles * sizeof block->t[0]);
+    if (layout->num_groups > 0) {
+        step s = {0};
+        set_step(&s, job);
+        do {
+            /* Float cells fold every block of inputs at once and have no sums to overflow. */
+            if (s.is_long && job->activations->scales != NULL)
+                run_long_group(job, &s, panel, block);
+            else
+                run_step(job, &s, panel, block);
+        } while (next_step(&s, job));
+    }
+    const int64_t first_channel = panel * KRN_PANEL_CHANNELS;
+    for (int64_t i = 0; i < block->num_tiles; i++) {
+        const krn_store_job store = {.t = block->t[i],
+                                     .rows = tile_rows(job, block->first_tile + i),
+                                     .channels = (int32_t)min_i64(layout->n - first_channel, KRN_PANEL_CHANNELS),
+                                     .first_row = tile_start(job, block->first_tile + i),
+                                     .first_channel = first_channel,
+                                     .activations = job->activations,
+                                     .output = job->output};
+        job->variant->store(&store);
+    }
+}
+
+static void run_block(void *task_context, int64_t index) {
+    const gemm_job *job = task_context;
+    const int64_t row_block = index / job->panel_blocks, panel_block = index % job->panel_blocks;
+    const int64_t panels = job->layout->num_panels;
+    tile_block block;
+    block.first_tile = row_block * job->block_tiles;
+    block.num_tiles = min_i64(job->block_tiles, job->num_tiles - block.first_tile);
+    memset(block.acc, 0, (size_t)block.num_tiles * sizeof block.acc[0]);
+    const int64_t end = (panel_block + 1) * panels / job->panel_blocks;
+    for (int64_t panel = panel_block * panels / job->panel_blocks; panel < end; panel++)
+        run_panel(job, panel, &block);
+}
+
+static void split_work(gemm_job *job, int32_t num_threads) {
+    const int64_t tile_bytes = divide_up(job->m, job->num_tiles) * job->x_row_bytes + 1;
+    const int64_t most = min_i64(MAX_BLOCK_TILES, X_BLOCK_BYTES / tile_bytes < 1 ? 1 : X_BLOCK_BYTES / tile_bytes);
+    job->row_blocks = divide_up(job->num_tiles, most);
+    /* Row blocks of equal height, for the same reason as tiles. */
+    job->block_tiles = divide_up(job->num_tiles, job->row_blocks);
+    job->row_blocks = divide_up(job->num_tiles, job->block_tiles);
+    job->panel_blocks = min_i64(num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD, job->layout->num_panels);
+}
+
+void krn_gemm_run(krn_context *context, const krn_gemm_kernel *variant, const krn_weights *weights, int64_t m,
+                  const krn_activations *activations, const krn_gemm_output *output, void *workspace) {
+    const krn_layout *layout = &weights->layout;
+    gemm_job job = {.variant = variant,
+                    .layout = layout,
+                    .packed = weights->packed,
+                    .activations = activations,
+                    .output = output,
+                    .m = m,
+                    .num_tiles = divide_up(m, variant->max_rows),
+                    .x = workspace,
+                    .x_row_bytes = layout->padded_k * variant->x_bytes,
+                    .x_offsets = (int32_t *)((uint8_t *)workspace + x_bytes(variant, layout, m)),
+                    .num_runs = krn_num_runs(layout)};
+    split_work(&job, context->num_threads);
+    krn_context_run(context, job.num_tiles, pack_tile, &job);
+    krn_context_run(context, job.row_blocks * job.panel_blocks, run_block, &job);
+}

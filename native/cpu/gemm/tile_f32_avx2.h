@@ -1,0 +1,91 @@
+/* The f32 tile of AVX2, for both weight widths, on half panels of 16 channels: 6 rows x 2 ymm of accumulators.
+ *
+ * A code under the exponent of 2^23 is the float 2^23 + u; minus 2^23 + zero it is the difference of the code and its zero
+ * point, exactly. The only roundings are those of the fma. */
+#ifndef KRN_GEMM_TILE_F32_AVX2_H
+#define KRN_GEMM_TILE_F32_AVX2_H
+
+#include "common/portability.h"
+#include "common/simd_avx2.h"
+#include "gemm/gemm_kernel.h"
+
+enum { AVX2_TILE_ROWS = 6, HALF_PANEL = KRN_PANEL_CHANNELS / 2, HALF_BLOCK_BYTES = KRN_BLOCK_BYTES / 2 };
+
+/* Code `index` of every dword, less its offset of 2^23 + zero. */
+KRN_ALWAYS_INLINE ymm_f code_to_f32(ymm_i raw, int index, int bits, ymm_f offset) {
+    const ymm_i exponent = broadcast_i32(0x4B000000);
+    const ymm_i mask = broadcast_i32((1 << bits) - 1);
+    return sub_f(as_f32(or_i(and_i(shift_right_i32(raw, bits * index), mask), exponent)), offset);
+}
+
+KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const uint8_t *w, const float *x, const ymm_f offsets[2], int32_t rows, int bits) {
+    const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
+    KRN_UNROLL
+    for (int32_t p = 0; p < 32 / bits; p++) {
+        const ymm_f w0 = code_to_f32(raw0, p, bits, offsets[0]);
+        const ymm_f w1 = code_to_f32(raw1, p, bits, offsets[1]);
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const ymm_f xr = broadcast_f32(x[p * rows + r]);
+            acc[r][0] = fma_f(w0, xr, acc[r][0]);
+            acc[r][1] = fma_f(w1, xr, acc[r][1]);
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits) {
+    const krn_layout *layout = job->layout;
+    const int64_t block_k = 32 / bits, blocks_per_sum = KRN_FLOAT_BLOCK_K / block_k;
+    const float *x = job->x;
+    float *tile = job->t + half * HALF_PANEL;
+    krn_prefetch prefetch = job->prefetch;
+    for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
+        const uint8_t *group = krn_tile_group(job, g);
+        const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
+        const uint8_t *group_scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
+        const uint8_t *scales = group_scales + half * HALF_PANEL * 4;
+        const uint8_t *zeros = group_scales + KRN_SCALES_BYTES + half * HALF_PANEL * 2;
+        const int64_t blocks = krn_tile_blocks(job, g);
+        const ymm_f s0 = load_f(scales), s1 = load_f(scales + 32);
+        ymm_f offsets[2];
+        if (layout->format == KRN_TYPE_U4) {
+            offsets[0] = add_f(broadcast_f32(8388608.0f), to_f32(widen_s16(zeros)));
+            offsets[1] = add_f(broadcast_f32(8388608.0f), to_f32(widen_s16(zeros + 16)));
+        } else {
+            offsets[0] = offsets[1] = broadcast_f32(8388608.0f + (float)krn_layout_fixed_zero(layout));
+        }
+        for (int64_t b = 0; b < blocks;) {
+            const int64_t end = b + blocks_per_sum < blocks ? b + blocks_per_sum : blocks;
+            ymm_f acc[AVX2_TILE_ROWS][2];
+            KRN_UNROLL
+            for (int32_t r = 0; r < rows; r++)
+                acc[r][0] = acc[r][1] = zero_f();
+            for (; b < end; b++, w += KRN_BLOCK_BYTES, x += block_k * rows) {
+                krn_prefetch_block(&prefetch);
+                fma_block(acc, w, x, offsets, rows, bits);
+            }
+            KRN_UNROLL
+            for (int32_t r = 0; r < rows; r++) {
+                float *t = tile + r * KRN_PANEL_CHANNELS;
+                store_f(t, fma_f(acc[r][0], s0, load_f(t)));
+                store_f(t + 8, fma_f(acc[r][1], s1, load_f(t + 8)));
+            }
+        }
+    }
+}
+
+/* One copy of the loop for every height, so that its accumulators are registers. */
+KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int bits) {
+    for (int half = 0; half < 2; half++) {
+        switch (job->rows) {
+        case 1: half_tile_f32_of_rows(job, half, 1, bits); break;
+        case 2: half_tile_f32_of_rows(job, half, 2, bits); break;
+        case 3: half_tile_f32_of_rows(job, half, 3, bits); break;
+        case 4: half_tile_f32_of_rows(job, half, 4, bits); break;
+        case 5: half_tile_f32_of_rows(job, half, 5, bits); break;
+        default: half_tile_f32_of_rows(job, half, 6, bits); break;
+        }
+    }
+}
+
+#endif

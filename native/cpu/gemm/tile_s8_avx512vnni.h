@@ -1,0 +1,175 @@
+/* The integer tile of AVX-512 VNNI, for both weight widths.
+ *
+ *   accumulators   rows x 2 zmm, int32: 12 rows leave 8 registers for weights, masks and broadcasts
+ *   x              [k / 4][row] dwords, broadcast from memory (a load port's work, not the multiplier's)
+ *   weights        unsigned codes, the first operand of vpdpbusd; activations are the signed second
+ *
+ * The codes' offset is taken out through the sums of the activations: sum x (u - z) = sum x u - z sum x. With a fixed offset
+ * that is the value an accumulator starts from, and costs nothing. */
+#ifndef KRN_GEMM_TILE_S8_AVX512VNNI_H
+#define KRN_GEMM_TILE_S8_AVX512VNNI_H
+
+#include "common/portability.h"
+#include "common/simd_avx512.h"
+#include "gemm/gemm_kernel.h"
+
+KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
+                              krn_prefetch *prefetch) {
+    for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += rows) {
+        krn_prefetch_block(prefetch);
+        const zmm_i w0 = load_i(w), w1 = load_i(w + 64);
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const zmm_i xr = broadcast_i32(x[r]);
+            acc[r][0] = dot_u8s8(acc[r][0], w0, xr);
+            acc[r][1] = dot_u8s8(acc[r][1], w1, xr);
+        }
+    }
+}
+
+/* Up to 6 rows leave room for accumulators of the high nibbles, which halves the chain of dependent instructions. */
+KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
+                              krn_prefetch *prefetch) {
+    const zmm_i nibble = broadcast_i32(0x0F0F0F0F);
+    const int split = rows <= 6;
+    zmm_i high[6][2];
+    KRN_UNROLL
+    for (int32_t r = 0; split && r < rows; r++)
+        high[r][0] = high[r][1] = broadcast_i32(0);
+    for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += 2 * rows) {
+        krn_prefetch_block(prefetch);
+        const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
+        const zmm_i low0 = and_i(raw0, nibble), low1 = and_i(raw1, nibble);
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const zmm_i xr = broadcast_i32(x[r]);
+            acc[r][0] = dot_u8s8(acc[r][0], low0, xr);
+            acc[r][1] = dot_u8s8(acc[r][1], low1, xr);
+        }
+        const zmm_i high0 = and_i(shift_right_i32(raw0, 4), nibble), high1 = and_i(shift_right_i32(raw1, 4), nibble);
+        zmm_i (*sums)[2] = split ? high : acc;
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const zmm_i xr = broadcast_i32(x[rows + r]);
+            sums[r][0] = dot_u8s8(sums[r][0], high0, xr);
+            sums[r][1] = dot_u8s8(sums[r][1], high1, xr);
+        }
+    }
+    KRN_UNROLL
+    for (int32_t r = 0; split && r < rows; r++) {
+        acc[r][0] = add_i32(acc[r][0], high[r][0]);
+        acc[r][1] = add_i32(acc[r][1], high[r][1]);
+    }
+}
+
+KRN_ALWAYS_INLINE void dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
+                           krn_prefetch *prefetch, int is_w4) {
+    if (is_w4)
+        w4_dot(acc, w, x, blocks, rows, prefetch);
+    else
+        w8_dot(acc, w, x, blocks, rows, prefetch);
+}
+
+/* Zero points of the 32 channels of a group, as int32. */
+KRN_ALWAYS_INLINE void load_zeros(zmm_i zeros[2], const krn_layout *layout, const uint8_t *scales) {
+    if (layout->format == KRN_TYPE_U4) {
+        zeros[0] = widen_s16(scales + KRN_SCALES_BYTES);
+        zeros[1] = widen_s16(scales + KRN_SCALES_BYTES + 32);
+    } else {
+        zeros[0] = zeros[1] = broadcast_i32(krn_layout_fixed_zero(layout));
+    }
+}
+
+/* Sums start from the offsets of the run, or go on from where the last part of the group left them. */
+KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const zmm_i zeros[2], const int32_t *x_offsets, int32_t rows) {
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        if (!job->opens) {
+            acc[r][0] = load_i(job->acc + r * KRN_PANEL_CHANNELS);
+            acc[r][1] = load_i(job->acc + r * KRN_PANEL_CHANNELS + 16);
+        } else if (job->layout->format == KRN_TYPE_U4) {
+            const zmm_i offset = broadcast_i32(x_offsets[r]);
+            acc[r][0] = mul_i32(zeros[0], offset);
+            acc[r][1] = mul_i32(zeros[1], offset);
+        } else {
+            acc[r][0] = acc[r][1] = broadcast_i32(x_offsets[r]);
+        }
+    }
+}
+
+/* Asymmetric activations: acc -= x_zero * sum (u - z), where the sum of the weights is their product with a row of ones. Packing
+ * moved x by -128, so its zero point moves too. */
+KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, const uint8_t *w, const zmm_i zeros[2], int64_t blocks,
+                                        int32_t rows, int is_w4) {
+    const int32_t ones[2] = {0x01010101, 0x01010101};
+    const zmm_i inputs = broadcast_i32((int32_t)(-blocks * job->layout->block_k));
+    zmm_i sum[1][2] = {{mul_i32(zeros[0], inputs), mul_i32(zeros[1], inputs)}};
+    krn_prefetch nothing = {w, 0, 0};
+    for (int64_t b = 0; b < blocks; b++)
+        dot(sum, w + b * KRN_BLOCK_BYTES, ones, 1, 1, &nothing, is_w4);
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        const zmm_i x_zero = broadcast_i32(128 - job->x_zeros[r]);
+        acc[r][0] = add_i32(acc[r][0], mul_i32(sum[0][0], x_zero));
+        acc[r][1] = add_i32(acc[r][1], mul_i32(sum[0][1], x_zero));
+    }
+}
+
+KRN_ALWAYS_INLINE void close_sums(zmm_i acc[][2], const krn_tile_job *job, const uint8_t *scales, int32_t rows) {
+    if (!job->closes) {
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            store_i(job->acc + r * KRN_PANEL_CHANNELS, acc[r][0]);
+            store_i(job->acc + r * KRN_PANEL_CHANNELS + 16, acc[r][1]);
+        }
+        return;
+    }
+    const zmm_f s0 = load_f(scales), s1 = load_f(scales + 64);
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        float *t = job->t + r * KRN_PANEL_CHANNELS;
+        store_f(t, fma_f(to_f32(acc[r][0]), s0, load_f(t)));
+        store_f(t + 16, fma_f(to_f32(acc[r][1]), s1, load_f(t + 16)));
+    }
+}
+
+KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int is_w4) {
+    const krn_layout *layout = job->layout;
+    const int32_t *x = job->x, *x_offsets = job->x_offsets;
+    krn_prefetch prefetch = job->prefetch;
+    for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
+        const uint8_t *group = krn_tile_group(job, g);
+        const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
+        const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
+        const int64_t blocks = krn_tile_blocks(job, g);
+        zmm_i acc[KRN_MAX_TILE_ROWS][2], zeros[2];
+        load_zeros(zeros, layout, scales);
+        open_sums(acc, job, zeros, x_offsets, rows);
+        dot(acc, w, x, blocks, rows, &prefetch, is_w4);
+        if (job->x_zeros != NULL)
+            subtract_x_zeros(acc, job, w, zeros, blocks, rows, is_w4);
+        close_sums(acc, job, scales, rows);
+        x += blocks * (layout->block_k / 4) * rows;
+        x_offsets += rows;
+    }
+}
+
+/* One copy of the loop for every height, so that its accumulators are registers. */
+KRN_ALWAYS_INLINE void tile_s8(const krn_tile_job *job, int is_w4) {
+    switch (job->rows) {
+    case 1: tile_of_rows(job, 1, is_w4); break;
+    case 2: tile_of_rows(job, 2, is_w4); break;
+    case 3: tile_of_rows(job, 3, is_w4); break;
+    case 4: tile_of_rows(job, 4, is_w4); break;
+    case 5: tile_of_rows(job, 5, is_w4); break;
+    case 6: tile_of_rows(job, 6, is_w4); break;
+    case 7: tile_of_rows(job, 7, is_w4); break;
+    case 8: tile_of_rows(job, 8, is_w4); break;
+    case 9: tile_of_rows(job, 9, is_w4); break;
+    case 10: tile_of_rows(job, 10, is_w4); break;
+    case 11: tile_of_rows(job, 11, is_w4); break;
+    default: tile_of_rows(job, 12, is_w4); break;
+    }
+}
+
+#endif

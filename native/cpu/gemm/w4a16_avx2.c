@@ -1,0 +1,11 @@
+/* 4-bit weights x float activations, AVX2: fused dequantization to f32. */
+#include "gemm/gemm_variants.h"
+#include "gemm/pack_activations.h"
+#include "gemm/store_tile.h"
+#include "gemm/tile_f32_avx2.h"
+
+void krn_w4a16_avx2_pack_rows(const krn_pack_job *job) { krn_pack_singles(job); }
+
+void krn_w4a16_avx2_tile(const krn_tile_job *job) { tile_f32(job, 4); }
+
+void krn_w4a16_avx2_store(const krn_store_job *job) { krn_store_tile(job); }

@@ -1,0 +1,107 @@
+/* The passes over rows behind the door of quantization. Everything here was checked. */
+#ifndef KRN_QUANTIZE_ROWS_H
+#define KRN_QUANTIZE_ROWS_H
+
+#include "common/context.h"
+#include "common/portability.h"
+#include "kernels/quantize.h"
+#include "quantize/quantize_variants.h"
+
+#include <stddef.h>
+
+enum {
+    /* Elements handled at a time: their per-block parameters and nibbles fit a few KiB of stack and the first-level
+     * cache. Even, so that a chunk of 4-bit codes starts on a byte. */
+    KRN_QUANTIZE_CHUNK = 2048,
+    KRN_QUANTIZE_MIN_GROUP = 16,
+    /* A chunk may begin and end inside a group. */
+    KRN_QUANTIZE_MAX_BLOCKS = KRN_QUANTIZE_CHUNK / KRN_QUANTIZE_MIN_GROUP + 2,
+    /* More pieces than threads even out threads that are interrupted. */
+    KRN_QUANTIZE_PIECES_PER_THREAD = 4,
+    KRN_QUANTIZE_MAX_PIECES = 512,
+    /* About 2 us of work: less is not worth another thread. */
+    KRN_QUANTIZE_MIN_PIECE_ELEMS = 16384,
+};
+
+/* What options mean for the arithmetic of kernels/quantize.h. */
+typedef struct krn_quantize_scheme {
+    int32_t asymmetric;
+    /* Of all blocks when symmetric; of all-zero blocks in any case. */
+    int32_t zero;
+    /* Bounds of q; relative to the zero point when symmetric. */
+    int32_t q_min;
+    int32_t q_max;
+    int32_t bits;
+    /* See `decode` in quantize_variants.h. */
+    uint8_t flip;
+    float clip_ratio;
+} krn_quantize_scheme;
+
+/* One call: a float tensor and its quantized form. Row r, block b has scale scales[r * scales_per_row + b]. */
+typedef struct krn_quantize_job {
+    krn_context *context;
+    const krn_quantize_kernels *kernels;
+    krn_quantize_scheme scheme;
+    int64_t rows;
+    int64_t cols;
+    /* Elements that share a scale within a row: cols unless per group. */
+    int64_t block;
+    int64_t blocks_per_row;
+    /* 0 per tensor, else blocks_per_row. */
+    int64_t scales_per_row;
+    int32_t float_type;
+    int64_t float_ld_bytes;
+    int64_t codes_ld_bytes;
+} krn_quantize_job;
+
+/* rows > 0 and cols > 0. Writes nothing and gives KRN_ERROR_NON_FINITE when the source holds NaN or infinity. */
+krn_status krn_quantize_run(const krn_quantize_job *job, const void *source, uint8_t *codes, float *scales,
+                            int32_t *zero_points);
+
+/* rows > 0 and cols > 0. */
+void krn_dequantize_run(const krn_quantize_job *job, const uint8_t *codes, const float *scales,
+                        const int32_t *zero_points, void *target);
+
+/* rows > 0 and cols > 0. The error of codes made from `source`. */
+void krn_quantize_measure(const krn_quantize_job *job, const void *source, const uint8_t *codes, const float *scales,
+                          const int32_t *zero_points, krn_quantize_error *error);
+
+/* What the passes share. */
+
+KRN_ALWAYS_INLINE int64_t krn_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+KRN_ALWAYS_INLINE int64_t krn_element_bytes(int32_t type) { return type == KRN_TYPE_F32 ? 4 : 2; }
+
+/* Into how many pieces to cut a pass over rows. */
+KRN_ALWAYS_INLINE int64_t krn_count_pieces(const krn_context *context, int64_t rows, int64_t cols) {
+    if (context->num_threads == 1)
+        return 1;
+    /* A host that brings its own loop was promised its number of threads. */
+    const int64_t per_thread = context->parallel_for != NULL ? 1 : KRN_QUANTIZE_PIECES_PER_THREAD;
+    const int64_t wanted = krn_min(context->num_threads * per_thread, KRN_QUANTIZE_MAX_PIECES);
+    const int64_t worthwhile = rows * cols / KRN_QUANTIZE_MIN_PIECE_ELEMS + 1;
+    return krn_min(wanted, krn_min(rows, worthwhile));
+}
+
+/* The first row of a piece; of piece number `pieces`, the row behind the last. */
+KRN_ALWAYS_INLINE int64_t krn_first_row(int64_t rows, int64_t pieces, int64_t index) {
+    return rows / pieces * index + krn_min(index, rows % pieces);
+}
+
+/* The blocks that elements start..start+count-1 of a row touch, and how many of these elements finish a block that began
+ * before them. */
+typedef struct krn_block_run {
+    int64_t first, blocks, head;
+} krn_block_run;
+
+KRN_ALWAYS_INLINE krn_block_run krn_blocks_of(const krn_quantize_job *job, int64_t start, int64_t count) {
+    const int64_t first = start / job->block;
+    const int64_t done = start % job->block;
+    return (krn_block_run){
+        .first = first,
+        .blocks = (start + count - 1) / job->block - first + 1,
+        .head = done == 0 ? 0 : krn_min(count, job->block - done),
+    };
+}
+
+#endif

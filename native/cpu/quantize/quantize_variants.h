@@ -1,0 +1,62 @@
+/* The kernels of quantization and the table of their variants. */
+#ifndef KRN_QUANTIZE_VARIANTS_H
+#define KRN_QUANTIZE_VARIANTS_H
+
+#include "common/portability.h"
+#include "kernels/context.h"
+
+/* The variants, best first. To add one, write one file that defines it and add one line here. */
+#if defined(KRN_X86_64)
+#define KRN_QUANTIZE_VARIANTS(X)                                                                                       \
+    X(krn_quantize_avx512)                                                                                             \
+    X(krn_quantize_avx2)                                                                                               \
+    X(krn_quantize_ref)
+#else
+#define KRN_QUANTIZE_VARIANTS(X) X(krn_quantize_ref)
+#endif
+
+/* How one block becomes codes: q = rint(clamp(x * inverse, low, high)) + zero. `inverse` is 0 in a block whose scale is 0. */
+typedef struct krn_block_encoder {
+    float inverse;
+    float low;
+    float high;
+    int32_t zero;
+} krn_block_encoder;
+
+/* How the codes of one block become values: x^ = (code - zero) * scale, with codes and zero point biased to be
+ * unsigned (see `decode`). */
+typedef struct krn_block_decoder {
+    float scale;
+    int32_t zero;
+} krn_block_decoder;
+
+/* What a variant does. Every function works on `count` >= 1 consecutive elements of a row, cut into blocks of `block` >= 1
+ * elements, the last of which may be shorter; per-block arguments have one entry for each. `type` is KRN_TYPE_F32, _F16
+ * or _BF16. Nothing outside the `count` elements is read or written. Every variant gives the bits of krn_quantize_ref. */
+typedef struct krn_quantize_kernels {
+    const char *name;
+    /* The krn_cpu_feature bits without which the variant must not run. */
+    uint64_t features;
+    /* max |x| of every block; infinity or NaN, but no finite number, for a block that holds infinity or NaN. */
+    void (*magnitudes)(int32_t type, const void *source, int64_t count, int64_t block, float *magnitude);
+    /* The smallest and the largest element of every block, all finite. The sign of a zero is not defined. */
+    void (*extents)(int32_t type, const void *source, int64_t count, int64_t block, float *lowest, float *highest);
+    /* Codes of finite elements, one per byte. What lies `ahead_bytes` from these elements will be read next: a variant may
+     * prefetch it (with 0 that is nothing new). */
+    void (*encode)(int32_t type, const void *source, int64_t ahead_bytes, int64_t count, int64_t block,
+                   const krn_block_encoder *encoders, uint8_t *codes);
+    /* Values of codes, one per byte. `code ^ flip` is the unsigned form of a code: 0x80 turns s8 into u8 (q + 128), 8
+     * turns s4 into u4 (q + 8), 0 leaves unsigned codes. The decoders' zero points are biased likewise. */
+    void (*decode)(const uint8_t *codes, uint8_t flip, int64_t count, int64_t block, const krn_block_decoder *decoders,
+                   int32_t type, void *target);
+    /* Low nibbles of `count` bytes, two per byte of `packed`; the last high nibble of an odd count is 0. */
+    void (*pack_nibbles)(const uint8_t *codes, int64_t count, uint8_t *packed);
+    /* The inverse: `count` bytes of 0..15. */
+    void (*unpack_nibbles)(const uint8_t *packed, int64_t count, uint8_t *codes);
+} krn_quantize_kernels;
+
+#define KRN_QUANTIZE_DECLARE(variant) extern const krn_quantize_kernels variant;
+KRN_QUANTIZE_VARIANTS(KRN_QUANTIZE_DECLARE)
+#undef KRN_QUANTIZE_DECLARE
+
+#endif

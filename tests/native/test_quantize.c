@@ -1,0 +1,142 @@
+/* Quantization: the reference against the oracle, every variant and thread count against the reference, bit for bit. */
+#include "quantize_case.h"
+
+#include "quantize/quantize_variants.h"
+
+#include <string.h>
+
+enum { MAX_THREADS = 4 };
+
+typedef struct {
+    krn_context *context;
+    char name[32];
+} runner;
+
+static void backwards(void *host, int64_t count, krn_task task, void *task_context) {
+    (void)host;
+    for (int64_t i = count - 1; i >= 0; i--)
+        task(task_context, i);
+}
+
+/* Every level of the machine at every number of threads, and a host's own loop. */
+static int make_runners(runner *runners) {
+    int32_t levels[8];
+    const int num_levels = machine_levels(levels);
+    int count = 0;
+    for (int l = 0; l < num_levels; l++) {
+        for (int threads = 1; threads <= MAX_THREADS; threads++, count++) {
+            runners[count].context = context_of(levels[l], threads);
+            snprintf(runners[count].name, sizeof runners[count].name, "%s, %d threads", krn_isa_name(levels[l]),
+                     threads);
+        }
+    }
+    const krn_context_options options = {.struct_size = sizeof options, .num_threads = 5, .parallel_for = backwards};
+    CHECK_OK(krn_context_create(&options, &runners[count].context));
+    snprintf(runners[count].name, sizeof runners[count].name, "host loop");
+    return count + 1;
+}
+
+static void every_runner_agrees(test_random *random, const runner *runners, int num_runners, int cases,
+                                int64_t max_elems) {
+    for (int i = 0; i < cases; i++) {
+        const quantize_case c = quantize_case_make(random, max_elems);
+        const quantize_result expected = quantize_case_run(&c, runners[0].context);
+        quantize_case_check(&c, &expected);
+        for (int r = 1; r < num_runners; r++) {
+            const quantize_result actual = quantize_case_run(&c, runners[r].context);
+            quantize_case_compare(&c, &expected, &actual, runners[r].name);
+        }
+        guarded_free_all();
+    }
+}
+
+/* Codes and zero points that quantizing never makes, scales of every kind, infinities and NaN among them. */
+static void decodes_anything(test_random *random, const runner *runners, int num_runners) {
+    for (int i = 0; i < 300; i++) {
+        quantize_case c = quantize_case_make(random, 700);
+        quantize_result expected = quantize_case_buffers(&c);
+        for (int64_t b = 0; b < expected.codes_bytes; b++)
+            expected.codes[b] = (uint8_t)random_next(random);
+        for (int64_t s = 0; s < expected.scale_count; s++) {
+            const uint32_t bits = (uint32_t)random_next(random);
+            memcpy(&expected.scales[s], &bits, sizeof bits);
+            expected.zero_points[s] = (int32_t)random_between(random, INT16_MIN, INT16_MAX);
+        }
+        const int has_zero_points = c.options.asymmetric || (random_next(random) & 1);
+        for (int r = 0; r < num_runners; r++) {
+            quantize_result actual = expected;
+            if (r > 0)
+                actual.target = guarded_allocate(expected.target_bytes, c.side);
+            CHECK_OK(krn_dequantize(runners[r].context, &c.options, c.rows, c.cols, actual.codes, c.codes_ld_bytes,
+                                    actual.scales, has_zero_points ? actual.zero_points : NULL, c.target_type,
+                                    actual.target, c.target_ld));
+            quantize_case_compare(&c, &expected, &actual, runners[r].name);
+        }
+        guarded_free_all();
+    }
+}
+
+static void refuses_non_finite(test_random *random, const runner *runners, int num_runners) {
+    for (int i = 0; i < 300; i++) {
+        const int64_t max_elems = i % 10 == 0 ? 50000 : 200;
+        const quantize_case c = quantize_case_make(random, max_elems);
+        const int64_t row = random_between(random, 0, c.rows - 1);
+        const int64_t col = i % 3 == 0 ? c.cols - 1 : random_between(random, 0, c.cols - 1);
+        quantize_case_poison(&c, row * c.source_ld + col, i % 2);
+        char where[64];
+        snprintf(where, sizeof where, "source[%lld, %lld]", (long long)row, (long long)col);
+        const quantize_result untouched = quantize_case_buffers(&c), actual = quantize_case_buffers(&c);
+        for (int r = 0; r < num_runners; r++) {
+            quantize_result result = actual;
+            CHECK_STATUS(krn_quantize(runners[r].context, &c.options, c.rows, c.cols, c.source_type, c.source,
+                                      c.source_ld, result.codes, c.codes_ld_bytes, result.scales, result.zero_points,
+                                      &result.error),
+                         KRN_ERROR_NON_FINITE);
+            CHECK(strstr(krn_last_error(), where) != NULL, "%s does not say %s", krn_last_error(), where);
+            quantize_case_compare(&c, &untouched, &result, runners[r].name);
+        }
+        guarded_free_all();
+    }
+}
+
+static void table_is_in_order(void) {
+#define ADDRESS(variant) &variant,
+    static const krn_quantize_kernels *const variants[] = {KRN_QUANTIZE_VARIANTS(ADDRESS)};
+#undef ADDRESS
+    enum { COUNT = sizeof variants / sizeof variants[0] };
+    CHECK(variants[COUNT - 1]->features == 0, "the last variant must run everywhere");
+    for (int v = 1; v < COUNT; v++)
+        CHECK((variants[v]->features & ~variants[v - 1]->features) == 0, "%s asks for more than %s", variants[v]->name,
+              variants[v - 1]->name);
+    static const struct {
+        int32_t isa;
+        const char *name;
+    } chosen[] = {
+        {KRN_ISA_REF, "ref"}, {KRN_ISA_AVX2, "avx2"}, {KRN_ISA_AVX512, "avx512"}, {KRN_ISA_AVX512VNNI, "avx512"}};
+    for (int i = 0; i < 4; i++) {
+        if (chosen[i].isa > krn_isa_best())
+            continue;
+        krn_context *context = context_of(chosen[i].isa, 1);
+        CHECK(strcmp(krn_quantize_variant(context), chosen[i].name) == 0, "level %s runs %s",
+              krn_isa_name(chosen[i].isa), krn_quantize_variant(context));
+        krn_context_destroy(context);
+    }
+    CHECK(krn_quantize_variant(NULL) == NULL, "variant of no context");
+}
+
+int main(void) {
+    runner runners[8 * MAX_THREADS + 1];
+    const int num_runners = make_runners(runners);
+    test_random random = {.state = 2};
+    table_is_in_order();
+    every_runner_agrees(&random, runners, num_runners, 1500, 400);
+    every_runner_agrees(&random, runners, num_runners, 200, 6000);
+    /* Large enough for several threads. */
+    every_runner_agrees(&random, runners, num_runners, 12, 150000);
+    decodes_anything(&random, runners, num_runners);
+    refuses_non_finite(&random, runners, num_runners);
+    for (int r = 0; r < num_runners; r++)
+        krn_context_destroy(runners[r].context);
+    puts("quantize: ok");
+    return 0;
+}
