@@ -1,0 +1,3 @@
+using Kernels.Bindgen;
+
+return BindgenCommand.Run(args, Console.Out, Console.Error);

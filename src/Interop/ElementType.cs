@@ -1,0 +1,27 @@
+namespace Kernels;
+
+/// <summary>Element types of tensors. The numbers are those of the C interface.</summary>
+public enum ElementType
+{
+    /// <summary>IEEE 754 binary32: <see cref="float"/>.</summary>
+    F32 = 1,
+
+    /// <summary>IEEE 754 binary16: <see cref="Half"/>.</summary>
+    F16 = 2,
+
+    /// <summary>The upper half of a binary32: <see cref="BFloat16"/>.</summary>
+    BF16 = 3,
+
+    /// <summary>Signed 8-bit integer.</summary>
+    S8 = 10,
+
+    /// <summary>Unsigned 8-bit integer.</summary>
+    U8 = 11,
+
+    /// <summary>Signed 4-bit integer, -8..7 in two's complement, two per byte: element 2i is the low nibble of byte i. A row
+    /// starts on a byte; the last high nibble of a row of odd width is zero.</summary>
+    S4 = 12,
+
+    /// <summary>Unsigned 4-bit integer, 0..15, packed like <see cref="S4"/>.</summary>
+    U4 = 13,
+}

@@ -1,0 +1,4 @@
+using System.Runtime.CompilerServices;
+
+// Every signature is blittable, so calls need no marshalling stub.
+[assembly: DisableRuntimeMarshalling]

@@ -1,0 +1,79 @@
+using Kernels.Tests.Support;
+using Xunit;
+
+namespace Kernels.Tests;
+
+/// <summary>Calls allocate nothing on the managed heap.</summary>
+public sealed class AllocationTests : IDisposable
+{
+    private const int M = 6, N = 33, K = 96, Warmup = 3, Calls = 50;
+
+    private readonly KernelContext _context = new(new KernelContextOptions { Threads = 2 });
+
+    public void Dispose() => _context.Dispose();
+
+    [Fact]
+    public void Quantizing_and_dequantizing_allocate_nothing()
+    {
+        QuantizeOptions options = new(ElementType.U8, Granularity.Token, Asymmetric: true);
+        float[] source = Numbers.Floats(M * K, seed: 1);
+        var codes = new byte[M * K];
+        var scales = new float[M];
+        var zeroPoints = new int[M];
+        AssertNoAllocation(() => Quantizer.Quantize<float>(_context, options, M, K, source, codes, scales, zeroPoints));
+        AssertNoAllocation(() => Quantizer.QuantizeWithError<float>(_context, options, M, K, source, codes, scales, zeroPoints));
+        AssertNoAllocation(() => Quantizer.Dequantize<float>(_context, options, M, K, codes, scales, zeroPoints, source));
+        AssertNoAllocation(() => Quantizer.ScaleCount(options, M, K));
+    }
+
+    [Fact]
+    public void Multiplying_allocates_nothing()
+    {
+        using PackedWeights weights = PackedWeights.FromFloat<float>(_context, new(ElementType.S4, N, K, 32), Numbers.Floats(N * K, seed: 2));
+        float[] x = Numbers.Floats(M * K, seed: 3);
+        QuantizedTensor quantized = Quantizer.Quantize<float>(_context, new(ElementType.S8, Granularity.Token), M, K, x);
+        var y = new float[M * N];
+        var narrow = new BFloat16[M * N];
+        var bias = new float[N];
+        using var workspace = new AlignedBuffer(Gemm.WorkspaceBytes(_context, weights, ElementType.F32, M));
+        AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y) { Bias = bias }));
+        AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of(quantized), new GemmOutput<BFloat16>(narrow)));
+        AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y), workspace.Span));
+        AssertNoAllocation(() => Gemm.WorkspaceBytes(_context, weights, ElementType.S8, M));
+        AssertNoAllocation(() => Gemm.IsSupported(_context, ElementType.S4, ElementType.S8));
+
+        QuantizedTensor unpacked = weights.Unpack(_context);
+        var blob = new byte[weights.BlobBytes];
+        AssertNoAllocation(() => weights.Unpack(_context, unpacked.Codes, unpacked.Scales));
+        AssertNoAllocation(() => weights.Save(blob));
+    }
+
+    [Fact]
+    public void A_hosts_loop_that_allocates_nothing_adds_nothing()
+    {
+        using var context = new KernelContext(new KernelContextOptions { Threads = 2, ParallelFor = new SerialLoop() });
+        using PackedWeights weights = PackedWeights.FromFloat<float>(context, new(ElementType.S8, 128, K), Numbers.Floats(128 * K, seed: 2));
+        float[] x = Numbers.Floats(M * K, seed: 3);
+        var y = new float[M * 128];
+        AssertNoAllocation(() => Gemm.Run(context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y)));
+    }
+
+    private static void AssertNoAllocation(Action action)
+    {
+        for (int i = 0; i < Warmup; i++)
+            action();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < Calls; i++)
+            action();
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    private sealed class SerialLoop : IParallelFor
+    {
+        public void Run(long count, ParallelTask task)
+        {
+            for (long i = 0; i < count; i++)
+                task.Invoke(i);
+        }
+    }
+}
