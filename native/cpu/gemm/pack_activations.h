@@ -6,175 +6,195 @@
  *   singles  f32:  [k][row]         in order in a block of 4, 0 4 1 5 2 6 3 7 in a block of 8
  *
  * The orders are those in which shifts and masks bring a weight dword's codes out (layout.h). Every group is padded with
- * zeros to whole blocks, as the weights are. Plain C, compiled once per instruction set. */
+ * zeros to whole blocks, as the weights are. Each row is first put into order on its own, in pieces that stay in L1, then the rows are
+ * interleaved. Compiled once per instruction set. */
 #ifndef KRN_GEMM_PACK_ACTIVATIONS_H
 #define KRN_GEMM_PACK_ACTIVATIONS_H
 
 #include "common/convert.h"
 #include "gemm/gemm_kernel.h"
 
+#include <immintrin.h>
+
 enum {
-    /* Inputs converted at a time: 1 KiB of f32, in L1 with everything else. A multiple of every block_k. */
+    /* Inputs put into order at a time: 12 KiB for 12 rows of f32, in L1 with its source. A multiple of every block_k. */
     KRN_PACK_CHUNK = 256,
 };
 
+/* Dwords of every row of a chunk, in the order in which they will be streamed. */
+typedef struct krn_pack_chunk {
+    uint32_t rows[KRN_MAX_TILE_ROWS][KRN_PACK_CHUNK];
+} krn_pack_chunk;
+
 KRN_ALWAYS_INLINE int64_t krn_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* The offsets (gemm_kernel.h) of x[0..count), one per run, `rows` apart. `zero` is subtracted from every value. Returns the number
- * of runs. */
-KRN_ALWAYS_INLINE int64_t krn_run_offsets(const krn_layout *layout, const uint8_t *x, int64_t count, int32_t zero, int is_signed,
-                                          int32_t rows, int32_t *offsets) {
-    const int32_t factor = layout->format == KRN_TYPE_U4 ? -1 : -krn_layout_fixed_zero(layout);
-    int64_t run = 0;
-    for (int64_t start = 0; start < count; start += KRN_EXACT_K, run++) {
-        const int64_t length = krn_min64(count - start, KRN_EXACT_K);
-        int32_t sum = 0;
-        if (is_signed)
-            for (int64_t i = 0; i < length; i++)
-                sum += ((const int8_t *)x)[start + i];
-        else
-            for (int64_t i = 0; i < length; i++)
-                sum += x[start + i];
-        offsets[run * rows] = (sum - (int32_t)length * zero) * factor;
+/* Four dwords of four rows, transposed: 4 loads, 8 shuffles, 4 stores instead of 16 of each. */
+KRN_ALWAYS_INLINE void krn_transpose_4x4(uint32_t *x, int64_t stride, const uint32_t (*rows)[KRN_PACK_CHUNK], int64_t i) {
+    const __m128i a = _mm_loadu_si128((const __m128i *)&rows[0][i]), b = _mm_loadu_si128((const __m128i *)&rows[1][i]);
+    const __m128i c = _mm_loadu_si128((const __m128i *)&rows[2][i]), d = _mm_loadu_si128((const __m128i *)&rows[3][i]);
+    const __m128i ab_low = _mm_unpacklo_epi32(a, b), ab_high = _mm_unpackhi_epi32(a, b);
+    const __m128i cd_low = _mm_unpacklo_epi32(c, d), cd_high = _mm_unpackhi_epi32(c, d);
+    _mm_storeu_si128((__m128i *)x, _mm_unpacklo_epi64(ab_low, cd_low));
+    _mm_storeu_si128((__m128i *)(x + stride), _mm_unpackhi_epi64(ab_low, cd_low));
+    _mm_storeu_si128((__m128i *)(x + 2 * stride), _mm_unpacklo_epi64(ab_high, cd_high));
+    _mm_storeu_si128((__m128i *)(x + 3 * stride), _mm_unpackhi_epi64(ab_high, cd_high));
+}
+
+/* x[i * rows + r] = chunk->rows[r][i]. */
+KRN_ALWAYS_INLINE void krn_interleave(uint32_t *x, const krn_pack_chunk *chunk, int64_t count, int32_t rows) {
+    for (int64_t i = 0; i < count; i += 4) {
+        const int64_t left = krn_min64(count - i, 4);
+        int32_t r = 0;
+        for (; r + 4 <= rows && left == 4; r += 4)
+            krn_transpose_4x4(x + i * rows + r, rows, chunk->rows + r, i);
+        for (; r < rows; r++)
+            for (int64_t j = i; j < i + left; j++)
+                x[j * rows + r] = chunk->rows[r][j];
     }
-    return run;
+}
+
+/* The offset (gemm_kernel.h) of a run of values. `zero` is subtracted from every one. */
+KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t *x, int64_t length, int32_t zero, int is_signed) {
+    int32_t sum = 0;
+    if (is_signed)
+        for (int64_t i = 0; i < length; i++)
+            sum += ((const int8_t *)x)[i];
+    else
+        for (int64_t i = 0; i < length; i++)
+            sum += x[i];
+    return (sum - (int32_t)length * zero) * (layout->format == KRN_TYPE_U4 ? -1 : -krn_layout_fixed_zero(layout));
+}
+
+/* Offsets of all runs of a row, `job->rows` apart. */
+KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, const uint8_t *source, int32_t zero, int is_signed) {
+    int32_t *offset = job->x_offsets + r;
+    for (int64_t g = 0; g < job->layout->num_groups; g++) {
+        const int64_t length = krn_layout_group_length(job->layout, g);
+        for (int64_t start = 0; start < length; start += KRN_EXACT_K, offset += job->rows)
+            *offset = krn_run_offset(job->layout, source + start, krn_min64(length - start, KRN_EXACT_K), zero, is_signed);
+        source += length;
+    }
+}
+
+/* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to `inputs` divided by
+ * the values per dword dwords. `first` is an input of the row. */
+typedef void krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs, uint32_t *dwords);
+
+KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword) {
+    const krn_layout *layout = job->layout;
+    krn_pack_chunk chunk;
+    uint32_t *x = job->x;
+    for (int64_t g = 0; g < layout->num_groups; g++) {
+        const int64_t length = krn_layout_group_length(layout, g);
+        const int64_t padded = krn_layout_blocks(layout, g) * layout->block_k;
+        for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
+            const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
+            for (int32_t r = 0; r < job->rows; r++)
+                order(job, r, krn_layout_group_start(layout, g) + start, krn_min64(length - start, inputs), inputs, chunk.rows[r]);
+            krn_interleave(x, &chunk, inputs / values_per_dword, job->rows);
+            x += inputs / values_per_dword * job->rows;
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t r, int64_t element_bytes) {
+    return (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld * element_bytes;
 }
 
 /* u8 is moved to s8 by subtracting 128; the tile function moves its zero point likewise. */
+KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs, uint32_t *dwords) {
+    const uint8_t *source = krn_source_row(job, r, 1) + first;
+    const uint8_t flip = job->activations->type == KRN_TYPE_S8 ? 0 : 0x80;
+    uint8_t *bytes = (uint8_t *)dwords;
+    for (int64_t i = 0; i < real; i++)
+        bytes[i] = source[i] ^ flip;
+    for (int64_t i = real; i < inputs; i++)
+        bytes[i] = 0;
+}
+
 KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) {
-    const krn_layout *layout = job->layout;
     const int is_signed = job->activations->type == KRN_TYPE_S8;
-    const uint32_t flip = is_signed ? 0 : 0x80808080u;
-    const int32_t rows = job->rows;
-    for (int32_t r = 0; r < rows; r++) {
-        const uint8_t *source = (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld;
-        uint32_t *x = (uint32_t *)job->x + r;
-        int32_t *offsets = job->x_offsets + r;
-        for (int64_t g = 0; g < layout->num_groups; g++) {
-            const int64_t length = krn_layout_group_length(layout, g);
-            const int64_t quads = krn_layout_blocks(layout, g) * (layout->block_k / 4);
-            offsets += krn_run_offsets(layout, source, length, is_signed ? 0 : 128, is_signed, rows, offsets) * rows;
-            for (int64_t q = 0; q < length / 4; q++) {
-                uint32_t word;
-                memcpy(&word, source + 4 * q, sizeof word);
-                x[q * rows] = word ^ flip;
-            }
-            for (int64_t q = length / 4; q < quads; q++) {
-                uint8_t bytes[4] = {0};
-                for (int64_t i = 4 * q; i < length; i++)
-                    bytes[i - 4 * q] = (uint8_t)(source[i] ^ (flip & 255));
-                memcpy(&x[q * rows], bytes, sizeof bytes);
-            }
-            source += length;
-            x += quads * rows;
+    for (int32_t r = 0; r < job->rows; r++)
+        krn_pack_offsets(job, r, krn_source_row(job, r, 1), is_signed ? 0 : 128, is_signed);
+    krn_pack_ordered(job, krn_order_quads, 4);
+}
+
+/* Pairs of a quad: inputs 0 and 2, then 1 and 3. In a block of 8, the two quads' even pairs come first, then their odd ones. */
+KRN_ALWAYS_INLINE void krn_order_pairs(const uint16_t *values, int64_t inputs, int64_t block_k, uint32_t *dwords) {
+    for (int64_t k = 0; k < inputs; k += block_k, values += block_k, dwords += block_k / 2) {
+        const int64_t quads = block_k / 4;
+        for (int64_t q = 0; q < quads; q++) {
+            dwords[q] = values[4 * q] | (uint32_t)values[4 * q + 2] << 16;
+            dwords[quads + q] = values[4 * q + 1] | (uint32_t)values[4 * q + 3] << 16;
         }
     }
 }
 
-/* `inputs` values, a multiple of block_k, to dwords `rows` apart. */
-KRN_ALWAYS_INLINE void krn_interleave_pairs(const uint16_t *values, int64_t inputs, int64_t block_k, int32_t rows, uint32_t *x) {
-    for (int64_t k = 0; k < inputs; k += 4, values += 4) {
-        const uint32_t even = values[0] | (uint32_t)values[2] << 16;
-        const uint32_t odd = values[1] | (uint32_t)values[3] << 16;
-        /* In a block of 8, the two quads' even pairs come first, then the odd ones. */
-        const int64_t dword = block_k == 4 ? k / 2 : k / 8 * 4 + k % 8 / 4;
-        x[dword * rows] = even;
-        x[(dword + (block_k == 4 ? 1 : 2)) * rows] = odd;
-    }
-}
-
-KRN_ALWAYS_INLINE void krn_interleave_singles(const float *values, int64_t inputs, int64_t block_k, int32_t rows, float *x) {
-    if (block_k == 4) {
-        for (int64_t k = 0; k < inputs; k++)
-            x[k * rows] = values[k];
-        return;
-    }
-    for (int64_t k = 0; k < inputs; k += 8, values += 8, x += 8 * rows) {
-        for (int64_t i = 0; i < 4; i++) {
-            x[2 * i * rows] = values[i];
-            x[(2 * i + 1) * rows] = values[4 + i];
-        }
-    }
+/* A constant block length lets the compiler make shuffles of the loops. */
+KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16_t *values, int64_t inputs, uint32_t *dwords) {
+    if (layout->block_k == 8)
+        krn_order_pairs(values, inputs, 8, dwords);
+    else
+        krn_order_pairs(values, inputs, 4, dwords);
 }
 
 /* s8 and u8 as s16 with the zero point subtracted. */
+KRN_ALWAYS_INLINE void krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                           uint32_t *dwords) {
+    const uint8_t *source = krn_source_row(job, r, 1) + first;
+    uint16_t values[KRN_PACK_CHUNK];
+    if (job->activations->type == KRN_TYPE_S8) {
+        for (int64_t i = 0; i < real; i++)
+            values[i] = (uint16_t)(int8_t)source[i];
+    } else {
+        const int32_t zero = job->activations->zero_points[job->first_row + r];
+        for (int64_t i = 0; i < real; i++)
+            values[i] = (uint16_t)(source[i] - zero);
+    }
+    for (int64_t i = real; i < inputs; i++)
+        values[i] = 0;
+    krn_order_pairs_of(job->layout, values, inputs, dwords);
+}
+
 KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
-    const krn_layout *layout = job->layout;
     const int is_signed = job->activations->type == KRN_TYPE_S8;
-    const int32_t rows = job->rows;
-    for (int32_t r = 0; r < rows; r++) {
-        const int64_t row = job->first_row + r;
-        const uint8_t *source = (const uint8_t *)job->activations->data + row * job->activations->ld;
-        const int32_t zero = is_signed ? 0 : job->activations->zero_points[row];
-        uint32_t *x = (uint32_t *)job->x + r;
-        int32_t *offsets = job->x_offsets + r;
-        for (int64_t g = 0; g < layout->num_groups; g++) {
-            const int64_t length = krn_layout_group_length(layout, g);
-            const int64_t padded = krn_layout_blocks(layout, g) * layout->block_k;
-            offsets += krn_run_offsets(layout, source, length, zero, is_signed, rows, offsets) * rows;
-            for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
-                const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
-                const int64_t real = krn_min64(length - start, inputs);
-                uint16_t values[KRN_PACK_CHUNK] = {0};
-                if (is_signed)
-                    for (int64_t i = 0; i < real; i++)
-                        values[i] = (uint16_t)((const int8_t *)source)[start + i];
-                else
-                    for (int64_t i = 0; i < real; i++)
-                        values[i] = (uint16_t)(source[start + i] - zero);
-                krn_interleave_pairs(values, inputs, layout->block_k, rows, x);
-                x += inputs / 2 * rows;
-            }
-            source += length;
-        }
+    for (int32_t r = 0; r < job->rows; r++) {
+        const int32_t zero = is_signed ? 0 : job->activations->zero_points[job->first_row + r];
+        krn_pack_offsets(job, r, krn_source_row(job, r, 1), zero, is_signed);
     }
+    krn_pack_ordered(job, krn_order_pairs_s16, 2);
 }
 
-KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
-    const krn_layout *layout = job->layout;
-    const int32_t rows = job->rows;
-    for (int32_t r = 0; r < rows; r++) {
-        const uint16_t *source = (const uint16_t *)job->activations->data + (job->first_row + r) * job->activations->ld;
-        uint32_t *x = (uint32_t *)job->x + r;
-        for (int64_t g = 0; g < layout->num_groups; g++) {
-            const int64_t length = krn_layout_group_length(layout, g);
-            const int64_t padded = krn_layout_blocks(layout, g) * layout->block_k;
-            for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
-                const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
-                const int64_t real = krn_min64(length - start, inputs);
-                uint16_t values[KRN_PACK_CHUNK] = {0};
-                memcpy(values, source + start, (size_t)real * sizeof values[0]);
-                krn_interleave_pairs(values, inputs, layout->block_k, rows, x);
-                x += inputs / 2 * rows;
-            }
-            source += length;
-        }
-    }
+KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                            uint32_t *dwords) {
+    uint16_t values[KRN_PACK_CHUNK];
+    memcpy(values, krn_source_row(job, r, 2) + 2 * first, (size_t)real * sizeof values[0]);
+    for (int64_t i = real; i < inputs; i++)
+        values[i] = 0;
+    krn_order_pairs_of(job->layout, values, inputs, dwords);
 }
 
-KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) {
-    const krn_layout *layout = job->layout;
+KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_pairs_bf16, 2); }
+
+KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                         uint32_t *dwords) {
+    float values[KRN_PACK_CHUNK];
     const krn_activations *a = job->activations;
-    const int32_t rows = job->rows;
-    for (int32_t r = 0; r < rows; r++) {
-        const int64_t row_start = (job->first_row + r) * a->ld;
-        float *x = (float *)job->x + r;
-        for (int64_t g = 0; g < layout->num_groups; g++) {
-            const int64_t first = row_start + krn_layout_group_start(layout, g);
-            const int64_t length = krn_layout_group_length(layout, g);
-            const int64_t padded = krn_layout_blocks(layout, g) * layout->block_k;
-            for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
-                const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
-                const int64_t real = krn_min64(length - start, inputs);
-                float values[KRN_PACK_CHUNK];
-                krn_widen(values, a->type, a->data, first + start, real);
-                for (int64_t i = real; i < inputs; i++)
-                    values[i] = 0;
-                krn_interleave_singles(values, inputs, layout->block_k, rows, x);
-                x += inputs * rows;
-            }
+    krn_widen(values, a->type, a->data, (job->first_row + r) * a->ld + first, real);
+    for (int64_t i = real; i < inputs; i++)
+        values[i] = 0;
+    if (job->layout->block_k == 4) {
+        memcpy(dwords, values, (size_t)inputs * sizeof values[0]);
+        return;
+    }
+    for (int64_t k = 0; k < inputs; k += 8) {
+        for (int64_t i = 0; i < 4; i++) {
+            memcpy(&dwords[k + 2 * i], &values[k + i], 4);
+            memcpy(&dwords[k + 2 * i + 1], &values[k + 4 + i], 4);
         }
     }
 }
+
+KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_singles, 1); }
 
 #endif

@@ -28,6 +28,10 @@ KRN_ALWAYS_INLINE __m512 load_rest(int32_t type, const void *source, int64_t at,
     return widen(type, _mm256_maskz_loadu_epi16(first_lanes(n), (const uint16_t *)source + at));
 }
 
+KRN_ALWAYS_INLINE __m512i magnitude_bits(__m512 x) {
+    return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF));
+}
+
 KRN_ALWAYS_INLINE __m256i narrow_bf16(__m512 value) {
     const __m512i bits = _mm512_castps_si512(value);
     const __m512i upper = _mm512_srli_epi32(bits, 16);
@@ -35,13 +39,14 @@ KRN_ALWAYS_INLINE __m256i narrow_bf16(__m512 value) {
     const __m512i rounded =
         _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
     const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
-    const __mmask16 is_nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __mmask16 is_nan = _mm512_cmpgt_epu32_mask(magnitude_bits(value), _mm512_set1_epi32(0x7F800000));
     return _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(is_nan, rounded, quiet));
 }
 
 KRN_ALWAYS_INLINE __m256i narrow(int32_t type, __m512 value) {
     if (type == KRN_TYPE_F16)
-        return _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        /* GCC's unmasked form, a macro without optimization, breaks -Wsign-conversion; with this mask it is the same. */
+        return _mm512_maskz_cvtps_ph(0xFFFF, value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     return narrow_bf16(value);
 }
 
@@ -57,10 +62,6 @@ KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_
         _mm512_mask_storeu_ps((float *)target + at, first_lanes(n), value);
     else
         _mm256_mask_storeu_epi16((uint16_t *)target + at, first_lanes(n), narrow(type, value));
-}
-
-KRN_ALWAYS_INLINE __m512i magnitude_bits(__m512 x) {
-    return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF));
 }
 
 /* The largest lane, without a way through the general registers. */
