@@ -36,7 +36,8 @@ foreach (string argument in args.Skip(1))
         results.Add(new(suite, "(test runner)", Outcome.Failed, $"ended with exit code {exitCode}"));
 }
 
-foreach (Result result in results.Where(result => result.Outcome != Outcome.Passed).OrderBy(result => result.Outcome))
+IEnumerable<Result> notable = results.Where(result => result.Outcome != Outcome.Passed);
+foreach (Result result in notable.OrderBy(result => (result.Outcome, result.Suite, result.Name)))
 {
     string outcome = result.Outcome == Outcome.Failed ? "failed" : "skipped";
     Console.WriteLine($"{outcome}: {result.Suite}: {result.Name}: {result.Reason ?? "no reason given"}");

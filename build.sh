@@ -1,0 +1,260 @@
+#!/usr/bin/env bash
+# Builds, tests and runs the project; see usage() below. build.ps1 is its twin for PowerShell.
+# No -u: the bash 3.2 of macOS takes an empty array for an unset one.
+set -eo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+results="$root/build/test-results"
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+
+usage() {
+    cat <<'EOF'
+usage: ./build.sh VERB [arguments]
+
+  build                 build the native library and the C# projects
+  test [--sanitizers]   build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan
+  bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
+  format [--check]      lay out C and C# sources, or only say whether they are
+  clean                 remove everything that was built
+  help                  print this text, and the verbs of the program `kernels`
+  VERB [arguments]      build, then run that verb of `kernels`: bench, info, verify, ...
+
+Missing tools are installed with the system's package manager, as root or through passwordless sudo.
+KERNELS_INSTALL=never forbids that.
+EOF
+}
+
+# Build messages go to stderr: stdout belongs to the program that is run.
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "build.sh: $*"
+    exit 1
+}
+
+# --- Tools ------------------------------------------------------------------------------------------------------------
+
+has_tool() {
+    case $1 in
+        cc) command -v "${CC:-cc}" || command -v gcc || command -v clang ;;
+        ninja) command -v ninja || command -v ninja-build ;;
+        openblas) has_library openblas ;;
+        *) command -v "$1" ;;
+    esac >/dev/null 2>&1
+}
+
+has_library() {
+    if command -v brew; then
+        brew list --versions "$1"
+    else
+        PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep "lib$1[a-z0-9]*\.so"
+    fi
+}
+
+package_manager() {
+    local name
+    for name in apt-get dnf zypper pacman brew; do
+        if command -v "$name" >/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+}
+
+# packages_of MANAGER TOOL...: the packages that hold the tools.
+packages_of() {
+    local manager=$1 tool
+    shift
+    for tool in "$@"; do
+        case "$manager $tool" in
+            "apt-get ninja" | "dnf ninja") echo ninja-build ;;
+            "apt-get cc") echo gcc libc6-dev ;;
+            *" cc") echo gcc ;;
+            "apt-get openblas") echo libopenblas0 ;;
+            "zypper openblas") echo libopenblas_pthreads0 ;;
+            "dnf openblas") echo openblas-serial ;;
+            "dnf clang-format") echo clang-tools-extra ;;
+            "zypper clang-format" | "pacman clang-format") echo clang ;;
+            *) echo "$tool" ;;
+        esac
+    done | tr '\n' ' '
+}
+
+# tools required|optional TOOL...: installs those that are missing. If it may not, or cannot, one sentence names the
+# command to run; that is an error for required tools.
+tools() {
+    local need=$1 tool manager advice missing=() still=() root_command=() install=() packages=()
+    shift
+    for tool in "$@"; do
+        has_tool "$tool" || missing+=("$tool")
+    done
+    ((${#missing[@]})) || return 0
+
+    manager="$(package_manager)"
+    case $manager in
+        apt-get) install=(apt-get install -y --no-install-recommends) ;;
+        dnf) install=(dnf install -y) ;;
+        zypper) install=(zypper --non-interactive install) ;;
+        pacman) install=(pacman -S --noconfirm --needed) ;;
+        brew) install=(brew install) ;;
+    esac
+    if [[ $manager != brew && $EUID != 0 ]]; then
+        root_command=(sudo)
+    fi
+    read -r -a packages <<<"$(packages_of "$manager" "${missing[@]}")"
+    install=("${root_command[@]}" "${install[@]}" "${packages[@]}")
+    advice="run '${install[*]}'"
+    [[ -n $manager ]] || advice="install it with the system's package manager"
+
+    if [[ -n $manager ]] && may_install "${root_command[@]}"; then
+        say "installing ${missing[*]}: ${install[*]}"
+        if [[ $manager == apt-get ]]; then
+            export DEBIAN_FRONTEND=noninteractive
+            "${root_command[@]}" apt-get update -qq >&2 || say "apt-get update failed; going on with old package lists"
+        fi
+        "${install[@]}" >&2 </dev/null || say "'${install[*]}' failed"
+        hash -r
+    fi
+
+    for tool in "${missing[@]}"; do
+        has_tool "$tool" || still+=("$tool")
+    done
+    ((${#still[@]})) || return 0
+    if [[ $need == required ]]; then
+        die "missing ${still[*]}: $advice, then run this again."
+    fi
+    say "going on without ${still[*]}; to have it, $advice."
+}
+
+# may_install [sudo]: as root, or through a sudo that asks for no password.
+may_install() {
+    [[ ${KERNELS_INSTALL:-} != never ]] && { (($# == 0)) || sudo -n true 2>/dev/null; }
+}
+
+require_build_tools() {
+    command -v dotnet >/dev/null ||
+        die "missing dotnet: install the .NET SDK 10 from Microsoft or with the system's package manager."
+    tools required cmake ninja cc
+}
+
+# --- Building ---------------------------------------------------------------------------------------------------------
+
+# build_native PRESET: configures if that was never done or the presets have changed since, then builds.
+build_native() (
+    cd "$root"
+    if [[ ! -f build/$1/build.ninja || CMakePresets.json -nt build/$1/build.ninja ]]; then
+        cmake --preset "$1" >&2
+    fi
+    cmake --build --preset "$1" >&2
+)
+
+# build_csharp PROJECT-OR-SOLUTION; the native library has been built before.
+build_csharp() {
+    dotnet msbuild "$root/$1" -restore -p:Configuration=Release -p:SkipNativeBuild=true -verbosity:quiet -nologo >&2
+}
+
+run_kernels() {
+    dotnet exec "$root/src/Harness/bin/Release/net10.0/kernels.dll" "$@"
+}
+
+# --- Verbs ------------------------------------------------------------------------------------------------------------
+
+verb_build() {
+    require_build_tools
+    build_native release
+    build_csharp Kernels.sln
+}
+
+verb_test() {
+    local presets=(release) project suite preset status suites=()
+    case "$*" in
+        '') ;;
+        --sanitizers) presets=(asan-ubsan tsan release) ;;
+        *) die "test takes no argument but --sanitizers" ;;
+    esac
+
+    require_build_tools
+    # castxml: the check that the generated bindings are fresh. OpenBLAS: the peer of the harness.
+    tools optional castxml openblas
+    rm -rf "$results"
+    mkdir -p "$results"
+
+    for preset in "${presets[@]}"; do
+        build_native "$preset"
+    done
+    build_csharp Kernels.sln
+
+    for preset in "${presets[@]}"; do
+        echo "== native tests, preset $preset"
+        status=0
+        (cd "$root" && ctest --preset "$preset" --parallel "$(getconf _NPROCESSORS_ONLN)" \
+            --output-junit "$results/native-$preset.xml") || status=$?
+        suites+=("native-$preset=$status")
+    done
+    for project in "$root"/tests/*/*.csproj; do
+        suite="$(basename "$project" .csproj)"
+        echo "== $suite"
+        status=0
+        dotnet test "$project" --configuration Release --no-build --results-directory "$results" \
+            --logger "trx;LogFileName=$suite.trx" || status=$?
+        suites+=("$suite=$status")
+    done
+
+    dotnet "$root/eng/TestSummary.cs" -- "$results" "${suites[@]}"
+}
+
+verb_bindings() {
+    require_build_tools
+    tools required castxml
+    build_csharp src/Bindgen/Kernels.Bindgen.csproj
+    dotnet exec "$root/src/Bindgen/bin/Release/net10.0/Kernels.Bindgen.dll" --root "$root" "$@"
+}
+
+verb_format() {
+    local status=0 c_options=() csharp_options=()
+    case "$*" in
+        '') ;;
+        --check)
+            c_options=(--dry-run --Werror)
+            csharp_options=(--verify-no-changes)
+            ;;
+        *) die "format takes no argument but --check" ;;
+    esac
+    tools required clang-format
+    find "$root/native" "$root/tests/native" -name '*.[ch]' -print0 |
+        xargs -0 clang-format -i "${c_options[@]}" || status=1
+    dotnet format "$root/Kernels.sln" "${csharp_options[@]}" || status=1
+    return "$status"
+}
+
+verb_clean() {
+    rm -rf "$root/build" "$root"/{src,tests}/*/{bin,obj}
+}
+
+verb_kernels() {
+    require_build_tools
+    if [[ $1 == bench ]]; then
+        tools optional openblas
+    fi
+    build_native release
+    build_csharp src/Harness/Kernels.Harness.csproj
+    run_kernels "$@"
+}
+
+case ${1:-} in
+    build | test | bindings | format | clean)
+        verb=$1
+        shift
+        "verb_$verb" "$@"
+        ;;
+    '' | -h | --help)
+        usage
+        ;;
+    help)
+        usage
+        verb_kernels "$@"
+        ;;
+    *)
+        verb_kernels "$@"
+        ;;
+esac

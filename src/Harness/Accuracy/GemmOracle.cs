@@ -1,0 +1,125 @@
+namespace Kernels.Harness.Accuracy;
+
+/// <summary>One output of a GEMM in float64.</summary>
+/// <param name="Value">The result on the quantized operands.</param>
+/// <param name="Magnitude">Sum of |x||w| over k, which the error bound is made of; bias and residual included.</param>
+internal readonly record struct OracleOutput(double Value, double Magnitude);
+
+/// <summary>A row of integer activations.</summary>
+/// <param name="Values">Codes less the zero point [K].</param>
+/// <param name="Scale">The scale of the token.</param>
+internal sealed record IntegerRow(int[] Values, float Scale);
+
+/// <summary>The GEMM written as gemm.h defines it, one output at a time: what every kernel is held against.</summary>
+internal static class GemmOracle
+{
+    /// <summary>2^-24, the unit roundoff of binary32.</summary>
+    public const double UnitRoundoff = 1.0 / (1 << 24);
+
+    /// <summary>An output with integer activations as the numeric contract prescribes it, bit for bit, in binary32 before it is rounded
+    /// to the output type.</summary>
+    public static float ExactInteger(IntegerRow row, OracleChannel channel, float? bias, float? residual)
+    {
+        float t = 0;
+        for (int g = 0; g < channel.Scales.Length; g++)
+        {
+            // A sum of K products of at most 2^8 * 2^8 fits 64 bits for any K that fits memory; and below 2^53 the step through
+            // double is exact, so that the only rounding is the last.
+            double sum = DotOfGroup(row.Values, channel, g);
+            t = MathF.FusedMultiplyAdd((float)sum, channel.Scales[g], t);
+        }
+
+        t *= row.Scale;
+        if (bias is { } b)
+            t += b;
+        if (residual is { } r)
+            t += r;
+        return t;
+    }
+
+    /// <summary>The same output in float64.</summary>
+    public static OracleOutput Integer(IntegerRow row, OracleChannel channel, float? bias, float? residual)
+    {
+        double value = 0, magnitude = 0;
+        for (int g = 0; g < channel.Scales.Length; g++)
+        {
+            (int begin, int end) = GroupRange(channel, g);
+            long dot = 0, absolute = 0;
+            for (int k = begin; k < end; k++)
+            {
+                int product = row.Values[k] * channel.Values[k];
+                dot += product;
+                absolute += Math.Abs(product);
+            }
+
+            value += dot * (double)channel.Scales[g];
+            magnitude += absolute * Math.Abs((double)channel.Scales[g]);
+        }
+
+        return Finish(value * row.Scale, magnitude * Math.Abs((double)row.Scale), bias, residual);
+    }
+
+    /// <summary>An output with float activations in float64.</summary>
+    public static OracleOutput Float(ReadOnlySpan<float> row, OracleChannel channel, float? bias, float? residual)
+    {
+        double value = 0, magnitude = 0;
+        for (int g = 0; g < channel.Scales.Length; g++)
+        {
+            (int begin, int end) = GroupRange(channel, g);
+            double dot = 0, absolute = 0;
+            for (int k = begin; k < end; k++)
+            {
+                double product = (double)row[k] * channel.Values[k];
+                dot += product;
+                absolute += Math.Abs(product);
+            }
+
+            value += dot * channel.Scales[g];
+            magnitude += absolute * Math.Abs((double)channel.Scales[g]);
+        }
+
+        return Finish(value, magnitude, bias, residual);
+    }
+
+    /// <summary>The unquantized product in float64.</summary>
+    public static double Unquantized(ReadOnlySpan<float> row, ReadOnlySpan<float> channel)
+    {
+        double sum = 0;
+        for (int k = 0; k < row.Length; k++)
+            sum += (double)row[k] * channel[k];
+        return sum;
+    }
+
+    /// <summary>The bound of gemm.h on the error of a float cell: (K + 8) * eps * sum |x||w|, and half a unit in the last place of an
+    /// output type narrower than binary32.</summary>
+    public static double Bound(in OracleOutput exact, long k, ElementType output)
+    {
+        double bound = (k + 8) * UnitRoundoff * exact.Magnitude;
+        double largest = Math.Abs(exact.Value) + bound;
+        // Relative half unit of the type, and half of its smallest subnormal.
+        return output switch
+        {
+            ElementType.F16 => bound + Math.Max(largest * Math.ScaleB(1, -11), Math.ScaleB(1, -25)),
+            ElementType.BF16 => bound + Math.Max(largest * Math.ScaleB(1, -8), Math.ScaleB(1, -134)),
+            _ => bound + Math.ScaleB(1, -150),
+        };
+    }
+
+    private static OracleOutput Finish(double value, double magnitude, float? bias, float? residual) => new(
+        value + (bias ?? 0) + (residual ?? 0), magnitude + Math.Abs((double)(bias ?? 0)) + Math.Abs((double)(residual ?? 0)));
+
+    private static long DotOfGroup(int[] x, OracleChannel channel, int group)
+    {
+        (int begin, int end) = GroupRange(channel, group);
+        long sum = 0;
+        for (int k = begin; k < end; k++)
+            sum += x[k] * channel.Values[k];
+        return sum;
+    }
+
+    private static (int Begin, int End) GroupRange(OracleChannel channel, int group)
+    {
+        int begin = group * channel.GroupLength;
+        return (begin, Math.Min(begin + channel.GroupLength, channel.Values.Length));
+    }
+}

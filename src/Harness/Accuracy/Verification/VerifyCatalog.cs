@@ -1,0 +1,134 @@
+using Kernels.Harness.Benchmarks;
+using Kernels.Harness.Cases;
+
+namespace Kernels.Harness.Accuracy.Verification;
+
+/// <summary>The checks that <c>verify</c> knows: every cell and way to quantize, over shapes at which kernels break.</summary>
+internal static class VerifyCatalog
+{
+    // Empty, single, below and above a vector, a tile and a block of every kernel, even and odd.
+    private static readonly (long M, long N, long K)[] s_gemmShapes =
+        [(1, 1, 1), (2, 3, 16), (1, 17, 33), (5, 31, 97), (7, 33, 129), (13, 50, 257), (1, 96, 515), (33, 65, 192), (4, 16, 0), (0, 8, 32), (3, 0, 32)];
+
+    // The shape that golden vectors are kept of: ragged in every direction, and small.
+    private static readonly (long M, long N, long K) s_goldenShape = (7, 33, 129);
+
+    // Above 2^17: with codes at the ends of their ranges any 32-bit sum of these overflows.
+    private static readonly (long M, long N, long K) s_longShape = (2, 3, 140_001);
+
+    private static readonly string[][] s_gemmFeatures =
+    [
+        [], [GemmCheck.Bias, GemmCheck.Residual, GemmCheck.Wide], [GemmCheck.Wide], [GemmCheck.Bias, GemmCheck.F16],
+        [GemmCheck.Residual, GemmCheck.InPlace], [GemmCheck.Bias, GemmCheck.Residual, GemmCheck.Wide, GemmCheck.Bf16],
+        [GemmCheck.Extreme, GemmCheck.Bias],
+    ];
+
+    private static readonly (long Rows, long Cols)[] s_matrixShapes = [(1, 1), (3, 17), (6, 64), (13, 100), (2, 257), (7, 1000), (0, 5), (3, 0)];
+
+    private static readonly (long Rows, long Cols) s_goldenMatrix = (13, 100);
+
+    private static readonly string[][] s_quantizeFeatures = [[], [QuantizeCheck.Wide], [QuantizeCheck.Clip], [QuantizeCheck.Clip, QuantizeCheck.Wide]];
+
+    /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
+    public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
+        Gemms(contexts, levels).Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels));
+
+    /// <summary>Whether a check has a golden vector.</summary>
+    public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
+    {
+        GemmSpec spec => (spec.M, spec.N, spec.K) == s_goldenShape,
+        QuantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
+        DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
+        _ => false,
+    };
+
+    private static IEnumerable<VerifyCheck> Gemms(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (WeightScheme weights in WeightSchemes([0, 16, 32, 40, 64, 128]))
+        {
+            foreach (ElementType activations in new[] { ElementType.S8, ElementType.U8, ElementType.F32, ElementType.BF16, ElementType.F16 })
+            {
+                var cell = new GemmScheme(weights, activations);
+                // Every cell meets every shape; features and threads take turns, in step with neither.
+                foreach ((long m, long n, long k) in s_gemmShapes)
+                {
+                    turn++;
+                    string[] features = s_gemmFeatures[turn % s_gemmFeatures.Length];
+                    foreach (VerifyCheck check in ForVariants(contexts, levels, new GemmSpec(cell, m, n, k), turn % 2 == 0 ? 1 : 2, features, Make))
+                        yield return check;
+                }
+
+                if (weights.GroupSize != 0)
+                    continue;
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, new GemmSpec(cell, s_longShape.M, s_longShape.N, s_longShape.K), 1, [GemmCheck.Extreme], Make))
+                    yield return check;
+            }
+        }
+
+        static VerifyCheck Make(CaseId id, Isa level, string[] features) => new GemmCheck(id, level, features);
+    }
+
+    private static IEnumerable<VerifyCheck> Quantizers(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (ElementType type in new[] { ElementType.S8, ElementType.U8, ElementType.S4, ElementType.U4 })
+        {
+            foreach (bool isAsymmetric in new[] { false, true })
+            {
+                foreach ((Granularity granularity, long groupSize) in new[]
+                    { (Granularity.Tensor, 0L), (Granularity.Channel, 0), (Granularity.Token, 0), (Granularity.Group, 16), (Granularity.Group, 40), (Granularity.Group, 128) })
+                {
+                    foreach ((long rows, long cols) in s_matrixShapes)
+                    {
+                        turn++;
+                        ElementType source = (turn % 3) switch { 0 => ElementType.F32, 1 => ElementType.F16, _ => ElementType.BF16 };
+                        var way = new QuantizeScheme(type, granularity, groupSize, isAsymmetric, source);
+                        string[] features = s_quantizeFeatures[turn / 3 % s_quantizeFeatures.Length];
+                        foreach (VerifyCheck check in ForVariants(
+                            contexts, levels, new QuantizeSpec(way, rows, cols), turn % 2 == 0 ? 1 : 2, features,
+                            (id, level, f) => new QuantizeCheck(id, level, f)))
+                            yield return check;
+                    }
+                }
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> Dequantizers(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (WeightScheme weights in WeightSchemes([0, 16, 40, 128]))
+        {
+            foreach (ElementType target in new[] { ElementType.F32, ElementType.F16, ElementType.BF16 })
+            {
+                foreach ((long rows, long cols) in s_matrixShapes)
+                {
+                    turn++;
+                    string[] features = turn % 3 == 0 ? [DequantizeCheck.Wide] : [];
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, new DequantizeSpec(weights, target, rows, cols), turn % 2 == 0 ? 1 : 2, features,
+                        (id, level, f) => new DequantizeCheck(id, level, f)))
+                        yield return check;
+                }
+            }
+        }
+    }
+
+    private static IEnumerable<WeightScheme> WeightSchemes(long[] groupSizes) =>
+        from format in new[] { ElementType.S8, ElementType.S4, ElementType.U4 }
+        from groupSize in groupSizes
+        select new WeightScheme(format, groupSize);
+
+    private static IEnumerable<VerifyCheck> ForVariants(
+        ContextPool contexts, IReadOnlyList<Isa> levels, CaseSpec spec, int threads, string[] features, Func<CaseId, Isa, string[], VerifyCheck> make)
+    {
+        var seen = new HashSet<string>();
+        foreach (Isa level in levels)
+        {
+            if (contexts.VariantOf(spec, level) is { } variant && seen.Add(variant))
+                yield return make(spec.ToId(threads, variant), level, features);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+using Kernels.Harness.Cases;
+using Kernels.Harness.Results;
+
+namespace Kernels.Harness.Benchmarks;
+
+/// <summary>Told how far a run is.</summary>
+/// <param name="Done">Cases done.</param>
+/// <param name="Total">Cases in all.</param>
+/// <param name="What">What runs next.</param>
+internal readonly record struct BenchProgress(int Done, int Total, string What);
+
+/// <summary>A layer whose data is loaded when its turn comes, and the cases that run on it.</summary>
+/// <param name="N">Output channels.</param>
+/// <param name="K">Inputs.</param>
+/// <param name="Load">Loads it with activations for so many rows.</param>
+/// <param name="Cases">GEMM cases, each with its place in the results.</param>
+internal sealed record LayerPlan(long N, long K, Func<long, LayerData> Load, IReadOnlyList<(int Place, PlannedCase Case)> Cases);
+
+/// <summary>Runs planned cases: prepares operands, takes times beside ceilings, checks results, asks peers.</summary>
+/// <param name="contexts">The contexts.</param>
+/// <param name="meter">The ceilings.</param>
+/// <param name="timer">What takes the times.</param>
+/// <param name="peers">The peers; null for none.</param>
+/// <param name="coldBytes">Bytes over which operands are rotated that must come from memory.</param>
+/// <param name="seed">Seed of synthetic data.</param>
+internal sealed class BenchRunner(
+    ContextPool contexts, CeilingMeter meter, ICaseTimer timer, PeerBench? peers, long coldBytes, long seed)
+{
+    // Of a shared machine single samples say little; with those of all rounds together a median does.
+    private const int CeilingSamplesPerLook = 4;
+
+    private int _done;
+    private int _total;
+
+    /// <summary>Called before each case.</summary>
+    public Action<BenchProgress>? OnProgress { get; init; }
+
+    /// <summary>Runs everything.</summary>
+    /// <returns>The results in the order of the plan, whatever the order in which they ran.</returns>
+    public IReadOnlyList<CaseResult> Run(IReadOnlyList<LayerPlan> layers, IReadOnlyList<(int Place, PlannedCase Case)> others)
+    {
+        var results = new SortedDictionary<int, CaseResult>();
+        _done = 0;
+        _total = layers.Sum(layer => layer.Cases.Count) + others.Count;
+        foreach (LayerPlan layer in layers)
+            RunLayer(layer, results);
+        foreach ((int place, PlannedCase planned) in others)
+        {
+            Report(planned.Id.ToString());
+            using MeasuredCase measured = Prepare(planned);
+            results[place] = Measure(planned, measured, null);
+        }
+
+        return [.. results.Values];
+    }
+
+    private void RunLayer(LayerPlan plan, SortedDictionary<int, CaseResult> results)
+    {
+        if (plan.Cases.Count == 0)
+            return;
+        Report($"layer {plan.N} x {plan.K}");
+        LayerData layer = plan.Load(plan.Cases.Max(c => SpecOf(c.Case).M));
+        KernelContext quantizing = contexts.Get(ContextPool.Levels[0], Environment.ProcessorCount);
+        // Weights are packed once for all cases that share them.
+        foreach (var group in plan.Cases.GroupBy(c => (SpecOf(c.Case).Cell.Weights, c.Case.Level)))
+        {
+            bool isCold = group.Any(c => SpecOf(c.Case).M <= GemmCase.ColdBatch);
+            using var weights = WeightOperand.Make(
+                quantizing, contexts.Get(group.Key.Level, 1), layer, group.Key.Weights, isCold ? coldBytes : 0);
+            foreach ((int place, PlannedCase planned) in group)
+            {
+                Report(layer.Name is null ? planned.Id.ToString() : $"{layer.Name} {planned.Id}");
+                using var measured = new GemmCase(
+                    SpecOf(planned), planned.Id.Variant, contexts.Get(planned.Level, planned.Id.Threads), quantizing, layer, weights, coldBytes);
+                results[place] = Measure(planned, measured, layer);
+            }
+        }
+    }
+
+    private CaseResult Measure(PlannedCase planned, MeasuredCase measured, LayerData? layer)
+    {
+        int threads = planned.Id.Threads;
+        var keys = new List<(Demand Demand, CeilingMeter.CeilingKey Key, int Mark)>();
+        foreach (Demand demand in measured.Demands)
+        {
+            if (meter.KeyOf(demand.Ceiling, planned.Level, threads) is { } key)
+                keys.Add((demand, key, meter.Mark(key)));
+        }
+
+        SampleSet samples = timer.Measure(measured.Invoke, () => keys.ForEach(k => meter.Sample(k.Key, CeilingSamplesPerLook)));
+        double median = Statistics.Median(samples.Nanoseconds);
+        CaseCeiling? ceiling = null;
+        // Without one of its ceilings a case would seem to be bound by the other.
+        if (keys.Count > 0 && keys.Count == measured.Demands.Count)
+        {
+            (Demand demand, double rate, double nanoseconds) = Roofline.Bind(keys.Select(k => (k.Demand, meter.Since(k.Key, k.Mark))));
+            ceiling = new CaseCeiling(CeilingNames.NameOf(demand.Ceiling), rate, CeilingNames.UnitOf(demand.Ceiling), nanoseconds);
+        }
+
+        (KernelError kernel, QuantizationError? quantization) = measured.Check();
+        CaseSpec spec = planned.Id.Spec;
+        var result = new CaseResult
+        {
+            Id = planned.Id.ToString(),
+            Op = spec.Op,
+            Scheme = spec.Scheme,
+            Shape = ShapeOf(spec),
+            Threads = threads,
+            Isa = planned.Id.Variant,
+            Layer = layer?.Name,
+            TimeNs = new CaseTime(
+                median, samples.Nanoseconds.Min(), Statistics.Percentile(samples.Nanoseconds, 0.95), samples.Nanoseconds.Length, samples.CallsPerSample),
+            Gops = measured.Operations / median,
+            GbytesPerS = measured.BytesMoved / median,
+            Ceiling = ceiling,
+            OfCeiling = ceiling?.TimeNs / median,
+            Bytes = measured.Bytes,
+            AllocatedBytes = samples.AllocatedBytes,
+            KernelError = kernel,
+            QuantizationError = quantization,
+            Peers = spec is GemmSpec gemm && layer is not null && peers is not null ? peers.Compare(gemm, threads, layer, median) : [],
+        };
+        _done++;
+        return result;
+    }
+
+    private MeasuredCase Prepare(PlannedCase planned)
+    {
+        KernelContext context = contexts.Get(planned.Level, planned.Id.Threads);
+        return planned.Id.Spec switch
+        {
+            QuantizeSpec spec => new QuantizeCase(
+                spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
+            DequantizeSpec spec => new DequantizeCase(
+                spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
+            _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
+        };
+    }
+
+    private void Report(string what) => OnProgress?.Invoke(new BenchProgress(_done, _total, what));
+
+    private static GemmSpec SpecOf(PlannedCase planned) => (GemmSpec)planned.Id.Spec;
+
+    /// <summary>The sizes of a case by name.</summary>
+    internal static Dictionary<string, long> ShapeOf(CaseSpec spec) => spec switch
+    {
+        GemmSpec gemm => new() { ["m"] = gemm.M, ["n"] = gemm.N, ["k"] = gemm.K },
+        QuantizeSpec quantize => new() { ["rows"] = quantize.Rows, ["n"] = quantize.Cols },
+        DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
+        _ => [],
+    };
+}

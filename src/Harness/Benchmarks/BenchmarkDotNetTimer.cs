@@ -1,0 +1,97 @@
+using BenchmarkDotNet.Attributes;
+using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Diagnosers;
+using BenchmarkDotNet.Engines;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
+using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.Emit;
+using Perfolizer.Horology;
+
+namespace Kernels.Harness.Benchmarks;
+
+/// <summary>The one configuration of BenchmarkDotNet.</summary>
+internal static class BenchmarkConfig
+{
+    /// <summary>Makes the configuration.</summary>
+    /// <param name="artifacts">A folder for what BenchmarkDotNet writes; nothing in it is kept.</param>
+    public static IConfig Make(string artifacts) => ManualConfig.CreateEmpty()
+        .WithArtifactsPath(artifacts)
+        .AddLogger(NullLogger.Instance)
+        // Bytes allocated per call; every case must have 0.
+        .AddDiagnoser(MemoryDiagnoser.Default)
+        .WithOption(ConfigOptions.DisableLogFile, true)
+        // Calls go to native code, which is compiled with optimization whatever this program is.
+        .WithOption(ConfigOptions.DisableOptimizationsValidator, true)
+        .AddJob(Job.Default
+            // The operands are hundreds of MB in this process: another process could not share them, and a published program has no
+            // project from which BenchmarkDotNet could build one.
+            .WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: false))
+            // The calls that fill an iteration. Long against the clock's 100 ns and the scheduler's ticks, short enough that fifteen of
+            // them see one state of a machine that drifts over seconds.
+            .WithIterationTime(TimeInterval.FromMilliseconds(20))
+            // The clock rises, threads wake, and every copy of the weights has been touched.
+            .WithWarmupCount(3)
+            // The fewest of which a median and a 95th percentile say something.
+            .WithIterationCount(15)
+            // One call is microseconds at least: a loop around it costs nothing that unrolling could save, and unrolling would multiply
+            // the slowest cases by 16.
+            .WithUnrollFactor(1)
+            // An empty call costs about a nanosecond. The sampler does not take it off either.
+            .WithEvaluateOverhead(false));
+}
+
+/// <summary>Takes times with BenchmarkDotNet, inside this process.</summary>
+internal sealed class BenchmarkDotNetTimer : ICaseTimer, IDisposable
+{
+    private readonly DirectoryInfo _artifacts = Directory.CreateTempSubdirectory("kernels-");
+
+    /// <inheritdoc/>
+    public string Name => "benchmarkdotnet";
+
+    /// <inheritdoc/>
+    public SampleSet Measure(Action call, Action? lookAtCeilings = null)
+    {
+        lookAtCeilings?.Invoke();
+        CallBenchmark.Current = call;
+        Summary summary;
+        try
+        {
+            summary = BenchmarkRunner.Run<CallBenchmark>(BenchmarkConfig.Make(_artifacts.FullName));
+        }
+        finally
+        {
+            CallBenchmark.Current = null;
+        }
+
+        lookAtCeilings?.Invoke();
+        BenchmarkReport? report = summary.Reports.FirstOrDefault();
+        if (report is not { Success: true })
+        {
+            string reason = summary.ValidationErrors.FirstOrDefault()?.Message ?? "the benchmark failed";
+            throw new InvalidOperationException($"BenchmarkDotNet took no time: {reason}.");
+        }
+
+        Measurement[] measured = [.. report.AllMeasurements.Where(m => m is { IterationMode: IterationMode.Workload, IterationStage: IterationStage.Actual })];
+        double[] nanoseconds = [.. measured.Select(m => m.Nanoseconds / m.Operations)];
+        long allocated = report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase) ?? 0;
+        return new SampleSet(nanoseconds, (int)Math.Min(int.MaxValue, measured[0].Operations), allocated);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _artifacts.Delete(recursive: true);
+}
+
+/// <summary>The one benchmark: whatever call is current. Public because BenchmarkDotNet generates code that derives from it.</summary>
+public class CallBenchmark
+{
+    private readonly Action _call = Current ?? (() => throw new InvalidOperationException("There is no current call."));
+
+    /// <summary>The call that the next instance takes.</summary>
+    internal static Action? Current { get; set; }
+
+    /// <summary>One call.</summary>
+    [Benchmark]
+    public void Call() => _call();
+}

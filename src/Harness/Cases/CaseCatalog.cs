@@ -1,0 +1,83 @@
+namespace Kernels.Harness.Cases;
+
+/// <summary>A case of the catalog, and whether it belongs to the short run.</summary>
+/// <param name="Spec">What it computes.</param>
+/// <param name="QuickThreads">In the short run: 0 no, 1 on one thread, 2 on every number of threads asked for.</param>
+internal readonly record struct CatalogEntry(CaseSpec Spec, int QuickThreads);
+
+/// <summary>The cases that <c>bench</c> knows without a model: the linear layers of Llama-3-8B, and the quantizers.</summary>
+internal static class CaseCatalog
+{
+    /// <summary>The linear layers of Llama-3-8B as [N, K]: q and o, k and v, gate and up, down.</summary>
+    public static IReadOnlyList<(long N, long K)> LlamaLayers { get; } = [(4096, 4096), (1024, 4096), (14336, 4096), (4096, 14336)];
+
+    /// <summary>Rows of activations: one token, a few, and three sizes of a prompt.</summary>
+    public static IReadOnlyList<long> BatchSizes { get; } = [1, 8, 32, 128, 512];
+
+    /// <summary>Every cell of the GEMM.</summary>
+    public static IReadOnlyList<GemmScheme> Cells { get; } =
+    [
+        .. new[]
+        {
+            "w8-a8", "w8-u8", "w8g128-a8", "w4-a8", "w4g32-a8", "w4g64-a8", "w4g128-a8", "w4zg32-a8", "w4zg128-a8", "w4g128-u8",
+            "w8-f32", "w8-bf16", "w8-f16", "w4-f32", "w4g32-f32", "w4g128-f32", "w4g128-bf16", "w4g128-f16", "w4zg128-f32", "w4zg128-bf16",
+        }.Select(GemmScheme.Parse),
+    ];
+
+    // The cells that the short run shows at every batch size, on every shape and on all threads.
+    private static readonly GemmScheme[] s_mainCells = [.. new[] { "w8-a8", "w4g128-a8", "w4g128-f32" }.Select(GemmScheme.Parse)];
+
+    // A token and a prompt: where memory and where arithmetic binds.
+    private static readonly long[] s_mainBatches = [1, 128];
+
+    /// <summary>The GEMM cases of a layer of a model.</summary>
+    public static IEnumerable<CatalogEntry> ForLayer(long n, long k) =>
+        from cell in Cells
+        from m in BatchSizes
+        select new CatalogEntry(new GemmSpec(cell, m, n, k), s_mainCells.Contains(cell) && s_mainBatches.Contains(m) ? 1 : 0);
+
+    /// <summary>Every case, GEMM first, in the order in which a run shows them.</summary>
+    public static IEnumerable<CatalogEntry> Entries()
+    {
+        foreach (GemmScheme cell in Cells)
+        {
+            bool isMain = s_mainCells.Contains(cell);
+            foreach ((long n, long k) in LlamaLayers)
+            {
+                bool isSquare = n == k;
+                foreach (long m in BatchSizes)
+                {
+                    bool isMainBatch = s_mainBatches.Contains(m);
+                    int quick = isMain && isSquare ? (isMainBatch ? 2 : 1) : isMainBatch && (isSquare || isMain) ? 1 : 0;
+                    yield return new CatalogEntry(new GemmSpec(cell, m, n, k), quick);
+                }
+            }
+        }
+
+        foreach (string way in new[] { "s8-per-token", "u8-per-token", "s8-per-token-bf16", "s8-per-token-f16" })
+        {
+            foreach ((long rows, long cols) in new[] { (512L, 4096L), (1, 4096), (32, 4096), (512, 14336) })
+            {
+                bool isMain = rows == 512 && cols == 4096;
+                int quick = !isMain ? 0 : way == "s8-per-token" ? 2 : 1;
+                yield return new CatalogEntry(new QuantizeSpec(QuantizeScheme.Parse(way), rows, cols), quick);
+            }
+        }
+
+        foreach (string way in new[] { "s8-per-channel", "s8-g128", "s4-per-channel", "s4-g32", "s4-g128", "u4-g128", "s8-per-tensor" })
+        {
+            int quick = way is "s4-g128" or "u4-g128" ? 1 : 0;
+            yield return new CatalogEntry(new QuantizeSpec(QuantizeScheme.Parse(way), 4096, 4096), quick);
+        }
+
+        foreach (string weights in new[] { "w8", "w8g128", "w4", "w4g32", "w4g128", "w4zg128" })
+        {
+            _ = WeightScheme.TryParse(weights, out WeightScheme scheme);
+            foreach (ElementType target in new[] { ElementType.F32, ElementType.F16, ElementType.BF16 })
+            {
+                int quick = target == ElementType.F32 && (weights is "w8" or "w4g128") ? 1 : 0;
+                yield return new CatalogEntry(new DequantizeSpec(scheme, target, 4096, 4096), quick);
+            }
+        }
+    }
+}

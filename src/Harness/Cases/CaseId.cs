@@ -1,0 +1,106 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace Kernels.Harness.Cases;
+
+/// <summary>The immutable name of a case: <c>op/scheme/shape/tTHREADS/isa</c>, where isa is the variant that ran. The same in
+/// benchmarks, results, baselines and filters. Every id has one spelling: what parses prints as it was.</summary>
+/// <param name="Spec">Op, scheme and shape.</param>
+/// <param name="Threads">Threads, at least 1.</param>
+/// <param name="Variant">The variant's name, such as "avx512vnni".</param>
+internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
+{
+    private const int MaxThreads = 1024;
+
+    /// <summary>Reads an id; what is wrong with it is told by <paramref name="error"/>.</summary>
+    public static bool TryParse(string text, [NotNullWhen(true)] out CaseId? id, out string error)
+    {
+        id = null;
+        string[] parts = text.Split('/');
+        if (parts.Length != 5)
+        {
+            error = $"'{text}' is not a case id: it needs five parts, op/scheme/shape/tTHREADS/isa";
+            return false;
+        }
+
+        if (ParseSpec(parts[0], parts[1], parts[2], out error) is not { } spec)
+            return false;
+        if (!parts[3].StartsWith('t') || !WeightScheme.TryParseNumber(parts[3].AsSpan(1), out long threads) || threads is < 1 or > MaxThreads)
+        {
+            error = $"'{parts[3]}' is not a number of threads such as t1";
+            return false;
+        }
+
+        if (parts[4].Length == 0 || !parts[4].All(char.IsAsciiLetterOrDigit) || parts[4].Any(char.IsAsciiLetterUpper))
+        {
+            error = $"'{parts[4]}' is not the name of a variant";
+            return false;
+        }
+
+        id = new CaseId(spec, (int)threads, parts[4]);
+        error = "";
+        return true;
+    }
+
+    /// <summary>Reads an id that is known to be right.</summary>
+    public static CaseId Parse(string text) =>
+        TryParse(text, out CaseId? id, out string error) ? id : throw new FormatException(error);
+
+    /// <inheritdoc/>
+    public override string ToString() => $"{Spec}/t{Threads}/{Variant}";
+
+    private static CaseSpec? ParseSpec(string op, string scheme, string shape, out string error)
+    {
+        error = "";
+        switch (op)
+        {
+            case GemmSpec.OpName:
+                if (!GemmScheme.TryParse(scheme, out GemmScheme cell))
+                    error = $"'{scheme}' is not a GEMM scheme such as w4g128-a8";
+                else if (!TryParseShape(shape, ["m", "n", "k"], out long[] mnk))
+                    error = $"'{shape}' is not a GEMM shape such as m1-n4096-k4096";
+                else
+                    return new GemmSpec(cell, mnk[0], mnk[1], mnk[2]);
+                return null;
+
+            case QuantizeSpec.OpName:
+                if (!QuantizeScheme.TryParse(scheme, out QuantizeScheme way))
+                    error = $"'{scheme}' is not a scheme of quantization such as s8-per-token";
+                else if (!TryParseShape(shape, ["rows", "n"], out long[] size))
+                    error = $"'{shape}' is not a shape such as rows512-n4096";
+                else
+                    return new QuantizeSpec(way, size[0], size[1]);
+                return null;
+
+            case DequantizeSpec.OpName:
+                int dash = scheme.IndexOf('-', StringComparison.Ordinal);
+                if (dash < 0 || !WeightScheme.TryParse(scheme.AsSpan(0, dash), out WeightScheme weights)
+                    || !ElementNames.TryParseFloat(scheme.AsSpan(dash + 1), out ElementType target))
+                    error = $"'{scheme}' is not a scheme of dequantization such as w4g128-f32";
+                else if (!TryParseShape(shape, ["rows", "n"], out long[] extent))
+                    error = $"'{shape}' is not a shape such as rows4096-n4096";
+                else
+                    return new DequantizeSpec(weights, target, extent[0], extent[1]);
+                return null;
+
+            default:
+                error = $"'{op}' is not an op; there are gemm, quantize and dequantize";
+                return null;
+        }
+    }
+
+    private static bool TryParseShape(string text, string[] names, out long[] sizes)
+    {
+        sizes = new long[names.Length];
+        string[] parts = text.Split('-');
+        if (parts.Length != names.Length)
+            return false;
+        for (int i = 0; i < names.Length; i++)
+        {
+            if (!parts[i].StartsWith(names[i], StringComparison.Ordinal)
+                || !WeightScheme.TryParseNumber(parts[i].AsSpan(names[i].Length), out sizes[i]))
+                return false;
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,71 @@
+namespace Kernels.Harness.Cases;
+
+/// <summary>What a case computes, without the machine: an op, a scheme and a shape, the first three parts of an id.</summary>
+internal abstract record CaseSpec
+{
+    /// <summary>The op, such as "gemm".</summary>
+    public abstract string Op { get; }
+
+    /// <summary>The scheme as ids write it.</summary>
+    public abstract string Scheme { get; }
+
+    /// <summary>The shape as ids write it.</summary>
+    public abstract string Shape { get; }
+
+    /// <summary>The id of this work on so many threads by a variant.</summary>
+    public CaseId ToId(int threads, string variant) => new(this, threads, variant);
+
+    /// <inheritdoc/>
+    public sealed override string ToString() => $"{Op}/{Scheme}/{Shape}";
+}
+
+/// <summary>Y[M,N] = X[M,K] . W[N,K]^T.</summary>
+internal sealed record GemmSpec(GemmScheme Cell, long M, long N, long K) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "gemm";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => Cell.ToString();
+
+    /// <inheritdoc/>
+    public override string Shape => $"m{M}-n{N}-k{K}";
+
+    /// <summary>Operations: a multiplication and an addition for each product.</summary>
+    public double Operations => 2.0 * M * N * K;
+}
+
+/// <summary>Float [Rows, Cols] to codes and scales.</summary>
+internal sealed record QuantizeSpec(QuantizeScheme Way, long Rows, long Cols) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "quantize";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => Way.ToString();
+
+    /// <inheritdoc/>
+    public override string Shape => $"rows{Rows}-n{Cols}";
+}
+
+/// <summary>Codes and scales [Rows, Cols] to float.</summary>
+internal sealed record DequantizeSpec(WeightScheme Weights, ElementType Target, long Rows, long Cols) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "dequantize";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => $"{Weights}-{ElementNames.NameOf(Target)}";
+
+    /// <inheritdoc/>
+    public override string Shape => $"rows{Rows}-n{Cols}";
+}

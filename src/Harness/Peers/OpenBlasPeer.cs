@@ -1,0 +1,136 @@
+using System.Runtime.InteropServices;
+
+namespace Kernels.Harness.Peers;
+
+/// <summary>OpenBLAS in f32: what a product of unquantized matrices costs.</summary>
+internal sealed unsafe class OpenBlasPeer : IPeer
+{
+    private const int RowMajor = 101;
+    private const int NoTranspose = 111;
+    private const int Transpose = 112;
+
+    // The sonames of distributions first, then what a developer's machine has.
+    private static readonly string[] s_libraryNames =
+        ["libopenblas.so.0", "libopenblas.so", "libopenblas.0.dylib", "libopenblas.dylib", "libopenblas.dll", "openblas.dll"];
+
+    private readonly delegate* unmanaged[Cdecl]<int, void> _setThreads;
+    private readonly delegate* unmanaged[Cdecl]<int, int, int, int, int, int, float, float*, int, float*, int, float, float*, int, void> _sgemm;
+    private readonly delegate* unmanaged[Cdecl]<int, int, int, int, float, float*, int, float*, int, float, float*, int, void> _sgemv;
+
+    private OpenBlasPeer(nint library, string version)
+    {
+        Version = version;
+        _setThreads = (delegate* unmanaged[Cdecl]<int, void>)NativeLibrary.GetExport(library, "openblas_set_num_threads");
+        _sgemm = (delegate* unmanaged[Cdecl]<int, int, int, int, int, int, float, float*, int, float*, int, float, float*, int, void>)
+            NativeLibrary.GetExport(library, "cblas_sgemm");
+        _sgemv = (delegate* unmanaged[Cdecl]<int, int, int, int, float, float*, int, float*, int, float, float*, int, void>)
+            NativeLibrary.GetExport(library, "cblas_sgemv");
+    }
+
+    /// <inheritdoc/>
+    public string Name => "OpenBLAS f32";
+
+    /// <inheritdoc/>
+    public string Version { get; }
+
+    /// <summary>Loads the library if the machine has one.</summary>
+    public static OpenBlasPeer? TryLoad()
+    {
+        foreach (string name in s_libraryNames)
+        {
+            if (!NativeLibrary.TryLoad(name, out nint library))
+                continue;
+            if (NativeLibrary.TryGetExport(library, "openblas_get_config", out nint getConfig)
+                && NativeLibrary.TryGetExport(library, "openblas_set_num_threads", out _)
+                && NativeLibrary.TryGetExport(library, "cblas_sgemm", out _)
+                && NativeLibrary.TryGetExport(library, "cblas_sgemv", out _))
+            {
+                byte* config = ((delegate* unmanaged[Cdecl]<byte*>)getConfig)();
+                return new OpenBlasPeer(library, VersionIn(Marshal.PtrToStringUTF8((nint)config) ?? ""));
+            }
+
+            NativeLibrary.Free(library);
+        }
+
+        return null;
+    }
+
+    /// <summary>The version and the kernels in a configuration such as
+    /// "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH NO_AFFINITY SkylakeX MAX_THREADS=64".</summary>
+    internal static string VersionIn(string configuration)
+    {
+        string[] words = configuration.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        string version = words.FirstOrDefault(word => word.Length > 0 && char.IsAsciiDigit(word[0])) ?? "unknown";
+        string? core = words.LastOrDefault(word => word.Any(char.IsAsciiLetterLower) && word != "OpenBLAS");
+        return core is null ? version : $"{version} ({core})";
+    }
+
+    /// <inheritdoc/>
+    public IPeerCall? PrepareGemm(PeerGemm problem, int threads)
+    {
+        if (problem.M > int.MaxValue || problem.N > int.MaxValue || problem.K > int.MaxValue || problem.M == 0 || problem.N == 0 || problem.K == 0)
+            return null;
+        return new Call(this, problem, threads);
+    }
+
+    private sealed class Call : IPeerCall
+    {
+        private readonly OpenBlasPeer _peer;
+        private readonly PeerGemm _problem;
+        private readonly int _threads;
+        private readonly AlignedBuffer _weights;
+        private readonly AlignedBuffer _activations;
+        private readonly AlignedBuffer _output;
+        private readonly long _weightElements;
+        private readonly int _copies;
+        private int _next;
+
+        public Call(OpenBlasPeer peer, PeerGemm problem, int threads)
+        {
+            _peer = peer;
+            _problem = problem;
+            _threads = threads;
+            _weightElements = problem.N * problem.K;
+            long bytes = _weightElements * sizeof(float);
+            _copies = (int)Math.Max(1, (problem.ColdBytes + bytes - 1) / bytes);
+            // Huge pages for the peer too: what is compared is the code, not the allocation.
+            _weights = new AlignedBuffer(bytes * _copies);
+            _activations = new AlignedBuffer(problem.M * problem.K * sizeof(float));
+            _output = new AlignedBuffer(problem.M * problem.N * sizeof(float));
+            for (int copy = 0; copy < _copies; copy++)
+                problem.Weights.CopyTo(_weights.Slice<float>(copy * _weightElements, problem.Weights.Length));
+            problem.Activations.AsSpan(0, checked((int)(problem.M * problem.K))).CopyTo(_activations.AsSpan<float>());
+        }
+
+        // For one row a user calls the matrix-vector product.
+        public string Function => _problem.M == 1 ? "sgemv" : "sgemm";
+
+        public void Invoke()
+        {
+            _peer._setThreads(_threads);
+            int m = (int)_problem.M, n = (int)_problem.N, k = (int)_problem.K;
+            fixed (float* w = _weights.Slice<float>(_next * _weightElements, 1))
+            fixed (float* x = _activations.AsSpan<float>())
+            fixed (float* y = _output.AsSpan<float>())
+            {
+                if (m == 1)
+                    _peer._sgemv(RowMajor, NoTranspose, n, k, 1, w, k, x, 1, 0, y, 1);
+                else
+                    _peer._sgemm(RowMajor, NoTranspose, Transpose, m, n, k, 1, x, k, w, k, 0, y, n);
+            }
+
+            _next = _next + 1 == _copies ? 0 : _next + 1;
+        }
+
+        public float Output(long m, long n) => _output.Slice<float>(m * _problem.N + n, 1)[0];
+
+        public void Dispose()
+        {
+            _weights.Dispose();
+            _activations.Dispose();
+            _output.Dispose();
+            // Its threads spin for a while after a call and would be in the way of ours.
+            _peer._setThreads(1);
+        }
+    }
+}

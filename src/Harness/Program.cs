@@ -1,0 +1,1 @@
+return Kernels.Harness.Verbs.CommandLine.Run(args, Console.Out, Console.Error);

@@ -1,0 +1,125 @@
+using Kernels.Harness.Benchmarks;
+using Kernels.Harness.Cases;
+using Kernels.Harness.Models;
+using Kernels.Harness.Peers;
+using Kernels.Harness.Results;
+using Spectre.Console;
+
+namespace Kernels.Harness.Verbs;
+
+/// <summary>Measures.</summary>
+internal static class BenchVerb
+{
+    // Samples of a ceiling before the first case; more follow around every case.
+    private const int CeilingSamples = 15;
+
+    /// <summary>Runs the verb.</summary>
+    public static int Run(BenchOptions options, Terminal terminal)
+    {
+        CaseSelection selection = Check(options);
+        using var contexts = new ContextPool();
+        using ModelFile? model = options.Model is { } path ? ModelFile.Open(path) : null;
+        var planner = new CasePlanner(ContextPool.Levels, Environment.ProcessorCount, contexts.VariantOf);
+        BenchPlan plan = model is null
+            ? BenchPlan.OfCatalog(planner, selection, options.Seed)
+            : BenchPlan.OfModel(planner, selection, model, options.Seed);
+        foreach (string skipped in plan.Skipped)
+            terminal.Error.WriteLine($"kernels: skipped {Printable.Of(skipped)}");
+        if (plan.CaseCount == 0)
+            throw new UsageException("no case matches; 'kernels bench --list --filter \"*\"' prints the ids of all.");
+
+        if (options.List)
+        {
+            foreach (string id in plan.Ids)
+                terminal.Raw(id + "\n");
+            return CommandLine.Ok;
+        }
+
+        if (options.CrossCheck)
+            return CrossCheck.Run(plan, contexts, options.Seed, terminal);
+
+        RunResult result = Measure(options, contexts, plan, terminal);
+        RunTables.Write(terminal, result);
+        if (options.Json is not null)
+            ResultsJson.Save(result, options.Json);
+        if (options.Csv is not null)
+            TextFiles.Write(options.Csv, CsvWriter.Write(result));
+        if (options.Markdown is not null)
+            TextFiles.Write(options.Markdown, MarkdownWriter.Write(result));
+        return Judge(result, terminal);
+    }
+
+    private static CaseSelection Check(BenchOptions options)
+    {
+        if (options.List && (options.Json ?? options.Csv ?? options.Markdown) is not null)
+            throw new UsageException("--list runs nothing, so there is nothing to save: leave --json, --csv and --markdown out.");
+        if (options.CrossCheck && (options.Full || options.List || (options.Json ?? options.Csv ?? options.Markdown) is not null))
+            throw new UsageException("--cross-check compares two timers and saves nothing: it cannot be used with --full, --list, --json, --csv or --markdown.");
+        if (options.Model is not null && options.Op is not null and not GemmSpec.OpName)
+            throw new UsageException($"--model runs linear layers, which are cases of gemm: --op {options.Op} has none.");
+        OptionValues.Writable("--json", options.Json);
+        OptionValues.Writable("--csv", options.Csv);
+        OptionValues.Writable("--markdown", options.Markdown);
+        return new CaseSelection
+        {
+            IsFull = options.Full,
+            Filter = OptionValues.Filter(options.Filter),
+            Op = OptionValues.Op(options.Op),
+            Threads = OptionValues.Threads(options.Threads),
+            Levels = OptionValues.Levels(options.Isa),
+        };
+    }
+
+    private static RunResult Measure(BenchOptions options, ContextPool contexts, BenchPlan plan, Terminal terminal)
+    {
+        DateTimeOffset start = DateTimeOffset.UtcNow;
+        long l3 = MachineProbe.L3BytesOrDefault();
+        using var probe = new NativeCeilingProbe(NativeCeilingProbe.BufferBytesFor(l3));
+        var meter = new CeilingMeter(probe);
+        foreach ((Isa level, int threads) in plan.LevelsAndThreads)
+        {
+            foreach (Ceiling ceiling in CeilingNames.All)
+            {
+                if (meter.KeyOf(ceiling, level, threads) is { } key)
+                    meter.Sample(key, CeilingSamples);
+            }
+        }
+
+        using BenchmarkDotNetTimer? precise = options.Full ? new BenchmarkDotNetTimer() : null;
+        ICaseTimer timer = precise is not null ? precise : new Sampler(plan.IsModel ? SamplerOptions.ForManySmallCases : new SamplerOptions());
+        long coldBytes = ColdBytesFor(l3);
+        var peers = new PeerBench(options.NoPeers ? [] : PeerCatalog.Load(), timer, coldBytes);
+        IReadOnlyList<CaseResult> cases = terminal.WithProgress(report =>
+            new BenchRunner(contexts, meter, timer, peers, coldBytes, options.Seed) { OnProgress = report }.Run(plan.Layers, plan.Others));
+        return new RunResult
+        {
+            Run = new RunInfo("bench", start, timer.Name, plan.DataName, options.Seed),
+            Machine = MachineProbe.Machine(),
+            Build = MachineProbe.Build(),
+            Ceilings = meter.Results(),
+            Cases = cases,
+        };
+    }
+
+    /// <summary>Bytes over which operands are rotated so that they come from memory: above four times the L3, at most 1 GiB.</summary>
+    internal static long ColdBytesFor(long l3Bytes) => Math.Min(4 * l3Bytes + (32L << 20), 1L << 30);
+
+    // Speed is reported; wrong results and allocations are faults.
+    private static int Judge(RunResult result, Terminal terminal)
+    {
+        int exitCode = CommandLine.Ok;
+        foreach (CaseResult wrong in result.Cases.Where(c => c.KernelError?.Mismatches > 0))
+        {
+            terminal.Error.WriteLine($"kernels: {Printable.Of(wrong.Key)}: {wrong.KernelError!.Mismatches} of {wrong.KernelError.OutputsChecked} outputs are wrong.");
+            exitCode = CommandLine.Found;
+        }
+
+        foreach (CaseResult allocating in result.Cases.Where(c => c.AllocatedBytes > 0))
+        {
+            terminal.Error.WriteLine($"kernels: {Printable.Of(allocating.Key)}: a call allocates {allocating.AllocatedBytes} bytes.");
+            exitCode = CommandLine.Found;
+        }
+
+        return exitCode;
+    }
+}

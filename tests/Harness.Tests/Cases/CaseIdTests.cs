@@ -1,0 +1,89 @@
+using Kernels.Harness.Cases;
+
+namespace Kernels.Harness.Tests.Cases;
+
+public sealed class CaseIdTests
+{
+    [Theory]
+    [InlineData("gemm/w4g128-a8/m128-n4096-k4096/t1/avx512vnni")]
+    [InlineData("gemm/w4zg128-a8/m1-n4096-k14336/t2/avx2")]
+    [InlineData("gemm/w8-u8/m0-n0-k0/t1024/ref")]
+    [InlineData("gemm/w8-bf16/m1-n1-k1/t1/avx512bf16")]
+    [InlineData("gemm/w4z-f16/m1-n1-k1/t1/avx512")]
+    [InlineData("quantize/s8-per-token/rows512-n4096/t1/avx512")]
+    [InlineData("quantize/s8asym-per-tensor-f16/rows1-n1/t1/ref")]
+    [InlineData("quantize/u4sym-g16-bf16/rows1-n1/t1/ref")]
+    [InlineData("dequantize/w4g128-f32/rows4096-n4096/t1/avx512")]
+    public void WhatParsesPrintsAsItWas(string text)
+    {
+        Assert.True(CaseId.TryParse(text, out CaseId? id, out string error), error);
+        Assert.Equal(text, id.ToString());
+        Assert.Equal(id, CaseId.Parse(id.ToString()));
+    }
+
+    [Theory]
+    [InlineData("", "five parts")]
+    [InlineData("gemm/w8-a8/m1-n1-k1/t1", "five parts")]
+    [InlineData("gemm/w8-a8/m1-n1-k1/t1/avx2/extra", "five parts")]
+    [InlineData("conv/w8-a8/m1-n1-k1/t1/avx2", "'conv' is not an op")]
+    [InlineData("gemm/w5-a8/m1-n1-k1/t1/avx2", "'w5-a8' is not a GEMM scheme")]
+    [InlineData("gemm/w8/m1-n1-k1/t1/avx2", "'w8' is not a GEMM scheme")]
+    [InlineData("gemm/w4g8-a8/m1-n1-k1/t1/avx2", "'w4g8-a8' is not a GEMM scheme")]
+    [InlineData("gemm/w4g0128-a8/m1-n1-k1/t1/avx2", "is not a GEMM scheme")]
+    [InlineData("gemm/w8-a8/m1-k1-n1/t1/avx2", "'m1-k1-n1' is not a GEMM shape")]
+    [InlineData("gemm/w8-a8/m-1-n1-k1/t1/avx2", "is not a GEMM shape")]
+    [InlineData("gemm/w8-a8/m01-n1-k1/t1/avx2", "is not a GEMM shape")]
+    [InlineData("gemm/w8-a8/m99999999999999999999-n1-k1/t1/avx2", "is not a GEMM shape")]
+    [InlineData("gemm/w8-a8/m1-n1-k1/t0/avx2", "'t0' is not a number of threads")]
+    [InlineData("gemm/w8-a8/m1-n1-k1/1/avx2", "'1' is not a number of threads")]
+    [InlineData("gemm/w8-a8/m1-n1-k1/t1/AVX2", "'AVX2' is not the name of a variant")]
+    [InlineData("gemm/w8-a8/m1-n1-k1/t1/", "'' is not the name of a variant")]
+    [InlineData("quantize/u8asym-per-token/rows1-n1/t1/ref", "is not a scheme of quantization")]
+    [InlineData("quantize/s8sym-per-token/rows1-n1/t1/ref", "is not a scheme of quantization")]
+    [InlineData("quantize/s8-per-token-f32/rows1-n1/t1/ref", "is not a scheme of quantization")]
+    [InlineData("quantize/s8-per-token/m1-n1/t1/ref", "is not a shape")]
+    [InlineData("dequantize/w8-s8/rows1-n1/t1/ref", "is not a scheme of dequantization")]
+    public void WhatIsNotAnIdSaysWhy(string text, string reason)
+    {
+        Assert.False(CaseId.TryParse(text, out _, out string error));
+        Assert.Contains(reason, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void EveryIdOfTheCatalogHasOneSpellingAndIsUnique()
+    {
+        string[] ids = [.. CaseCatalog.Entries().Select(entry => entry.Spec.ToId(1, "ref").ToString())];
+        Assert.Equal(ids.Length, ids.Distinct().Count());
+        Assert.All(ids, id => Assert.Equal(id, CaseId.Parse(id).ToString()));
+    }
+
+    [Fact]
+    public void TheCatalogHasWhatTheReadmePromises()
+    {
+        string[] specs = [.. CaseCatalog.Entries().Select(entry => entry.Spec.ToString())];
+        foreach (string cell in new[]
+            { "w8-a8", "w8-u8", "w8g128-a8", "w4-a8", "w4g32-a8", "w4g64-a8", "w4g128-a8", "w4zg128-a8", "w4g128-u8", "w8-f32", "w8-bf16", "w8-f16" })
+        {
+            foreach (string layer in new[] { "n4096-k4096", "n1024-k4096", "n14336-k4096", "n4096-k14336" })
+            {
+                foreach (int m in new[] { 1, 8, 32, 128, 512 })
+                    Assert.Contains($"gemm/{cell}/m{m}-{layer}", specs);
+            }
+        }
+
+        Assert.Contains("quantize/s8-per-token/rows512-n4096", specs);
+    }
+
+    [Theory]
+    [InlineData("w8", 4096, 1)]
+    [InlineData("w8", 0, 1)]
+    [InlineData("w4g32", 64, 2)]
+    [InlineData("w4g32", 65, 3)]
+    [InlineData("w4g128", 64, 1)]
+    [InlineData("w4g128", 0, 0)]
+    public void GroupsOfAChannel(string text, long k, long groups)
+    {
+        Assert.True(WeightScheme.TryParse(text, out WeightScheme scheme));
+        Assert.Equal(groups, scheme.GroupsOf(k));
+    }
+}
