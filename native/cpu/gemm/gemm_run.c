@@ -138,11 +138,11 @@ static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t pane
     const uint8_t *here = job->packed + panel * layout->panel_bytes + krn_layout_group_offset(layout, s->group) +
                           s->first_block * KRN_BLOCK_BYTES;
     if (block->num_tiles == 1)
-        return (krn_prefetch){here + PREFETCH_DISTANCE, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2};
+        return (krn_prefetch){here + PREFETCH_DISTANCE, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2, krn_layout_group_bytes(layout, 0)};
     const int64_t blocks = s->part_blocks > 0 ? s->part_blocks : s->num_groups * layout->group_blocks;
     const int64_t bytes = s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : krn_layout_group_offset(layout, s->num_groups);
     const int64_t share = divide_up(bytes, block->num_tiles);
-    return (krn_prefetch){here + bytes + tile * share, divide_up(share, blocks), 0};
+    return (krn_prefetch){here + bytes + tile * share, divide_up(share, blocks), 0, 0};
 }
 
 static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_block *block) {

@@ -94,6 +94,7 @@ KRN_ALWAYS_INLINE void tile_bf16_of_rows(const krn_tile_job *job, int32_t rows, 
                 store_f(t + 16, fma_f(acc[r][1], s1, load_f(t + 16)));
             }
         }
+        prefetch.next += prefetch.group_stride;
     }
 }
 

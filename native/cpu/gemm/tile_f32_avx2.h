@@ -71,6 +71,7 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
                 store_f(t + 8, fma_f(acc[r][1], s1, load_f(t + 8)));
             }
         }
+        prefetch.next += prefetch.group_stride;
     }
 }
 

@@ -82,6 +82,7 @@ KRN_ALWAYS_INLINE void tile_f32_of_rows(const krn_tile_job *job, int32_t rows, i
                 store_f(t + 16, fma_f(acc[r][1], s1, load_f(t + 16)));
             }
         }
+        prefetch.next += prefetch.group_stride;
     }
 }
 

@@ -97,6 +97,7 @@ KRN_ALWAYS_INLINE void half_tile_of_rows(const krn_tile_job *job, int half, int3
         close_sums(acc, job, job->acc + half * HALF_PANEL, job->t + half * HALF_PANEL, group_scales + half * HALF_PANEL * 4, rows);
         x += blocks * (layout->block_k / 2) * rows;
         x_offsets += rows;
+        prefetch.next += prefetch.group_stride;
     }
 }
 

@@ -104,7 +104,7 @@ KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job,
     const int32_t ones[2] = {0x01010101, 0x01010101};
     const zmm_i inputs = broadcast_i32((int32_t)(-blocks * job->layout->block_k));
     zmm_i sum[1][2] = {{mul_i32(zeros[0], inputs), mul_i32(zeros[1], inputs)}};
-    krn_prefetch nothing = {w, 0, 0};
+    krn_prefetch nothing = {w, 0, 0, 0};
     for (int64_t b = 0; b < blocks; b++)
         dot(sum, w + b * KRN_BLOCK_BYTES, ones, 1, 1, &nothing, is_w4);
     KRN_UNROLL
@@ -151,6 +151,7 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         close_sums(acc, job, scales, rows);
         x += blocks * (layout->block_k / 4) * rows;
         x_offsets += rows;
+        prefetch.next += prefetch.group_stride;
     }
 }
 
