@@ -20,7 +20,7 @@ void check_failed(const char *file, int line, const char *condition, const char 
 static struct {
     void *base;
     size_t bytes;
-} *mappings;
+} * mappings;
 static size_t num_mappings;
 
 void *guarded_allocate(int64_t bytes, guard_side side) {

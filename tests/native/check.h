@@ -18,7 +18,7 @@
 #define CHECK_STATUS(call, expected)                                                                                   \
     do {                                                                                                               \
         const krn_status check_status_ = (call);                                                                       \
-        CHECK(check_status_ == (expected), "%s gave %s (%s), expected %s", #call, krn_status_name(check_status_),       \
+        CHECK(check_status_ == (expected), "%s gave %s (%s), expected %s", #call, krn_status_name(check_status_),      \
               krn_last_error(), krn_status_name(expected));                                                            \
     } while (0)
 

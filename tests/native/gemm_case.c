@@ -105,7 +105,8 @@ krn_weights *gemm_case_pack(const gemm_case *c, krn_context *context) {
     return weights;
 }
 
-void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights *weights, int64_t first_row, int64_t rows) {
+void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights *weights, int64_t first_row,
+                    int64_t rows) {
     const gemm_shape *s = &c->shape;
     krn_activations a = c->activations;
     a.data = (const uint8_t *)a.data + first_row * a.ld * type_bytes(a.type);
@@ -144,7 +145,8 @@ int32_t case_weight(const gemm_case *c, int64_t n, int64_t k) {
     const int32_t nibble = (row[k / 2] >> (k % 2 * 4)) & 15;
     if (c->shape.format == KRN_TYPE_S4)
         return nibble >= 8 ? nibble - 16 : nibble;
-    const int64_t group = c->shape.group_size == 0 || c->shape.group_size > c->shape.k ? c->shape.k : c->shape.group_size;
+    const int64_t group =
+        c->shape.group_size == 0 || c->shape.group_size > c->shape.k ? c->shape.k : c->shape.group_size;
     return nibble - c->zero_points[n * c->num_groups + k / group];
 }
 
@@ -182,7 +184,8 @@ double float_oracle(const gemm_case *c, int64_t m, int64_t n, double *magnitude)
     double t = 0;
     *magnitude = 0;
     for (int64_t k = 0; k < s->k; k++) {
-        const double product = case_activation(c, m, k) * case_weight(c, n, k) * c->scales[n * c->num_groups + k / group];
+        const double product =
+            case_activation(c, m, k) * case_weight(c, n, k) * c->scales[n * c->num_groups + k / group];
         t += product;
         *magnitude += fabs(product);
     }

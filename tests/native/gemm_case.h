@@ -30,7 +30,8 @@ gemm_case gemm_case_make(const gemm_shape *shape);
 krn_weights *gemm_case_pack(const gemm_case *c, krn_context *context);
 /* Runs the case in guarded memory; returns Y with leading dimension c->ld, padding included. `first_row` and `rows` take a part
  * of the batch. */
-void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights *weights, int64_t first_row, int64_t rows);
+void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights *weights, int64_t first_row,
+                    int64_t rows);
 
 int64_t type_bytes(int32_t type);
 /* Element `index` of a float tensor. */

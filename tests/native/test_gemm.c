@@ -21,7 +21,8 @@ static void check_padding(const gemm_case *c, const void *y) {
         for (int64_t i = (m * c->ld + c->shape.n) * bytes; i < (m + 1) * c->ld * bytes; i++) {
             const uint8_t *expected = c->residual != NULL && c->shape.residual_is_output ? c->residual : NULL;
             const uint8_t byte = ((const uint8_t *)y)[i];
-            CHECK(byte == (expected == NULL ? 0xA5 : expected[i]), "row %lld: padding byte %lld was written", (long long)m, (long long)i);
+            CHECK(byte == (expected == NULL ? 0xA5 : expected[i]), "row %lld: padding byte %lld was written",
+                  (long long)m, (long long)i);
         }
 }
 
@@ -51,9 +52,10 @@ static void check_result(const gemm_case *c, const void *y, const char *variant)
             if (is_integer(c)) {
                 const uint32_t expected = narrowed_bits(s->output_type, integer_oracle(c, m, n));
                 CHECK(bits_of(s->output_type, y, index) == expected,
-                      "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %g, expected %g", variant, s->format,
-                      s->activation_type, (long long)s->m, (long long)s->n, (long long)s->k, (long long)s->group_size, (long long)m,
-                      (long long)n, float_element(s->output_type, y, index), (double)integer_oracle(c, m, n));
+                      "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %g, expected %g", variant,
+                      s->format, s->activation_type, (long long)s->m, (long long)s->n, (long long)s->k,
+                      (long long)s->group_size, (long long)m, (long long)n, float_element(s->output_type, y, index),
+                      (double)integer_oracle(c, m, n));
                 continue;
             }
             double magnitude;
@@ -61,16 +63,18 @@ static void check_result(const gemm_case *c, const void *y, const char *variant)
             const double got = float_element(s->output_type, y, index);
             const double compute = (double)(s->k + 8) * ldexp(1, -24) * magnitude;
             const double bound = compute + (fabs(exact) + compute) * output_rounding(s->output_type) + ldexp(1, -24);
-            CHECK(fabs(got - exact) <= bound, "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %.9g, expected %.9g +- %.3g",
-                  variant, s->format, s->activation_type, (long long)s->m, (long long)s->n, (long long)s->k, (long long)s->group_size,
-                  (long long)m, (long long)n, got, exact, bound);
+            CHECK(fabs(got - exact) <= bound,
+                  "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %.9g, expected %.9g +- %.3g", variant,
+                  s->format, s->activation_type, (long long)s->m, (long long)s->n, (long long)s->k,
+                  (long long)s->group_size, (long long)m, (long long)n, got, exact, bound);
         }
     }
     check_padding(c, y);
 }
 
 /* One case on every level. A variant gives a row the same bits alone, in the batch, and on any number of threads. */
-static void run_case(const gemm_shape *shape, krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
+static void run_case(const gemm_shape *shape, krn_context *const *contexts, int num_contexts,
+                     krn_context *const *threaded) {
     const gemm_case c = gemm_case_make(shape);
     for (int i = 0; i < num_contexts; i++) {
         krn_weights *weights = gemm_case_pack(&c, contexts[i]);
@@ -94,7 +98,9 @@ static void run_case(const gemm_shape *shape, krn_context *const *contexts, int 
     guarded_free_all();
 }
 
-static int64_t pick(test_random *random, const int64_t *values, int count) { return values[random_between(random, 0, count - 1)]; }
+static int64_t pick(test_random *random, const int64_t *values, int count) {
+    return values[random_between(random, 0, count - 1)];
+}
 
 static void sweep(krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
     static const int64_t MS[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 25, 40};
@@ -139,9 +145,13 @@ static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
                                       .side = GUARD_END,
                                       .seed = 7 + f};
             gemm_case c = gemm_case_make(&shape);
-            memset(c.codes, shape.format == KRN_TYPE_S8 ? 0x80 : shape.format == KRN_TYPE_S4 ? 0x88 : 0xFF,
+            memset(c.codes,
+                   shape.format == KRN_TYPE_S8   ? 0x80
+                   : shape.format == KRN_TYPE_S4 ? 0x88
+                                                 : 0xFF,
                    (size_t)(c.codes_ld_bytes * 2));
-            memset((void *)(uintptr_t)c.activations.data, shape.activation_type == KRN_TYPE_S8 ? 0x80 : 0xFF, (size_t)(3 * shape.k));
+            memset((void *)(uintptr_t)c.activations.data, shape.activation_type == KRN_TYPE_S8 ? 0x80 : 0xFF,
+                   (size_t)(3 * shape.k));
             for (int64_t i = 0; i < shape.m && shape.activation_type == KRN_TYPE_U8; i++)
                 ((int32_t *)(uintptr_t)c.activations.zero_points)[i] = 0;
             for (int i = 0; i < num_contexts; i++) {
@@ -158,8 +168,15 @@ static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
 /* IEEE special values reach the result as they should: one NaN or infinity poisons its row and no other. */
 static void non_finite_activations_propagate(krn_context *const *contexts, int num_contexts) {
     for (size_t f = 0; f < 3; f++) {
-        const gemm_shape shape = {.format = FORMATS[f], .activation_type = KRN_TYPE_F32, .output_type = KRN_TYPE_F32,
-                                  .m = 14, .n = 40, .k = 50, .group_size = 16, .side = GUARD_END, .seed = 3};
+        const gemm_shape shape = {.format = FORMATS[f],
+                                  .activation_type = KRN_TYPE_F32,
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = 14,
+                                  .n = 40,
+                                  .k = 50,
+                                  .group_size = 16,
+                                  .side = GUARD_END,
+                                  .seed = 3};
         gemm_case c = gemm_case_make(&shape);
         ((float *)(uintptr_t)c.activations.data)[5 * 50 + 7] = NAN;
         for (int i = 0; i < num_contexts; i++) {

@@ -14,7 +14,8 @@ static float y[M * N];
 static _Alignas(64) uint8_t workspace[4096];
 
 static krn_activations good_activations(void) {
-    return (krn_activations){.struct_size = sizeof(krn_activations), .type = KRN_TYPE_S8, .data = x, .ld = K, .scales = x_scales};
+    return (krn_activations){
+        .struct_size = sizeof(krn_activations), .type = KRN_TYPE_S8, .data = x, .ld = K, .scales = x_scales};
 }
 
 static krn_gemm_output good_output(void) {
@@ -22,8 +23,8 @@ static krn_gemm_output good_output(void) {
 }
 
 /* Runs the call and checks the status, the message and that Y is untouched. */
-static void refuse(krn_status expected, const char *named, int64_t m, const krn_activations *a, const krn_gemm_output *o, void *space,
-                   int64_t space_bytes) {
+static void refuse(krn_status expected, const char *named, int64_t m, const krn_activations *a,
+                   const krn_gemm_output *o, void *space, int64_t space_bytes) {
     memset(y, 0x5A, sizeof y);
     CHECK_STATUS(krn_gemm(context, weights, m, a, o, space, space_bytes), expected);
     CHECK(strstr(krn_last_error(), named) != NULL, "the message does not name %s: %s", named, krn_last_error());
@@ -119,7 +120,9 @@ int main(void) {
     CHECK_STATUS(krn_gemm_workspace_bytes(context, weights, KRN_TYPE_U4, M, &bytes), KRN_ERROR_UNSUPPORTED);
     CHECK(krn_gemm_supported(context, KRN_TYPE_S8, KRN_TYPE_S8) == 1, "the main cell is not supported");
     CHECK(krn_gemm_supported(context, KRN_TYPE_F32, KRN_TYPE_S8) == 0, "f32 weights are supported");
-    CHECK(krn_gemm_supported(NULL, KRN_TYPE_S8, KRN_TYPE_S8) == 0 && krn_gemm_variant(NULL, KRN_TYPE_S8, KRN_TYPE_S8) == NULL, "NULL context");
+    CHECK(krn_gemm_supported(NULL, KRN_TYPE_S8, KRN_TYPE_S8) == 0 &&
+              krn_gemm_variant(NULL, KRN_TYPE_S8, KRN_TYPE_S8) == NULL,
+          "NULL context");
     CHECK(krn_gemm_variant(context, 1000, KRN_TYPE_S8) == NULL, "unknown format");
     krn_weights_destroy(weights);
     krn_context_destroy(context);

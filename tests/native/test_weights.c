@@ -8,7 +8,8 @@
 static krn_context *context;
 
 static krn_weights_desc describe(int32_t format, int64_t n, int64_t k, int64_t group_size) {
-    return (krn_weights_desc){.struct_size = sizeof(krn_weights_desc), .format = format, .n = n, .k = k, .group_size = group_size};
+    return (krn_weights_desc){
+        .struct_size = sizeof(krn_weights_desc), .format = format, .n = n, .k = k, .group_size = group_size};
 }
 
 static void check_unpacked(const gemm_case *c, const krn_weights *weights) {
@@ -23,25 +24,33 @@ static void check_unpacked(const gemm_case *c, const krn_weights *weights) {
         for (int64_t b = 0; b < row_bytes; b++) {
             const int is_half = s->format != KRN_TYPE_S8 && s->k % 2 == 1 && b + 1 == row_bytes;
             const uint8_t expected = (uint8_t)(c->codes[n * c->codes_ld_bytes + b] & (is_half ? 15 : 255));
-            CHECK(codes[n * row_bytes + b] == expected, "row %lld byte %lld is %d, expected %d", (long long)n, (long long)b,
-                  codes[n * row_bytes + b], expected);
+            CHECK(codes[n * row_bytes + b] == expected, "row %lld byte %lld is %d, expected %d", (long long)n,
+                  (long long)b, codes[n * row_bytes + b], expected);
         }
     }
-    CHECK(s->n * c->num_groups == 0 || memcmp(scales, c->scales, (size_t)(s->n * c->num_groups) * 4) == 0, "scales changed");
+    CHECK(s->n * c->num_groups == 0 || memcmp(scales, c->scales, (size_t)(s->n * c->num_groups) * 4) == 0,
+          "scales changed");
     for (int64_t i = 0; i < s->n * c->num_groups; i++)
         CHECK(zeros[i] == (c->zero_points == NULL ? 0 : c->zero_points[i]), "zero point %lld changed", (long long)i);
 }
 
 static void round_trips(void) {
     static const int32_t FORMATS[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
-    static const int64_t NS[] = {0, 1, 31, 32, 33, 100}, KS[] = {0, 1, 7, 8, 33, 128, 257}, GROUPS[] = {0, 16, 17, 32, 100};
+    static const int64_t NS[] = {0, 1, 31, 32, 33, 100}, KS[] = {0, 1, 7, 8, 33, 128, 257},
+                         GROUPS[] = {0, 16, 17, 32, 100};
     for (size_t f = 0; f < 3; f++)
         for (size_t n = 0; n < 6; n++)
             for (size_t k = 0; k < 7; k++)
                 for (size_t g = 0; g < 5; g++) {
-                    const gemm_shape shape = {.format = FORMATS[f], .activation_type = KRN_TYPE_F32, .output_type = KRN_TYPE_F32,
-                                              .n = NS[n], .k = KS[k], .group_size = GROUPS[g], .slack = (int64_t)(g % 2) * 5,
-                                              .side = g % 2 == 0 ? GUARD_END : GUARD_START, .seed = f + n + k + g};
+                    const gemm_shape shape = {.format = FORMATS[f],
+                                              .activation_type = KRN_TYPE_F32,
+                                              .output_type = KRN_TYPE_F32,
+                                              .n = NS[n],
+                                              .k = KS[k],
+                                              .group_size = GROUPS[g],
+                                              .slack = (int64_t)(g % 2) * 5,
+                                              .side = g % 2 == 0 ? GUARD_END : GUARD_START,
+                                              .seed = f + n + k + g};
                     const gemm_case c = gemm_case_make(&shape);
                     krn_weights *weights = gemm_case_pack(&c, context), *loaded = NULL;
                     check_unpacked(&c, weights);
@@ -66,15 +75,24 @@ static double bits_per_weight(int32_t format, int64_t n, int64_t k, int64_t grou
 }
 
 static void sizes_are_small(void) {
-    CHECK(bits_per_weight(KRN_TYPE_S4, 4096, 4096, 128) <= 4.40, "s4 g128 takes %.4f bits", bits_per_weight(KRN_TYPE_S4, 4096, 4096, 128));
-    CHECK(bits_per_weight(KRN_TYPE_U4, 4096, 4096, 128) <= 4.40, "u4 g128 takes %.4f bits", bits_per_weight(KRN_TYPE_U4, 4096, 4096, 128));
-    CHECK(bits_per_weight(KRN_TYPE_S8, 4096, 4096, 0) <= 8.1, "s8 takes %.4f bits", bits_per_weight(KRN_TYPE_S8, 4096, 4096, 0));
+    CHECK(bits_per_weight(KRN_TYPE_S4, 4096, 4096, 128) <= 4.40, "s4 g128 takes %.4f bits",
+          bits_per_weight(KRN_TYPE_S4, 4096, 4096, 128));
+    CHECK(bits_per_weight(KRN_TYPE_U4, 4096, 4096, 128) <= 4.40, "u4 g128 takes %.4f bits",
+          bits_per_weight(KRN_TYPE_U4, 4096, 4096, 128));
+    CHECK(bits_per_weight(KRN_TYPE_S8, 4096, 4096, 0) <= 8.1, "s8 takes %.4f bits",
+          bits_per_weight(KRN_TYPE_S8, 4096, 4096, 0));
 }
 
 /* Every byte of a blob matters: flip one and it is refused; so are other lengths. */
 static void damage_is_refused(void) {
-    const gemm_shape shape = {.format = KRN_TYPE_U4, .activation_type = KRN_TYPE_F32, .output_type = KRN_TYPE_F32,
-                              .n = 33, .k = 40, .group_size = 16, .side = GUARD_END, .seed = 11};
+    const gemm_shape shape = {.format = KRN_TYPE_U4,
+                              .activation_type = KRN_TYPE_F32,
+                              .output_type = KRN_TYPE_F32,
+                              .n = 33,
+                              .k = 40,
+                              .group_size = 16,
+                              .side = GUARD_END,
+                              .seed = 11};
     const gemm_case c = gemm_case_make(&shape);
     krn_weights *weights = gemm_case_pack(&c, context), *loaded = NULL;
     const int64_t bytes = krn_weights_blob_bytes(weights);
@@ -83,9 +101,10 @@ static void damage_is_refused(void) {
     for (int64_t i = 0; i < bytes; i++) {
         blob[i] ^= 0x10;
         const krn_status status = krn_weights_load(context, blob, bytes, &loaded);
-        CHECK(status == KRN_ERROR_BLOB_FORMAT || status == KRN_ERROR_BLOB_CHECKSUM, "byte %lld flipped gave %s", (long long)i,
+        CHECK(status == KRN_ERROR_BLOB_FORMAT || status == KRN_ERROR_BLOB_CHECKSUM, "byte %lld flipped gave %s",
+              (long long)i, krn_status_name(status));
+        CHECK(i < 64 || status == KRN_ERROR_BLOB_CHECKSUM, "byte %lld flipped gave %s", (long long)i,
               krn_status_name(status));
-        CHECK(i < 64 || status == KRN_ERROR_BLOB_CHECKSUM, "byte %lld flipped gave %s", (long long)i, krn_status_name(status));
         blob[i] ^= 0x10;
     }
     for (int64_t length = 0; length < bytes; length += 13) {
@@ -123,26 +142,30 @@ static void floats_pack_like_the_quantizer(void) {
             uint8_t expected_codes[N * K];
             float expected_scales[N * 3];
             int32_t expected_zeros[N * 3];
-            const krn_quantize_options options = {
-                .struct_size = sizeof options,
-                .type = FORMATS[f],
-                .granularity = GROUPS[g] == 0 ? KRN_GRANULARITY_CHANNEL : KRN_GRANULARITY_GROUP,
-                .asymmetric = FORMATS[f] == KRN_TYPE_U4,
-                .group_size = GROUPS[g]};
-            CHECK_OK(krn_quantize(context, &options, N, K, KRN_TYPE_F32, source, K, expected_codes, row_bytes, expected_scales,
-                                  expected_zeros, NULL));
+            const krn_quantize_options options = {.struct_size = sizeof options,
+                                                  .type = FORMATS[f],
+                                                  .granularity =
+                                                      GROUPS[g] == 0 ? KRN_GRANULARITY_CHANNEL : KRN_GRANULARITY_GROUP,
+                                                  .asymmetric = FORMATS[f] == KRN_TYPE_U4,
+                                                  .group_size = GROUPS[g]};
+            CHECK_OK(krn_quantize(context, &options, N, K, KRN_TYPE_F32, source, K, expected_codes, row_bytes,
+                                  expected_scales, expected_zeros, NULL));
             const size_t count = (size_t)(GROUPS[g] == 0 ? N : N * 3);
             CHECK(memcmp(codes, expected_codes, (size_t)(N * row_bytes)) == 0, "codes differ from the quantizer's");
             CHECK(memcmp(scales, expected_scales, count * 4) == 0, "scales differ from the quantizer's");
-            CHECK(FORMATS[f] != KRN_TYPE_U4 || memcmp(zeros, expected_zeros, count * 4) == 0, "zero points differ from the quantizer's");
+            CHECK(FORMATS[f] != KRN_TYPE_U4 || memcmp(zeros, expected_zeros, count * 4) == 0,
+                  "zero points differ from the quantizer's");
             krn_weights_destroy(weights);
         }
     krn_weights *weights = NULL;
     const krn_weights_desc desc = describe(KRN_TYPE_S8, N, K, 0);
     source[N * K - 1] = INFINITY;
-    CHECK_STATUS(krn_weights_pack_float(context, &desc, KRN_TYPE_F32, source, K, 1.0f, &weights, NULL), KRN_ERROR_NON_FINITE);
-    CHECK_STATUS(krn_weights_pack_float(context, &desc, KRN_TYPE_F32, source, K - 1, 1.0f, &weights, NULL), KRN_ERROR_LEADING_DIMENSION);
-    CHECK_STATUS(krn_weights_pack_float(context, &desc, KRN_TYPE_S8, source, K, 1.0f, &weights, NULL), KRN_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(krn_weights_pack_float(context, &desc, KRN_TYPE_F32, source, K, 1.0f, &weights, NULL),
+                 KRN_ERROR_NON_FINITE);
+    CHECK_STATUS(krn_weights_pack_float(context, &desc, KRN_TYPE_F32, source, K - 1, 1.0f, &weights, NULL),
+                 KRN_ERROR_LEADING_DIMENSION);
+    CHECK_STATUS(krn_weights_pack_float(context, &desc, KRN_TYPE_S8, source, K, 1.0f, &weights, NULL),
+                 KRN_ERROR_INVALID_ARGUMENT);
     CHECK(weights == NULL, "a failing call wrote its output");
     guarded_free_all();
 }

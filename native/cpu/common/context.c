@@ -1,6 +1,6 @@
 /* sched_getaffinity is a GNU extension of the C library. */
 #if defined(__linux__)
-#  define _GNU_SOURCE
+#define _GNU_SOURCE
 #endif
 #include "common/context.h"
 
@@ -9,11 +9,11 @@
 
 #include <stdlib.h>
 #if defined(__linux__)
-#  include <sched.h>
+#include <sched.h>
 #elif !defined(_WIN32)
-#  include <unistd.h>
+#include <unistd.h>
 #else
-#  include <windows.h>
+#include <windows.h>
 #endif
 
 enum { MAX_THREADS = 1024 };
@@ -34,12 +34,13 @@ static int32_t usable_processors(void) {
 
 static krn_status check_options(const krn_context_options *options) {
     if (options->struct_size != sizeof(krn_context_options))
-        return krn_fail(KRN_ERROR_STRUCT_SIZE, "options->struct_size is %u, this library knows %u", options->struct_size,
-                        (unsigned)sizeof(krn_context_options));
+        return krn_fail(KRN_ERROR_STRUCT_SIZE, "options->struct_size is %u, this library knows %u",
+                        options->struct_size, (unsigned)sizeof(krn_context_options));
     if (krn_isa_name(options->isa) == NULL)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->isa is %d, which is not a krn_isa", options->isa);
     if (options->num_threads < 0 || options->num_threads > MAX_THREADS)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->num_threads is %d, not in 0..%d", options->num_threads, MAX_THREADS);
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->num_threads is %d, not in 0..%d", options->num_threads,
+                        MAX_THREADS);
     if (options->reserved != 0)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->reserved is %d, must be 0", options->reserved);
     if ((krn_isa_features(options->isa) & ~krn_cpu_features()) != 0)

@@ -8,7 +8,7 @@
 
 #include <string.h>
 #if defined(__F16C__)
-#  include <immintrin.h>
+#include <immintrin.h>
 #endif
 
 KRN_ALWAYS_INLINE void krn_widen_f16(float *to, const uint16_t *from, int64_t count) {

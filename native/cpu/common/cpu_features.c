@@ -51,13 +51,13 @@ const char *krn_isa_name(int32_t isa) {
 #if defined(KRN_X86_64)
 
 #if defined(_MSC_VER)
-#  include <intrin.h>
+#include <intrin.h>
 
 static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) { __cpuidex((int *)out, (int)leaf, (int)subleaf); }
 
 static uint64_t xcr0(void) { return _xgetbv(0); }
 #else
-#  include <cpuid.h>
+#include <cpuid.h>
 
 static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
     __cpuid_count(leaf, subleaf, out[0], out[1], out[2], out[3]);

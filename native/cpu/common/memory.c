@@ -1,6 +1,6 @@
 /* posix_memalign and madvise. */
 #if !defined(_WIN32)
-#  define _GNU_SOURCE
+#define _GNU_SOURCE
 #endif
 #include "common/status.h"
 #include "kernels/context.h"
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #if defined(_WIN32)
-#  include <malloc.h>
+#include <malloc.h>
 #else
-#  include <sys/mman.h>
+#include <sys/mman.h>
 #endif
 
 /* One cache line, and one zmm register. */

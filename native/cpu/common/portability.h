@@ -3,29 +3,29 @@
 #define KRN_PORTABILITY_H
 
 #if defined(__x86_64__) || defined(_M_X64)
-#  define KRN_X86_64 1
+#define KRN_X86_64 1
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
-#  include <intrin.h>
-#  define KRN_THREAD_LOCAL __declspec(thread)
-#  define KRN_ALWAYS_INLINE static __forceinline
-#  define KRN_PRINTF(format_index, first_argument)
-#  define KRN_UNROLL
-#  define KRN_PREFETCH_L2(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
+#include <intrin.h>
+#define KRN_THREAD_LOCAL __declspec(thread)
+#define KRN_ALWAYS_INLINE static __forceinline
+#define KRN_PRINTF(format_index, first_argument)
+#define KRN_UNROLL
+#define KRN_PREFETCH_L2(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
 #else
-#  define KRN_THREAD_LOCAL _Thread_local
-#  define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
-#  define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
+#define KRN_THREAD_LOCAL _Thread_local
+#define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
+#define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
 /* A hint that brings a line into the second-level cache; any address will do. */
-#  define KRN_PREFETCH_L2(address) __builtin_prefetch((address), 0, 2)
+#define KRN_PREFETCH_L2(address) __builtin_prefetch((address), 0, 2)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
-#  if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
-#    define KRN_UNROLL _Pragma("GCC unroll 16")
-#  else
-#    define KRN_UNROLL
-#  endif
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#define KRN_UNROLL _Pragma("GCC unroll 16")
+#else
+#define KRN_UNROLL
+#endif
 #endif
 
 #endif

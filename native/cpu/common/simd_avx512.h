@@ -19,7 +19,9 @@ KRN_ALWAYS_INLINE zmm_i broadcast_i32(int32_t a) { return _mm512_set1_epi32(a); 
 KRN_ALWAYS_INLINE zmm_f broadcast_f32(float a) { return _mm512_set1_ps(a); }
 KRN_ALWAYS_INLINE zmm_f zero_f(void) { return _mm512_setzero_ps(); }
 /* 16 consecutive s16 to s32. */
-KRN_ALWAYS_INLINE zmm_i widen_s16(const void *p) { return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
+KRN_ALWAYS_INLINE zmm_i widen_s16(const void *p) {
+    return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)p));
+}
 
 KRN_ALWAYS_INLINE zmm_i and_i(zmm_i a, zmm_i b) { return _mm512_and_si512(a, b); }
 /* (a & b) | c in one instruction. */
@@ -48,7 +50,9 @@ KRN_ALWAYS_INLINE zmm_i dot_u8s8(zmm_i acc, zmm_i u, zmm_i s) { return _mm512_dp
 
 #if defined(__AVX512BF16__)
 /* acc + a.low * b.low + a.high * b.high for the two bf16 of each dword. */
-KRN_ALWAYS_INLINE zmm_f dot_bf16(zmm_f acc, zmm_i a, zmm_i b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
+KRN_ALWAYS_INLINE zmm_f dot_bf16(zmm_f acc, zmm_i a, zmm_i b) {
+    return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
+}
 #endif
 
 #endif

@@ -64,7 +64,8 @@ static krn_status check_content(const krn_layout *layout, const uint8_t *packed)
                 memcpy(zeros, packed + offset + KRN_SCALES_BYTES, sizeof zeros);
             for (int c = 0; c < KRN_PANEL_CHANNELS; c++)
                 if (!isfinite(scales[c]) || zeros[c] < 0 || zeros[c] > 15)
-                    return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob holds a scale or zero point out of range (panel %lld, group %lld)",
+                    return krn_fail(KRN_ERROR_BLOB_FORMAT,
+                                    "blob holds a scale or zero point out of range (panel %lld, group %lld)",
                                     (long long)p, (long long)g);
         }
     }
@@ -80,16 +81,19 @@ krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc
     if (memcmp(header.magic, MAGIC, sizeof MAGIC) != 0)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob does not begin with the magic of packed weights");
     if (header.version != KRN_BLOB_VERSION)
-        return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob has version %u, this library reads %d", header.version, KRN_BLOB_VERSION);
+        return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob has version %u, this library reads %d", header.version,
+                        KRN_BLOB_VERSION);
     if (header.layout != KRN_LAYOUT_N32)
-        return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob has layout %u, this library reads %d", header.layout, KRN_LAYOUT_N32);
+        return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob has layout %u, this library reads %d", header.layout,
+                        KRN_LAYOUT_N32);
     const krn_weights_desc described = {.struct_size = sizeof described,
                                         .format = header.format,
                                         .n = header.n,
                                         .k = header.k,
                                         .group_size = header.group_size};
     krn_layout derived;
-    if (krn_layout_of(&described, &derived) != KRN_OK || header.packed_bytes != derived.packed_bytes || header.reserved != 0)
+    if (krn_layout_of(&described, &derived) != KRN_OK || header.packed_bytes != derived.packed_bytes ||
+        header.reserved != 0)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob describes weights that this library cannot have written");
     if (blob_bytes != (int64_t)sizeof header + header.packed_bytes)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob_bytes is %lld, the header says %lld", (long long)blob_bytes,

@@ -116,7 +116,8 @@ static inline int64_t krn_runs_of(const krn_layout *layout, int64_t blocks) {
 static inline int64_t krn_num_runs(const krn_layout *layout) {
     if (layout->num_groups == 0)
         return 0;
-    return (layout->num_groups - 1) * krn_runs_of(layout, layout->group_blocks) + krn_runs_of(layout, layout->last_group_blocks);
+    return (layout->num_groups - 1) * krn_runs_of(layout, layout->group_blocks) +
+           krn_runs_of(layout, layout->last_group_blocks);
 }
 
 /* Where the tile function's stretch of a group begins, and its length. */

@@ -44,7 +44,8 @@ static int64_t x_bytes(const krn_gemm_kernel *variant, const krn_layout *layout,
     return align_up(m * layout->padded_k * variant->x_bytes);
 }
 
-int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type, int64_t m) {
+int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type,
+                           int64_t m) {
     const int has_offsets = activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8;
     const int64_t offsets = has_offsets ? align_up(m * krn_num_runs(layout) * (int64_t)sizeof(int32_t)) : 0;
     return x_bytes(variant, layout, m) + offsets;
@@ -57,7 +58,9 @@ static int64_t tile_start(const gemm_job *job, int64_t tile) {
     return tile * height + min_i64(tile, taller);
 }
 
-static int32_t tile_rows(const gemm_job *job, int64_t tile) { return (int32_t)(tile_start(job, tile + 1) - tile_start(job, tile)); }
+static int32_t tile_rows(const gemm_job *job, int64_t tile) {
+    return (int32_t)(tile_start(job, tile + 1) - tile_start(job, tile));
+}
 
 static void pack_tile(void *task_context, int64_t tile) {
     const gemm_job *job = task_context;
@@ -133,14 +136,17 @@ typedef struct {
 
 /* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step among them: each
  * creeps through its part of it while it works on this one. */
-static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t panel, const tile_block *block, int64_t tile) {
+static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t panel, const tile_block *block,
+                                int64_t tile) {
     const krn_layout *layout = job->layout;
     const uint8_t *here = job->packed + panel * layout->panel_bytes + krn_layout_group_offset(layout, s->group) +
                           s->first_block * KRN_BLOCK_BYTES;
     if (block->num_tiles == 1)
-        return (krn_prefetch){here + PREFETCH_DISTANCE, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2, krn_layout_group_bytes(layout, 0)};
+        return (krn_prefetch){here + PREFETCH_DISTANCE, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2,
+                              krn_layout_group_bytes(layout, 0)};
     const int64_t blocks = s->part_blocks > 0 ? s->part_blocks : s->num_groups * layout->group_blocks;
-    const int64_t bytes = s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : krn_layout_group_offset(layout, s->num_groups);
+    const int64_t bytes =
+        s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : krn_layout_group_offset(layout, s->num_groups);
     const int64_t share = divide_up(bytes, block->num_tiles);
     return (krn_prefetch){here + bytes + tile * share, divide_up(share, blocks), 0, 0};
 }
@@ -190,7 +196,8 @@ static void run_long_group(const gemm_job *job, step *s, int64_t panel, tile_blo
     }
     float scales[KRN_PANEL_CHANNELS];
     memcpy(scales,
-           job->packed + panel * job->layout->panel_bytes + krn_layout_group_offset(job->layout, group) + group_blocks * KRN_BLOCK_BYTES,
+           job->packed + panel * job->layout->panel_bytes + krn_layout_group_offset(job->layout, group) +
+               group_blocks * KRN_BLOCK_BYTES,
            sizeof scales);
     for (int64_t i = 0; i < block->num_tiles; i++)
         for (int64_t e = 0; e < KRN_MAX_TILE_ELEMS; e++)
@@ -244,7 +251,8 @@ static void split_work(gemm_job *job, int32_t num_threads) {
     /* Row blocks of equal height, for the same reason as tiles. */
     job->block_tiles = divide_up(job->num_tiles, job->row_blocks);
     job->row_blocks = divide_up(job->num_tiles, job->block_tiles);
-    job->panel_blocks = min_i64(num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD, job->layout->num_panels);
+    job->panel_blocks =
+        min_i64(num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD, job->layout->num_panels);
 }
 
 void krn_gemm_run(krn_context *context, const krn_gemm_kernel *variant, const krn_weights *weights, int64_t m,

@@ -9,7 +9,8 @@
 enum { KRN_WORKSPACE_ALIGNMENT = 64 };
 
 /* Bytes of workspace for m rows. */
-int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type, int64_t m);
+int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type,
+                           int64_t m);
 
 /* m and N are at least 1. */
 void krn_gemm_run(krn_context *context, const krn_gemm_kernel *variant, const krn_weights *weights, int64_t m,

@@ -18,6 +18,7 @@
 #define KRN_NEEDS_VNNI (KRN_NEEDS_AVX512 | KRN_CPU_AVX512VNNI)
 #define KRN_NEEDS_BF16 (KRN_NEEDS_VNNI | KRN_CPU_AVX512BF16)
 
+/* clang-format off */
 /*        function prefix      name          features          weights          activations  rows  bytes of x, blocks per step */
 #if defined(KRN_X86_64)
 #  define KRN_GEMM_X86_VARIANTS(V)                                                                                     \
@@ -39,6 +40,8 @@
     KRN_GEMM_X86_VARIANTS(V)                                                                                           \
     V(krn_gemm_ref,            "ref",        0,                KRN_W8 | KRN_W4, KRN_A8,      4,    4, 0)                \
     V(krn_gemm_float_ref,      "ref",        0,                KRN_W8 | KRN_W4, KRN_A16,     4,    4, 0)
+
+/* clang-format on */
 
 #define KRN_DECLARE(prefix, name, features, formats, activations, rows, bytes, step)                                   \
     void prefix##_pack_rows(const krn_pack_job *job);                                                                  \

@@ -72,7 +72,9 @@ static inline int64_t krn_layout_group_offset(const krn_layout *layout, int64_t 
 }
 
 /* First input of a group, and the inputs that it really has. */
-static inline int64_t krn_layout_group_start(const krn_layout *layout, int64_t group) { return group * layout->group_size; }
+static inline int64_t krn_layout_group_start(const krn_layout *layout, int64_t group) {
+    return group * layout->group_size;
+}
 
 static inline int64_t krn_layout_group_length(const krn_layout *layout, int64_t group) {
     const int64_t rest = layout->k - group * layout->group_size;
@@ -90,6 +92,8 @@ static inline int krn_layout_code_shift(const krn_layout *layout, int64_t k) {
 }
 
 /* The offset of codes without a zero point of their own: 128 for s8, 8 for s4. */
-static inline int32_t krn_layout_fixed_zero(const krn_layout *layout) { return layout->format == KRN_TYPE_S8 ? 128 : 8; }
+static inline int32_t krn_layout_fixed_zero(const krn_layout *layout) {
+    return layout->format == KRN_TYPE_S8 ? 128 : 8;
+}
 
 #endif

@@ -110,8 +110,8 @@ static void unpack_panel(void *task_context, int64_t panel) {
     }
 }
 
-void krn_pack(krn_context *context, const krn_layout *layout, const void *codes, int64_t codes_ld_bytes, const float *scales,
-              const int32_t *zero_points, uint8_t *packed) {
+void krn_pack(krn_context *context, const krn_layout *layout, const void *codes, int64_t codes_ld_bytes,
+              const float *scales, const int32_t *zero_points, uint8_t *packed) {
     pack_job job = {.layout = layout,
                     .codes = codes,
                     .codes_ld_bytes = codes_ld_bytes,
@@ -121,8 +121,8 @@ void krn_pack(krn_context *context, const krn_layout *layout, const void *codes,
     krn_context_run(context, layout->num_panels, pack_panel, &job);
 }
 
-void krn_unpack(krn_context *context, const krn_layout *layout, const uint8_t *packed, void *codes, int64_t codes_ld_bytes,
-                float *scales, int32_t *zero_points) {
+void krn_unpack(krn_context *context, const krn_layout *layout, const uint8_t *packed, void *codes,
+                int64_t codes_ld_bytes, float *scales, int32_t *zero_points) {
     pack_job job = {.layout = layout,
                     .packed_source = packed,
                     .unpacked_codes = codes,

@@ -29,7 +29,8 @@ typedef struct krn_pack_chunk {
 KRN_ALWAYS_INLINE int64_t krn_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Four dwords of four rows, transposed: 4 loads, 8 shuffles, 4 stores instead of 16 of each. */
-KRN_ALWAYS_INLINE void krn_transpose_4x4(uint32_t *x, int64_t stride, const uint32_t (*rows)[KRN_PACK_CHUNK], int64_t i) {
+KRN_ALWAYS_INLINE void krn_transpose_4x4(uint32_t *x, int64_t stride, const uint32_t (*rows)[KRN_PACK_CHUNK],
+                                         int64_t i) {
     const __m128i a = _mm_loadu_si128((const __m128i *)&rows[0][i]), b = _mm_loadu_si128((const __m128i *)&rows[1][i]);
     const __m128i c = _mm_loadu_si128((const __m128i *)&rows[2][i]), d = _mm_loadu_si128((const __m128i *)&rows[3][i]);
     const __m128i ab_low = _mm_unpacklo_epi32(a, b), ab_high = _mm_unpackhi_epi32(a, b);
@@ -54,7 +55,8 @@ KRN_ALWAYS_INLINE void krn_interleave(uint32_t *x, const krn_pack_chunk *chunk, 
 }
 
 /* The offset (gemm_kernel.h) of a run of values. `zero` is subtracted from every one. */
-KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t *x, int64_t length, int32_t zero, int is_signed) {
+KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t *x, int64_t length, int32_t zero,
+                                         int is_signed) {
     int32_t sum = 0;
     if (is_signed)
         for (int64_t i = 0; i < length; i++)
@@ -66,19 +68,22 @@ KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t
 }
 
 /* Offsets of all runs of a row, `job->rows` apart. */
-KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, const uint8_t *source, int32_t zero, int is_signed) {
+KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, const uint8_t *source, int32_t zero,
+                                        int is_signed) {
     int32_t *offset = job->x_offsets + r;
     for (int64_t g = 0; g < job->layout->num_groups; g++) {
         const int64_t length = krn_layout_group_length(job->layout, g);
         for (int64_t start = 0; start < length; start += KRN_EXACT_K, offset += job->rows)
-            *offset = krn_run_offset(job->layout, source + start, krn_min64(length - start, KRN_EXACT_K), zero, is_signed);
+            *offset =
+                krn_run_offset(job->layout, source + start, krn_min64(length - start, KRN_EXACT_K), zero, is_signed);
         source += length;
     }
 }
 
 /* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to `inputs` divided by
  * the values per dword dwords. `first` is an input of the row. */
-typedef void krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs, uint32_t *dwords);
+typedef void krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                uint32_t *dwords);
 
 KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword) {
     const krn_layout *layout = job->layout;
@@ -90,7 +95,8 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
         for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
             const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
             for (int32_t r = 0; r < job->rows; r++)
-                order(job, r, krn_layout_group_start(layout, g) + start, krn_min64(length - start, inputs), inputs, chunk.rows[r]);
+                order(job, r, krn_layout_group_start(layout, g) + start, krn_min64(length - start, inputs), inputs,
+                      chunk.rows[r]);
             krn_interleave(x, &chunk, inputs / values_per_dword, job->rows);
             x += inputs / values_per_dword * job->rows;
         }
@@ -102,7 +108,8 @@ KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t
 }
 
 /* u8 is moved to s8 by subtracting 128; the tile function moves its zero point likewise. */
-KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs, uint32_t *dwords) {
+KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                       uint32_t *dwords) {
     const uint8_t *source = krn_source_row(job, r, 1) + first;
     const uint8_t flip = job->activations->type == KRN_TYPE_S8 ? 0 : 0x80;
     uint8_t *bytes = (uint8_t *)dwords;
@@ -131,7 +138,8 @@ KRN_ALWAYS_INLINE void krn_order_pairs(const uint16_t *values, int64_t inputs, i
 }
 
 /* A constant block length lets the compiler make shuffles of the loops. */
-KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16_t *values, int64_t inputs, uint32_t *dwords) {
+KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16_t *values, int64_t inputs,
+                                          uint32_t *dwords) {
     if (layout->block_k == 8)
         krn_order_pairs(values, inputs, 8, dwords);
     else
@@ -139,8 +147,8 @@ KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16
 }
 
 /* s8 and u8 as s16 with the zero point subtracted. */
-KRN_ALWAYS_INLINE void krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                           uint32_t *dwords) {
+KRN_ALWAYS_INLINE void krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                           int64_t inputs, uint32_t *dwords) {
     const uint8_t *source = krn_source_row(job, r, 1) + first;
     uint16_t values[KRN_PACK_CHUNK];
     if (job->activations->type == KRN_TYPE_S8) {
@@ -165,8 +173,8 @@ KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
     krn_pack_ordered(job, krn_order_pairs_s16, 2);
 }
 
-KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                            uint32_t *dwords) {
+KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                            int64_t inputs, uint32_t *dwords) {
     uint16_t values[KRN_PACK_CHUNK];
     memcpy(values, krn_source_row(job, r, 2) + 2 * first, (size_t)real * sizeof values[0]);
     for (int64_t i = real; i < inputs; i++)
@@ -176,8 +184,8 @@ KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, 
 
 KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_pairs_bf16, 2); }
 
-KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                         uint32_t *dwords) {
+KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                         int64_t inputs, uint32_t *dwords) {
     float values[KRN_PACK_CHUNK];
     const krn_activations *a = job->activations;
     krn_widen(values, a->type, a->data, (job->first_row + r) * a->ld + first, real);

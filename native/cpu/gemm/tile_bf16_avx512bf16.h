@@ -45,13 +45,15 @@ KRN_ALWAYS_INLINE zmm_i bytes_to_bf16(zmm_i raw, unsigned pair) {
     return and_or_i(high, broadcast_i32((int32_t)0xFFFF0000), shift_right_i32(low, 16));
 }
 
-KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const bf16_codes *codes, const uint8_t *w, const int32_t *x, int32_t rows, int bits,
-                                 int has_zeros) {
+KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const bf16_codes *codes, const uint8_t *w, const int32_t *x,
+                                 int32_t rows, int bits, int has_zeros) {
     const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
     KRN_UNROLL
     for (int32_t p = 0; p < 16 / bits; p++) {
-        const zmm_i w0 = bits == 4 ? nibbles_to_bf16(codes, raw0, (unsigned)p, 0, has_zeros) : bytes_to_bf16(raw0, (unsigned)p);
-        const zmm_i w1 = bits == 4 ? nibbles_to_bf16(codes, raw1, (unsigned)p, 1, has_zeros) : bytes_to_bf16(raw1, (unsigned)p);
+        const zmm_i w0 =
+            bits == 4 ? nibbles_to_bf16(codes, raw0, (unsigned)p, 0, has_zeros) : bytes_to_bf16(raw0, (unsigned)p);
+        const zmm_i w1 =
+            bits == 4 ? nibbles_to_bf16(codes, raw1, (unsigned)p, 1, has_zeros) : bytes_to_bf16(raw1, (unsigned)p);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_i xr = broadcast_i32(x[p * rows + r]);

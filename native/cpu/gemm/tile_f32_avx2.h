@@ -18,7 +18,8 @@ KRN_ALWAYS_INLINE ymm_f code_to_f32(ymm_i raw, int index, int bits, ymm_f offset
     return sub_f(as_f32(or_i(and_i(shift_right_i32(raw, bits * index), mask), exponent)), offset);
 }
 
-KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const uint8_t *w, const float *x, const ymm_f offsets[2], int32_t rows, int bits) {
+KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const uint8_t *w, const float *x, const ymm_f offsets[2], int32_t rows,
+                                 int bits) {
     const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
     KRN_UNROLL
     for (int32_t p = 0; p < 32 / bits; p++) {

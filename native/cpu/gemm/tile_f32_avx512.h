@@ -33,13 +33,15 @@ KRN_ALWAYS_INLINE zmm_f nibble_to_f32(const f32_codes *codes, zmm_i raw, unsigne
     return has_zeros ? sub_f(value, codes->zeros[half]) : value;
 }
 
-KRN_ALWAYS_INLINE void fma_block(zmm_f acc[][2], const f32_codes *codes, const uint8_t *w, const float *x, int32_t rows, int bits,
-                                 int has_zeros) {
+KRN_ALWAYS_INLINE void fma_block(zmm_f acc[][2], const f32_codes *codes, const uint8_t *w, const float *x, int32_t rows,
+                                 int bits, int has_zeros) {
     const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
     KRN_UNROLL
     for (int32_t p = 0; p < 32 / bits; p++) {
-        const zmm_f w0 = bits == 4 ? nibble_to_f32(codes, raw0, (unsigned)p, 0, has_zeros) : byte_to_f32(raw0, (unsigned)p);
-        const zmm_f w1 = bits == 4 ? nibble_to_f32(codes, raw1, (unsigned)p, 1, has_zeros) : byte_to_f32(raw1, (unsigned)p);
+        const zmm_f w0 =
+            bits == 4 ? nibble_to_f32(codes, raw0, (unsigned)p, 0, has_zeros) : byte_to_f32(raw0, (unsigned)p);
+        const zmm_f w1 =
+            bits == 4 ? nibble_to_f32(codes, raw1, (unsigned)p, 1, has_zeros) : byte_to_f32(raw1, (unsigned)p);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_f xr = broadcast_f32(x[p * rows + r]);

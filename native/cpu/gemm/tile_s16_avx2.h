@@ -24,8 +24,8 @@ KRN_ALWAYS_INLINE void madd_rows(ymm_i acc[][2], ymm_i w0, ymm_i w1, const int32
     }
 }
 
-KRN_ALWAYS_INLINE void dot(ymm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows, krn_prefetch *prefetch,
-                           int bits) {
+KRN_ALWAYS_INLINE void dot(ymm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
+                           krn_prefetch *prefetch, int bits) {
     for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += 16 / bits * rows) {
         krn_prefetch_block(prefetch);
         const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
@@ -62,8 +62,8 @@ KRN_ALWAYS_INLINE void open_sums(ymm_i acc[][2], const krn_tile_job *job, const 
     }
 }
 
-KRN_ALWAYS_INLINE void close_sums(ymm_i acc[][2], const krn_tile_job *job, int32_t *resting, float *tile, const uint8_t *scales,
-                                  int32_t rows) {
+KRN_ALWAYS_INLINE void close_sums(ymm_i acc[][2], const krn_tile_job *job, int32_t *resting, float *tile,
+                                  const uint8_t *scales, int32_t rows) {
     if (!job->closes) {
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
@@ -94,7 +94,8 @@ KRN_ALWAYS_INLINE void half_tile_of_rows(const krn_tile_job *job, int half, int3
         ymm_i acc[AVX2_TILE_ROWS][2];
         open_sums(acc, job, job->acc + half * HALF_PANEL, zeros, x_offsets, rows);
         dot(acc, w, x, blocks, rows, &prefetch, bits);
-        close_sums(acc, job, job->acc + half * HALF_PANEL, job->t + half * HALF_PANEL, group_scales + half * HALF_PANEL * 4, rows);
+        close_sums(acc, job, job->acc + half * HALF_PANEL, job->t + half * HALF_PANEL,
+                   group_scales + half * HALF_PANEL * 4, rows);
         x += blocks * (layout->block_k / 2) * rows;
         x_offsets += rows;
         prefetch.next += prefetch.group_stride;

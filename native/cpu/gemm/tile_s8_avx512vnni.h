@@ -47,7 +47,7 @@ KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
             acc[r][1] = dot_u8s8(acc[r][1], low1, xr);
         }
         const zmm_i high0 = and_i(shift_right_i32(raw0, 4), nibble), high1 = and_i(shift_right_i32(raw1, 4), nibble);
-        zmm_i (*sums)[2] = split ? high : acc;
+        zmm_i(*sums)[2] = split ? high : acc;
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_i xr = broadcast_i32(x[rows + r]);
@@ -81,7 +81,8 @@ KRN_ALWAYS_INLINE void load_zeros(zmm_i zeros[2], const krn_layout *layout, cons
 }
 
 /* Sums start from the offsets of the run, or go on from where the last part of the group left them. */
-KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const zmm_i zeros[2], const int32_t *x_offsets, int32_t rows) {
+KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const zmm_i zeros[2],
+                                 const int32_t *x_offsets, int32_t rows) {
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
         if (!job->opens) {
@@ -99,8 +100,8 @@ KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const 
 
 /* Asymmetric activations: acc -= x_zero * sum (u - z), where the sum of the weights is their product with a row of ones. Packing
  * moved x by -128, so its zero point moves too. */
-KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, const uint8_t *w, const zmm_i zeros[2], int64_t blocks,
-                                        int32_t rows, int is_w4) {
+KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, const uint8_t *w, const zmm_i zeros[2],
+                                        int64_t blocks, int32_t rows, int is_w4) {
     const int32_t ones[2] = {0x01010101, 0x01010101};
     const zmm_i inputs = broadcast_i32((int32_t)(-blocks * job->layout->block_k));
     zmm_i sum[1][2] = {{mul_i32(zeros[0], inputs), mul_i32(zeros[1], inputs)}};

@@ -36,7 +36,8 @@ static krn_status check_values(const krn_layout *layout, const float *scales, co
     if (zero_points != NULL)
         for (int64_t i = 0; i < count; i++)
             if (zero_points[i] < 0 || zero_points[i] > 15)
-                return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "zero_points[%lld] is %d, not in 0..15", (long long)i, zero_points[i]);
+                return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "zero_points[%lld] is %d, not in 0..15", (long long)i,
+                                zero_points[i]);
     return KRN_OK;
 }
 
@@ -52,8 +53,9 @@ krn_status krn_weights_packed_bytes(const krn_context *context, const krn_weight
     return status;
 }
 
-krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc, const void *codes, int64_t codes_ld_bytes,
-                            const float *scales, const int32_t *zero_points, krn_weights **out) {
+krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc, const void *codes,
+                            int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points,
+                            krn_weights **out) {
     if (context == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
     if (out == NULL)
@@ -73,8 +75,8 @@ krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc, 
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "zero_points must be NULL for a signed format");
     const int64_t row_bytes = krn_type_row_bytes(desc->format, desc->k);
     if (codes_ld_bytes < row_bytes)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "codes_ld_bytes is %lld, a row takes %lld", (long long)codes_ld_bytes,
-                        (long long)row_bytes);
+        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "codes_ld_bytes is %lld, a row takes %lld",
+                        (long long)codes_ld_bytes, (long long)row_bytes);
     status = check_values(&layout, scales, zero_points);
     if (status != KRN_OK)
         return status;
@@ -87,8 +89,9 @@ krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc, 
     return KRN_OK;
 }
 
-krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type, const void *source,
-                                  int64_t source_ld, float clip_ratio, krn_weights **out, krn_quantize_error *error) {
+krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type,
+                                  const void *source, int64_t source_ld, float clip_ratio, krn_weights **out,
+                                  krn_quantize_error *error) {
     if (out == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "weights is NULL");
     krn_layout layout;
@@ -98,7 +101,8 @@ krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *
     const int asymmetric = desc->format == KRN_TYPE_U4;
     const krn_quantize_options options = {.struct_size = sizeof options,
                                           .type = desc->format,
-                                          .granularity = desc->group_size == 0 ? KRN_GRANULARITY_CHANNEL : KRN_GRANULARITY_GROUP,
+                                          .granularity =
+                                              desc->group_size == 0 ? KRN_GRANULARITY_CHANNEL : KRN_GRANULARITY_GROUP,
                                           .asymmetric = asymmetric,
                                           .group_size = desc->group_size,
                                           .clip_ratio = clip_ratio};
@@ -115,8 +119,8 @@ krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *
     if (status == KRN_OK && asymmetric)
         status = krn_memory_allocate(num_scales * (int64_t)sizeof(int32_t) + 1, &zero_points);
     if (status == KRN_OK)
-        status = krn_quantize(context, &options, desc->n, desc->k, source_type, source, source_ld, codes, row_bytes, scales,
-                              zero_points, error);
+        status = krn_quantize(context, &options, desc->n, desc->k, source_type, source, source_ld, codes, row_bytes,
+                              scales, zero_points, error);
     if (status == KRN_OK)
         status = krn_weights_pack(context, desc, codes, row_bytes, scales, zero_points, out);
     krn_memory_free(codes);
@@ -125,8 +129,8 @@ krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *
     return status;
 }
 
-krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, void *codes, int64_t codes_ld_bytes, float *scales,
-                              int32_t *zero_points) {
+krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, void *codes, int64_t codes_ld_bytes,
+                              float *scales, int32_t *zero_points) {
     if (context == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
     if (weights == NULL)
@@ -139,8 +143,8 @@ krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, 
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "scales is NULL");
     const int64_t row_bytes = krn_type_row_bytes(layout->format, layout->k);
     if (codes_ld_bytes < row_bytes)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "codes_ld_bytes is %lld, a row takes %lld", (long long)codes_ld_bytes,
-                        (long long)row_bytes);
+        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "codes_ld_bytes is %lld, a row takes %lld",
+                        (long long)codes_ld_bytes, (long long)row_bytes);
     krn_unpack(context, layout, weights->packed, codes, codes_ld_bytes, scales, zero_points);
     return KRN_OK;
 }
@@ -170,7 +174,8 @@ krn_status krn_weights_save(const krn_weights *weights, void *blob, int64_t blob
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "blob is NULL");
     const int64_t needed = krn_weights_blob_bytes(weights);
     if (blob_bytes < needed)
-        return krn_fail(KRN_ERROR_BUFFER_TOO_SMALL, "blob_bytes is %lld, %lld are needed", (long long)blob_bytes, (long long)needed);
+        return krn_fail(KRN_ERROR_BUFFER_TOO_SMALL, "blob_bytes is %lld, %lld are needed", (long long)blob_bytes,
+                        (long long)needed);
     krn_blob_write(weights, blob);
     return KRN_OK;
 }

@@ -17,13 +17,13 @@
 #include <stdint.h>
 
 #if defined(_WIN32)
-#  if defined(KRN_BUILDING_LIBRARY)
-#    define KRN_API __declspec(dllexport)
-#  else
-#    define KRN_API __declspec(dllimport)
-#  endif
+#if defined(KRN_BUILDING_LIBRARY)
+#define KRN_API __declspec(dllexport)
 #else
-#  define KRN_API __attribute__((visibility("default")))
+#define KRN_API __declspec(dllimport)
+#endif
+#else
+#define KRN_API __attribute__((visibility("default")))
 #endif
 
 #ifdef __cplusplus

@@ -76,14 +76,15 @@ KRN_API const char *krn_gemm_variant(const krn_context *context, int32_t weight_
 
 /** Bytes of workspace that krn_gemm needs for up to `m` rows of `activation_type`.
  *  Errors: KRN_ERROR_UNSUPPORTED, KRN_ERROR_SHAPE. */
-KRN_API krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weights *weights, int32_t activation_type, int64_t m,
-                                            int64_t *bytes);
+KRN_API krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weights *weights,
+                                            int32_t activation_type, int64_t m, int64_t *bytes);
 
 /** Y = X . W^T. Allocates nothing. `workspace` is aligned to 64 bytes and holds `workspace_bytes` >=
  *  krn_gemm_workspace_bytes() bytes; its content before and after means nothing. Y must not overlap X.
  *  Errors: KRN_ERROR_UNSUPPORTED and those of the arguments. */
-KRN_API krn_status krn_gemm(krn_context *context, const krn_weights *weights, int64_t m, const krn_activations *activations,
-                            const krn_gemm_output *output, void *workspace, int64_t workspace_bytes);
+KRN_API krn_status krn_gemm(krn_context *context, const krn_weights *weights, int64_t m,
+                            const krn_activations *activations, const krn_gemm_output *output, void *workspace,
+                            int64_t workspace_bytes);
 
 #ifdef __cplusplus
 }

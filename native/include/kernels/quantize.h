@@ -74,7 +74,8 @@ typedef struct krn_quantize_error {
 
 /** The number of scales (and zero points) of a rows x cols tensor.
  *  Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_STRUCT_SIZE, KRN_ERROR_SHAPE. */
-KRN_API krn_status krn_quantize_scale_count(const krn_quantize_options *options, int64_t rows, int64_t cols, int64_t *count);
+KRN_API krn_status krn_quantize_scale_count(const krn_quantize_options *options, int64_t rows, int64_t cols,
+                                            int64_t *count);
 
 /** Bytes of one row of `cols` elements of `type` without padding; -1 for an unknown type or negative cols. */
 KRN_API int64_t krn_type_row_bytes(int32_t type, int64_t cols);

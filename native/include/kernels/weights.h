@@ -53,12 +53,12 @@ KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc
 /** Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it.
  *  `clip_ratio` as in krn_quantize_options; `error` may be NULL. */
 KRN_API krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type,
-                                          const void *source, int64_t source_ld, float clip_ratio, krn_weights **weights,
-                                          krn_quantize_error *error);
+                                          const void *source, int64_t source_ld, float clip_ratio,
+                                          krn_weights **weights, krn_quantize_error *error);
 
 /** Gives back exactly what was packed: the inverse of krn_weights_pack. `zero_points` may be NULL. */
-KRN_API krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, void *codes, int64_t codes_ld_bytes,
-                                      float *scales, int32_t *zero_points);
+KRN_API krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, void *codes,
+                                      int64_t codes_ld_bytes, float *scales, int32_t *zero_points);
 
 /** Shape and format of packed weights. `desc->struct_size` must be set. */
 KRN_API krn_status krn_weights_describe(const krn_weights *weights, krn_weights_desc *desc);
