@@ -28,4 +28,12 @@
 #endif
 #endif
 
+/* Orders streaming stores before whatever tells another thread that they are done. */
+#if defined(KRN_X86_64)
+#include <xmmintrin.h>
+#define KRN_STREAM_FENCE() _mm_sfence()
+#else
+#define KRN_STREAM_FENCE() ((void)0)
+#endif
+
 #endif

@@ -10,10 +10,16 @@
 typedef __m256i ymm_i;
 typedef __m256 ymm_f;
 
+/* The names under which code that suits either width knows them. */
+typedef ymm_f vec_f;
+enum { KRN_VEC_LANES = 8 };
+
 KRN_ALWAYS_INLINE ymm_i load_i(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 KRN_ALWAYS_INLINE void store_i(void *p, ymm_i a) { _mm256_storeu_si256((__m256i *)p, a); }
 KRN_ALWAYS_INLINE ymm_f load_f(const void *p) { return _mm256_loadu_ps((const float *)p); }
 KRN_ALWAYS_INLINE void store_f(void *p, ymm_f a) { _mm256_storeu_ps((float *)p, a); }
+/* Past the caches; `p` is aligned to the vector. Ordered by KRN_STREAM_FENCE. */
+KRN_ALWAYS_INLINE void stream_f(void *p, ymm_f a) { _mm256_stream_ps((float *)p, a); }
 
 KRN_ALWAYS_INLINE ymm_i broadcast_i32(int32_t a) { return _mm256_set1_epi32(a); }
 KRN_ALWAYS_INLINE ymm_f broadcast_f32(float a) { return _mm256_set1_ps(a); }
@@ -33,6 +39,7 @@ KRN_ALWAYS_INLINE ymm_f to_f32(ymm_i a) { return _mm256_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE ymm_f as_f32(ymm_i a) { return _mm256_castsi256_ps(a); }
 
 KRN_ALWAYS_INLINE ymm_f sub_f(ymm_f a, ymm_f b) { return _mm256_sub_ps(a, b); }
+KRN_ALWAYS_INLINE ymm_f mul_f(ymm_f a, ymm_f b) { return _mm256_mul_ps(a, b); }
 KRN_ALWAYS_INLINE ymm_f add_f(ymm_f a, ymm_f b) { return _mm256_add_ps(a, b); }
 /* a * b + c, rounded once. */
 KRN_ALWAYS_INLINE ymm_f fma_f(ymm_f a, ymm_f b, ymm_f c) { return _mm256_fmadd_ps(a, b, c); }

@@ -10,10 +10,16 @@
 typedef __m512i zmm_i;
 typedef __m512 zmm_f;
 
+/* The names under which code that suits either width knows them. */
+typedef zmm_f vec_f;
+enum { KRN_VEC_LANES = 16 };
+
 KRN_ALWAYS_INLINE zmm_i load_i(const void *p) { return _mm512_loadu_si512(p); }
 KRN_ALWAYS_INLINE void store_i(void *p, zmm_i a) { _mm512_storeu_si512(p, a); }
 KRN_ALWAYS_INLINE zmm_f load_f(const void *p) { return _mm512_loadu_ps(p); }
 KRN_ALWAYS_INLINE void store_f(void *p, zmm_f a) { _mm512_storeu_ps(p, a); }
+/* Past the caches; `p` is aligned to the vector. Ordered by KRN_STREAM_FENCE. */
+KRN_ALWAYS_INLINE void stream_f(void *p, zmm_f a) { _mm512_stream_ps((float *)p, a); }
 
 KRN_ALWAYS_INLINE zmm_i broadcast_i32(int32_t a) { return _mm512_set1_epi32(a); }
 KRN_ALWAYS_INLINE zmm_f broadcast_f32(float a) { return _mm512_set1_ps(a); }
@@ -34,6 +40,8 @@ KRN_ALWAYS_INLINE zmm_f to_f32(zmm_i a) { return _mm512_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE zmm_f as_f32(zmm_i a) { return _mm512_castsi512_ps(a); }
 KRN_ALWAYS_INLINE zmm_i as_i(zmm_f a) { return _mm512_castps_si512(a); }
 
+KRN_ALWAYS_INLINE zmm_f add_f(zmm_f a, zmm_f b) { return _mm512_add_ps(a, b); }
+KRN_ALWAYS_INLINE zmm_f mul_f(zmm_f a, zmm_f b) { return _mm512_mul_ps(a, b); }
 KRN_ALWAYS_INLINE zmm_f sub_f(zmm_f a, zmm_f b) { return _mm512_sub_ps(a, b); }
 /* a * b + c, rounded once. */
 KRN_ALWAYS_INLINE zmm_f fma_f(zmm_f a, zmm_f b, zmm_f c) { return _mm512_fmadd_ps(a, b, c); }

@@ -25,9 +25,14 @@ enum {
     KRN_EXACT_K = 65536,
     /* Inputs of a partial sum of the float cells (part of the contract in gemm.h). */
     KRN_FLOAT_BLOCK_K = 32,
-    /* Blocks of weights that stay in L1 while the tiles of a row block pass over them: 16 KiB, half of the smallest L1. The
-     * packed activations stream through the other half. */
-    KRN_STEP_BLOCKS = 128,
+    /* Blocks of a step, over which the tiles of a row block pass one after the other: 128 KiB of weights, which L2 holds beside the
+     * packed activations; with groups half of it. A step in L1 costs more in tiles begun and ended than it saves in loads,
+     * which the reorder buffer hides: 86, 87, 89, 90 % of the integer peak with steps of 128, 256, 512, 1024 blocks. */
+    KRN_STEP_BLOCKS = 1024,
+    KRN_GROUPED_STEP_BLOCKS = 512,
+    /* Groups of at least 16 inputs that such a step can have. */
+    KRN_MAX_STEP_GROUPS = 256,
+    KRN_LINE_BYTES = 64,
 };
 
 /* Rows of X to be packed. */
@@ -65,6 +70,10 @@ typedef struct krn_tile_job {
     const int32_t *x_offsets;
     /* [rows] zero points of u8 activations, or NULL. */
     const int32_t *x_zeros;
+    /* u8 activations: [num_groups][32] sums of the weights of the stretch, which the first tile of a row block leaves to the others;
+     * NULL when there are no others. */
+    int32_t *w_sums;
+    int32_t w_sums_known;
     int32_t rows;
     krn_prefetch prefetch;
     /* [rows][32] */
@@ -80,6 +89,8 @@ typedef struct krn_store_job {
     int64_t first_row, first_channel;
     const krn_activations *activations;
     const krn_gemm_output *output;
+    /* Y's rows begin on cache lines and Y is too large to stay in L2: whole panels may be written past the caches. */
+    int32_t streams;
 } krn_store_job;
 
 typedef struct krn_gemm_kernel {
@@ -87,12 +98,12 @@ typedef struct krn_gemm_kernel {
     uint64_t features;
     /* Cells: bit (1 << type) for every weight format and activation type that it takes. */
     uint32_t formats, activations;
-    /* Rows of its tallest tile. */
-    int32_t max_rows;
+    /* Rows of its tallest tile: for one group per channel, and for several, whose float sums then stay in registers too. */
+    int32_t max_rows, grouped_rows;
     /* Bytes of a packed activation. */
     int32_t x_bytes;
-    /* Blocks per stretch when several tiles share them; 0: always the whole panel, groups of any length. */
-    int64_t step_blocks;
+    /* Takes a panel in steps; else always whole, with groups of any length. */
+    int32_t in_steps;
     void (*pack_rows)(const krn_pack_job *job);
     void (*tile)(const krn_tile_job *job);
     void (*store)(const krn_store_job *job);

@@ -1,47 +1,111 @@
-/* The epilogue, in the order that gemm.h promises. Plain C over rows of 32, which every compiler turns into full vectors;
- * compiled once per instruction set by the variant that includes it. */
+/* The epilogue, in the order that gemm.h promises. Written in the verbs that simd_avx2.h and simd_avx512.h share and compiled once
+ * per instruction set by the variant that includes it. A row of a panel stays in registers from t to Y. */
 #ifndef KRN_GEMM_STORE_TILE_H
 #define KRN_GEMM_STORE_TILE_H
 
 #include "common/convert.h"
 #include "gemm/gemm_kernel.h"
+#if defined(__AVX512F__)
+#include "common/simd_avx512.h"
+#else
+#include "common/simd_avx2.h"
+#endif
 
-KRN_ALWAYS_INLINE void krn_store_row(const krn_store_job *job, int32_t r, int32_t channels) {
-    const krn_gemm_output *output = job->output;
-    const int64_t row = job->first_row + r;
-    float y[KRN_PANEL_CHANNELS];
-    memcpy(y, job->t + r * KRN_PANEL_CHANNELS, sizeof y);
-    if (job->activations->scales != NULL) {
-        const float scale = job->activations->scales[row];
-        for (int32_t c = 0; c < channels; c++)
-            y[c] *= scale;
-    }
-    if (output->bias != NULL)
-        for (int32_t c = 0; c < channels; c++)
-            y[c] += output->bias[job->first_channel + c];
-    if (output->residual != NULL) {
-        float residual[KRN_PANEL_CHANNELS];
-        krn_widen(residual, output->type, output->residual, row * output->residual_ld + job->first_channel, channels);
-        for (int32_t c = 0; c < channels; c++)
-            y[c] += residual[c];
-    }
-    const int64_t to = row * output->ld + job->first_channel;
-    if (output->type == KRN_TYPE_F32)
-        memcpy((float *)output->data + to, y, (size_t)channels * sizeof(float));
-    else if (output->type == KRN_TYPE_F16)
-        krn_narrow_f16((uint16_t *)output->data + to, y, channels);
+enum { KRN_PANEL_VECS = KRN_PANEL_CHANNELS / KRN_VEC_LANES };
+
+/* Elements first..first + channels - 1 of `row` of `type`; the lanes behind them are not used. */
+KRN_ALWAYS_INLINE void krn_load_channels(vec_f y[KRN_PANEL_VECS], int32_t type, const void *row, int64_t first,
+                                         int32_t channels) {
+    float values[KRN_PANEL_CHANNELS] = {0};
+    const float *from = values;
+    if (type == KRN_TYPE_F32 && channels == KRN_PANEL_CHANNELS)
+        from = (const float *)row + first;
     else
-        krn_narrow_bf16((uint16_t *)output->data + to, y, channels);
+        krn_widen(values, type, row, first, channels);
+    KRN_UNROLL
+    for (int32_t v = 0; v < KRN_PANEL_VECS; v++)
+        y[v] = load_f(from + v * KRN_VEC_LANES);
+}
+
+/* Narrows or copies a row of channels to `to`. */
+KRN_ALWAYS_INLINE void krn_convert_channels(void *to, int32_t type, const float *values, int32_t channels) {
+    if (type == KRN_TYPE_F32)
+        memcpy(to, values, (size_t)channels * sizeof(float));
+    else if (type == KRN_TYPE_F16)
+        krn_narrow_f16(to, values, channels);
+    else
+        krn_narrow_bf16(to, values, channels);
+}
+
+/* f32 goes from registers to Y; 16-bit types through a line of their own. `streams`: past the caches (gemm_kernel.h). */
+KRN_ALWAYS_INLINE void krn_store_channels(const vec_f y[KRN_PANEL_VECS], int32_t type, void *to, int32_t channels,
+                                          int streams) {
+    float values[KRN_PANEL_CHANNELS];
+    if (type == KRN_TYPE_F32 && channels == KRN_PANEL_CHANNELS) {
+        KRN_UNROLL
+        for (int32_t v = 0; v < KRN_PANEL_VECS; v++) {
+            if (streams)
+                stream_f((float *)to + v * KRN_VEC_LANES, y[v]);
+            else
+                store_f((float *)to + v * KRN_VEC_LANES, y[v]);
+        }
+        return;
+    }
+    KRN_UNROLL
+    for (int32_t v = 0; v < KRN_PANEL_VECS; v++)
+        store_f(values + v * KRN_VEC_LANES, y[v]);
+    if (!streams || type == KRN_TYPE_F32 || channels < KRN_PANEL_CHANNELS) {
+        krn_convert_channels(to, type, values, channels);
+        return;
+    }
+    float line[KRN_PANEL_CHANNELS / 2];
+    krn_convert_channels(line, type, values, KRN_PANEL_CHANNELS);
+    KRN_UNROLL
+    for (int32_t v = 0; v < KRN_PANEL_VECS / 2; v++)
+        stream_f((float *)to + v * KRN_VEC_LANES, load_f(line + v * KRN_VEC_LANES));
+}
+
+KRN_ALWAYS_INLINE void krn_add_channels(vec_f y[KRN_PANEL_VECS], int32_t type, const void *row, int64_t first,
+                                        int32_t channels) {
+    vec_f addend[KRN_PANEL_VECS];
+    krn_load_channels(addend, type, row, first, channels);
+    KRN_UNROLL
+    for (int32_t v = 0; v < KRN_PANEL_VECS; v++)
+        y[v] = add_f(y[v], addend[v]);
+}
+
+KRN_ALWAYS_INLINE void krn_scale_channels(vec_f y[KRN_PANEL_VECS], float scale) {
+    KRN_UNROLL
+    for (int32_t v = 0; v < KRN_PANEL_VECS; v++)
+        y[v] = mul_f(y[v], broadcast_f32(scale));
+}
+
+KRN_ALWAYS_INLINE void krn_store_rows(const krn_store_job *job, int32_t channels) {
+    const krn_gemm_output *output = job->output;
+    const int64_t element_bytes = output->type == KRN_TYPE_F32 ? 4 : 2;
+    const float *scales = job->activations->scales;
+    for (int32_t r = 0; r < job->rows; r++) {
+        const int64_t row = job->first_row + r;
+        vec_f y[KRN_PANEL_VECS];
+        krn_load_channels(y, KRN_TYPE_F32, job->t, r * KRN_PANEL_CHANNELS, KRN_PANEL_CHANNELS);
+        if (scales != NULL)
+            krn_scale_channels(y, scales[row]);
+        if (output->bias != NULL)
+            krn_add_channels(y, KRN_TYPE_F32, output->bias, job->first_channel, channels);
+        if (output->residual != NULL)
+            krn_add_channels(y, output->type, output->residual, row * output->residual_ld + job->first_channel,
+                             channels);
+        uint8_t *to = (uint8_t *)output->data + (row * output->ld + job->first_channel) * element_bytes;
+        krn_store_channels(y, output->type, to, channels, job->streams);
+    }
 }
 
 KRN_ALWAYS_INLINE void krn_store_tile(const krn_store_job *job) {
-    for (int32_t r = 0; r < job->rows; r++) {
-        /* A constant width lets the compiler drop the tails. */
-        if (job->channels == KRN_PANEL_CHANNELS)
-            krn_store_row(job, r, KRN_PANEL_CHANNELS);
-        else
-            krn_store_row(job, r, job->channels);
-    }
+    /* A constant width lets the compiler drop the tails. */
+    if (job->channels == KRN_PANEL_CHANNELS)
+        krn_store_rows(job, KRN_PANEL_CHANNELS);
+    else
+        krn_store_rows(job, job->channels);
 }
 
 #endif

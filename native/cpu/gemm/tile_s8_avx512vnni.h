@@ -13,6 +13,9 @@
 #include "common/simd_avx512.h"
 #include "gemm/gemm_kernel.h"
 
+/* Rows whose accumulators fit the registers twice. */
+enum { SMALL_TILE_ROWS = 6 };
+
 KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
                               krn_prefetch *prefetch) {
     for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += rows) {
@@ -27,12 +30,12 @@ KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
     }
 }
 
-/* Up to 6 rows leave room for accumulators of the high nibbles, which halves the chain of dependent instructions. */
+/* One or two rows have accumulators of their own for the high nibbles, which halves their chain of dependent instructions. */
 KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
                               krn_prefetch *prefetch) {
     const zmm_i nibble = broadcast_i32(0x0F0F0F0F);
-    const int split = rows <= 6;
-    zmm_i high[6][2];
+    const int split = rows <= 2;
+    zmm_i high[2][2];
     KRN_UNROLL
     for (int32_t r = 0; split && r < rows; r++)
         high[r][0] = high[r][1] = broadcast_i32(0);
@@ -98,16 +101,33 @@ KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const 
     }
 }
 
-/* Asymmetric activations: acc -= x_zero * sum (u - z), where the sum of the weights is their product with a row of ones. Packing
- * moved x by -128, so its zero point moves too. */
-KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, const uint8_t *w, const zmm_i zeros[2],
-                                        int64_t blocks, int32_t rows, int is_w4) {
+/* sum (u - z) of a stretch: its product with a row of ones. */
+KRN_ALWAYS_INLINE void weigh(zmm_i sum[1][2], const krn_layout *layout, const uint8_t *w, const zmm_i zeros[2],
+                             int64_t blocks, int is_w4) {
     const int32_t ones[2] = {0x01010101, 0x01010101};
-    const zmm_i inputs = broadcast_i32((int32_t)(-blocks * job->layout->block_k));
-    zmm_i sum[1][2] = {{mul_i32(zeros[0], inputs), mul_i32(zeros[1], inputs)}};
+    const zmm_i inputs = broadcast_i32((int32_t)(-blocks * layout->block_k));
     krn_prefetch nothing = {w, 0, 0, 0};
+    sum[0][0] = mul_i32(zeros[0], inputs);
+    sum[0][1] = mul_i32(zeros[1], inputs);
     for (int64_t b = 0; b < blocks; b++)
         dot(sum, w + b * KRN_BLOCK_BYTES, ones, 1, 1, &nothing, is_w4);
+}
+
+/* Asymmetric activations: acc -= x_zero * sum (u - z). Packing moved x by -128, so its zero point moves too. */
+KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, int64_t g, const uint8_t *w,
+                                        const zmm_i zeros[2], int64_t blocks, int32_t rows, int is_w4) {
+    int32_t *shared = job->w_sums == NULL ? NULL : job->w_sums + (g - job->group) * KRN_PANEL_CHANNELS;
+    zmm_i sum[1][2];
+    if (shared != NULL && job->w_sums_known) {
+        sum[0][0] = load_i(shared);
+        sum[0][1] = load_i(shared + 16);
+    } else {
+        weigh(sum, job->layout, w, zeros, blocks, is_w4);
+        if (shared != NULL) {
+            store_i(shared, sum[0][0]);
+            store_i(shared + 16, sum[0][1]);
+        }
+    }
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
         const zmm_i x_zero = broadcast_i32(128 - job->x_zeros[r]);
@@ -116,21 +136,47 @@ KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job,
     }
 }
 
-KRN_ALWAYS_INLINE void close_sums(zmm_i acc[][2], const krn_tile_job *job, const uint8_t *scales, int32_t rows) {
-    if (!job->closes) {
-        KRN_UNROLL
-        for (int32_t r = 0; r < rows; r++) {
-            store_i(job->acc + r * KRN_PANEL_CHANNELS, acc[r][0]);
-            store_i(job->acc + r * KRN_PANEL_CHANNELS + 16, acc[r][1]);
-        }
-        return;
+/* t of up to 6 rows stays in registers from group to group; that of more goes through L1, and a group's end costs 50 cycles. */
+KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }
+
+KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t rows) {
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        t[r][0] = load_f(job->t + r * KRN_PANEL_CHANNELS);
+        t[r][1] = load_f(job->t + r * KRN_PANEL_CHANNELS + 16);
     }
+}
+
+KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t rows) {
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        store_f(job->t + r * KRN_PANEL_CHANNELS, t[r][0]);
+        store_f(job->t + r * KRN_PANEL_CHANNELS + 16, t[r][1]);
+    }
+}
+
+KRN_ALWAYS_INLINE void rest_sums(zmm_i acc[][2], const krn_tile_job *job, int32_t rows) {
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        store_i(job->acc + r * KRN_PANEL_CHANNELS, acc[r][0]);
+        store_i(job->acc + r * KRN_PANEL_CHANNELS + 16, acc[r][1]);
+    }
+}
+
+/* t = fma(acc, scale, t) */
+KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_job *job, const uint8_t *scales,
+                                 int32_t rows) {
     const zmm_f s0 = load_f(scales), s1 = load_f(scales + 64);
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
-        float *t = job->t + r * KRN_PANEL_CHANNELS;
-        store_f(t, fma_f(to_f32(acc[r][0]), s0, load_f(t)));
-        store_f(t + 16, fma_f(to_f32(acc[r][1]), s1, load_f(t + 16)));
+        if (t_in_registers(rows)) {
+            t[r][0] = fma_f(to_f32(acc[r][0]), s0, t[r][0]);
+            t[r][1] = fma_f(to_f32(acc[r][1]), s1, t[r][1]);
+        } else {
+            float *row = job->t + r * KRN_PANEL_CHANNELS;
+            store_f(row, fma_f(to_f32(acc[r][0]), s0, load_f(row)));
+            store_f(row + 16, fma_f(to_f32(acc[r][1]), s1, load_f(row + 16)));
+        }
     }
 }
 
@@ -138,6 +184,9 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
     const krn_layout *layout = job->layout;
     const int32_t *x = job->x, *x_offsets = job->x_offsets;
     krn_prefetch prefetch = job->prefetch;
+    zmm_f t[SMALL_TILE_ROWS][2];
+    if (t_in_registers(rows))
+        load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
@@ -148,12 +197,17 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         open_sums(acc, job, zeros, x_offsets, rows);
         dot(acc, w, x, blocks, rows, &prefetch, is_w4);
         if (job->x_zeros != NULL)
-            subtract_x_zeros(acc, job, w, zeros, blocks, rows, is_w4);
-        close_sums(acc, job, scales, rows);
+            subtract_x_zeros(acc, job, g, w, zeros, blocks, rows, is_w4);
+        if (job->closes)
+            fold_sums(acc, t, job, scales, rows);
+        else
+            rest_sums(acc, job, rows);
         x += blocks * (layout->block_k / 4) * rows;
         x_offsets += rows;
         prefetch.next += prefetch.group_stride;
     }
+    if (t_in_registers(rows))
+        store_t(job, t, rows);
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */
