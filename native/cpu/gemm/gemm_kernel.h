@@ -24,7 +24,7 @@ enum {
      * length, a multiple of every block_k, whose sums are added up in int64. */
     KRN_EXACT_K = 65536,
     /* Inputs of a partial sum of the float cells (part of the contract in gemm.h). */
-    KRN_FLOAT_BLOCK_K = 32,
+    KRN_FLOAT_BLOCK_K = 128,
     /* Blocks of a step, over which the tiles of a row block pass one after the other: 128 KiB of weights, which L2 holds beside the
      * packed activations; with groups half of it. A step in L1 costs more in tiles begun and ended than it saves in loads,
      * which the reorder buffer hides: 86, 87, 89, 90 % of the integer peak with steps of 128, 256, 512, 1024 blocks. */

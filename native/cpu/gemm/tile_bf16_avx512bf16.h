@@ -69,12 +69,15 @@ KRN_ALWAYS_INLINE void tile_bf16_of_rows(const krn_tile_job *job, int32_t rows, 
     const int32_t *x = job->x;
     bf16_codes codes = {.table = bf16_table(has_zeros)};
     krn_prefetch prefetch = job->prefetch;
+    zmm_f t[SMALL_TILE_ROWS][2];
+    load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
         const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
-        const zmm_f s0 = load_f(scales), s1 = load_f(scales + 64);
+        zmm_f s[2];
+        load_scales(s, scales);
         if (has_zeros) {
             codes.offsets[0] = bf16_offsets(scales + KRN_SCALES_BYTES);
             codes.offsets[1] = bf16_offsets(scales + KRN_SCALES_BYTES + 32);
@@ -90,14 +93,12 @@ KRN_ALWAYS_INLINE void tile_bf16_of_rows(const krn_tile_job *job, int32_t rows, 
                 dot_block(acc, &codes, w, x, rows, bits, has_zeros);
             }
             KRN_UNROLL
-            for (int32_t r = 0; r < rows; r++) {
-                float *t = job->t + r * KRN_PANEL_CHANNELS;
-                store_f(t, fma_f(acc[r][0], s0, load_f(t)));
-                store_f(t + 16, fma_f(acc[r][1], s1, load_f(t + 16)));
-            }
+            for (int32_t r = 0; r < rows; r++)
+                fold_row(t, job->t, r, acc[r], s, rows);
         }
         prefetch.next += prefetch.group_stride;
     }
+    store_t(job, t, rows);
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */

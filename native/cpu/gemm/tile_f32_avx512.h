@@ -7,9 +7,7 @@
 #ifndef KRN_GEMM_TILE_F32_AVX512_H
 #define KRN_GEMM_TILE_F32_AVX512_H
 
-#include "common/portability.h"
-#include "common/simd_avx512.h"
-#include "gemm/gemm_kernel.h"
+#include "gemm/tile_avx512.h"
 
 typedef struct {
     zmm_f table;
@@ -57,12 +55,15 @@ KRN_ALWAYS_INLINE void tile_f32_of_rows(const krn_tile_job *job, int32_t rows, i
     const float *x = job->x;
     f32_codes codes = {.table = nibble_table(has_zeros ? 0.0f : 8.0f)};
     krn_prefetch prefetch = job->prefetch;
+    zmm_f t[SMALL_TILE_ROWS][2];
+    load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
         const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
-        const zmm_f s0 = load_f(scales), s1 = load_f(scales + 64);
+        zmm_f s[2];
+        load_scales(s, scales);
         if (has_zeros) {
             codes.zeros[0] = to_f32(widen_s16(scales + KRN_SCALES_BYTES));
             codes.zeros[1] = to_f32(widen_s16(scales + KRN_SCALES_BYTES + 32));
@@ -78,14 +79,12 @@ KRN_ALWAYS_INLINE void tile_f32_of_rows(const krn_tile_job *job, int32_t rows, i
                 fma_block(acc, &codes, w, x, rows, bits, has_zeros);
             }
             KRN_UNROLL
-            for (int32_t r = 0; r < rows; r++) {
-                float *t = job->t + r * KRN_PANEL_CHANNELS;
-                store_f(t, fma_f(acc[r][0], s0, load_f(t)));
-                store_f(t + 16, fma_f(acc[r][1], s1, load_f(t + 16)));
-            }
+            for (int32_t r = 0; r < rows; r++)
+                fold_row(t, job->t, r, acc[r], s, rows);
         }
         prefetch.next += prefetch.group_stride;
     }
+    store_t(job, t, rows);
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */

@@ -9,12 +9,7 @@
 #ifndef KRN_GEMM_TILE_S8_AVX512VNNI_H
 #define KRN_GEMM_TILE_S8_AVX512VNNI_H
 
-#include "common/portability.h"
-#include "common/simd_avx512.h"
-#include "gemm/gemm_kernel.h"
-
-/* Rows whose accumulators fit the registers twice. */
-enum { SMALL_TILE_ROWS = 6 };
+#include "gemm/tile_avx512.h"
 
 KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
                               krn_prefetch *prefetch) {
@@ -136,25 +131,6 @@ KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job,
     }
 }
 
-/* t of up to 6 rows stays in registers from group to group; that of more goes through L1, and a group's end costs 50 cycles. */
-KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }
-
-KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t rows) {
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        t[r][0] = load_f(job->t + r * KRN_PANEL_CHANNELS);
-        t[r][1] = load_f(job->t + r * KRN_PANEL_CHANNELS + 16);
-    }
-}
-
-KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t rows) {
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        store_f(job->t + r * KRN_PANEL_CHANNELS, t[r][0]);
-        store_f(job->t + r * KRN_PANEL_CHANNELS + 16, t[r][1]);
-    }
-}
-
 KRN_ALWAYS_INLINE void rest_sums(zmm_i acc[][2], const krn_tile_job *job, int32_t rows) {
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
@@ -163,20 +139,15 @@ KRN_ALWAYS_INLINE void rest_sums(zmm_i acc[][2], const krn_tile_job *job, int32_
     }
 }
 
-/* t = fma(acc, scale, t) */
-KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_job *job, const uint8_t *scales,
+KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_job *job, const uint8_t *scales_at,
                                  int32_t rows) {
-    const zmm_f s0 = load_f(scales), s1 = load_f(scales + 64);
+    zmm_f scales[2];
+    float *const t_in_memory = job->t;
+    load_scales(scales, scales_at);
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
-        if (t_in_registers(rows)) {
-            t[r][0] = fma_f(to_f32(acc[r][0]), s0, t[r][0]);
-            t[r][1] = fma_f(to_f32(acc[r][1]), s1, t[r][1]);
-        } else {
-            float *row = job->t + r * KRN_PANEL_CHANNELS;
-            store_f(row, fma_f(to_f32(acc[r][0]), s0, load_f(row)));
-            store_f(row + 16, fma_f(to_f32(acc[r][1]), s1, load_f(row + 16)));
-        }
+        const zmm_f sum[2] = {to_f32(acc[r][0]), to_f32(acc[r][1])};
+        fold_row(t, t_in_memory, r, sum, scales, rows);
     }
 }
 
@@ -185,8 +156,7 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
     const int32_t *x = job->x, *x_offsets = job->x_offsets;
     krn_prefetch prefetch = job->prefetch;
     zmm_f t[SMALL_TILE_ROWS][2];
-    if (t_in_registers(rows))
-        load_t(t, job, rows);
+    load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
@@ -206,8 +176,7 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         x_offsets += rows;
         prefetch.next += prefetch.group_stride;
     }
-    if (t_in_registers(rows))
-        store_t(job, t, rows);
+    store_t(job, t, rows);
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */

@@ -1,0 +1,54 @@
+/* What the AVX-512 tiles share: t, the float sums of a tile, and how the sums of a group join them. */
+#ifndef KRN_GEMM_TILE_AVX512_H
+#define KRN_GEMM_TILE_AVX512_H
+
+#include "common/portability.h"
+#include "common/simd_avx512.h"
+#include "gemm/gemm_kernel.h"
+
+/* Rows whose accumulators fit the registers twice. */
+enum { SMALL_TILE_ROWS = 6 };
+
+/* t of a small tile stays in registers from group to group; that of a taller one goes through L1, and a group's end costs 50
+ * cycles. */
+KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }
+
+KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t rows) {
+    if (!t_in_registers(rows))
+        return;
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        t[r][0] = load_f(job->t + r * KRN_PANEL_CHANNELS);
+        t[r][1] = load_f(job->t + r * KRN_PANEL_CHANNELS + 16);
+    }
+}
+
+KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t rows) {
+    if (!t_in_registers(rows))
+        return;
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        store_f(job->t + r * KRN_PANEL_CHANNELS, t[r][0]);
+        store_f(job->t + r * KRN_PANEL_CHANNELS + 16, t[r][1]);
+    }
+}
+
+/* t = fma(sum, scale, t) for a row of the tile. */
+KRN_ALWAYS_INLINE void fold_row(zmm_f t[][2], float *t_in_memory, int32_t r, const zmm_f sum[2],
+                                const zmm_f scales[2], int32_t rows) {
+    if (t_in_registers(rows)) {
+        t[r][0] = fma_f(sum[0], scales[0], t[r][0]);
+        t[r][1] = fma_f(sum[1], scales[1], t[r][1]);
+    } else {
+        float *row = t_in_memory + r * KRN_PANEL_CHANNELS;
+        store_f(row, fma_f(sum[0], scales[0], load_f(row)));
+        store_f(row + 16, fma_f(sum[1], scales[1], load_f(row + 16)));
+    }
+}
+
+KRN_ALWAYS_INLINE void load_scales(zmm_f scales[2], const uint8_t *p) {
+    scales[0] = load_f(p);
+    scales[1] = load_f(p + 64);
+}
+
+#endif
