@@ -12,13 +12,13 @@
 #define KRN_ALWAYS_INLINE static __forceinline
 #define KRN_PRINTF(format_index, first_argument)
 #define KRN_UNROLL
-#define KRN_PREFETCH_L2(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
+#define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #else
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
-/* A hint that brings a line into the second-level cache; any address will do. */
-#define KRN_PREFETCH_L2(address) __builtin_prefetch((address), 0, 2)
+/* A hint that brings a line near; any address will do. */
+#define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)

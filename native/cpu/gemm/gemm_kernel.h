@@ -110,8 +110,8 @@ typedef struct krn_gemm_kernel {
 } krn_gemm_kernel;
 
 KRN_ALWAYS_INLINE void krn_prefetch_block(krn_prefetch *prefetch) {
-    KRN_PREFETCH_L2(prefetch->next);
-    KRN_PREFETCH_L2(prefetch->next + prefetch->second);
+    KRN_PREFETCH(prefetch->next);
+    KRN_PREFETCH(prefetch->next + prefetch->second);
     prefetch->next += prefetch->stride;
 }
 
