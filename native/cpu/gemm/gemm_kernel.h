@@ -111,7 +111,8 @@ typedef struct krn_gemm_kernel {
 
 KRN_ALWAYS_INLINE void krn_prefetch_block(krn_prefetch *prefetch) {
     KRN_PREFETCH(prefetch->next);
-    KRN_PREFETCH(prefetch->next + prefetch->second);
+    if (prefetch->second != 0)
+        KRN_PREFETCH(prefetch->next + prefetch->second);
     prefetch->next += prefetch->stride;
 }
 
