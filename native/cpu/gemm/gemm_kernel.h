@@ -32,6 +32,7 @@ enum {
     KRN_GROUPED_STEP_BLOCKS = 512,
     /* Groups of at least 16 inputs that such a step can have. */
     KRN_MAX_STEP_GROUPS = 256,
+    KRN_SMALL_GROUP = 128,
     KRN_LINE_BYTES = 64,
 };
 
@@ -98,8 +99,9 @@ typedef struct krn_gemm_kernel {
     uint64_t features;
     /* Cells: bit (1 << type) for every weight format and activation type that it takes. */
     uint32_t formats, activations;
-    /* Rows of its tallest tile: for one group per channel, and for several, whose float sums then stay in registers too. */
-    int32_t max_rows, grouped_rows;
+    /* Rows of its tallest tile: with one group per channel, with several, and with groups of less than KRN_SMALL_GROUP inputs. A
+     * tile of half the height keeps its float sums in registers, which pays the more often a group ends. */
+    int32_t rows, group_rows, small_group_rows;
     /* Bytes of a packed activation. */
     int32_t x_bytes;
     /* Takes a panel in steps; else always whole, with groups of any length. */

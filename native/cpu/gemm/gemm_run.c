@@ -284,6 +284,12 @@ static int32_t streams_output(const gemm_job *job) {
            (uintptr_t)y->data % KRN_LINE_BYTES == 0 && row_bytes % KRN_LINE_BYTES == 0 && y->residual != y->data;
 }
 
+static int32_t max_rows_of(const krn_gemm_kernel *variant, const krn_layout *layout) {
+    if (layout->num_groups <= 1)
+        return variant->rows;
+    return layout->group_size < KRN_SMALL_GROUP ? variant->small_group_rows : variant->group_rows;
+}
+
 static int64_t step_blocks_of(const krn_gemm_kernel *variant, const krn_layout *layout) {
     if (!variant->in_steps)
         return INT64_MAX;
@@ -310,7 +316,7 @@ void krn_gemm_run(krn_context *context, const krn_gemm_kernel *variant, const kr
                     .activations = activations,
                     .output = output,
                     .m = m,
-                    .num_tiles = divide_up(m, layout->num_groups > 1 ? variant->grouped_rows : variant->max_rows),
+                    .num_tiles = divide_up(m, max_rows_of(variant, layout)),
                     .step_blocks = step_blocks_of(variant, layout),
                     .x = workspace,
                     .x_row_bytes = layout->padded_k * variant->x_bytes,

@@ -34,8 +34,8 @@ KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t ro
 }
 
 /* t = fma(sum, scale, t) for a row of the tile. */
-KRN_ALWAYS_INLINE void fold_row(zmm_f t[][2], float *t_in_memory, int32_t r, const zmm_f sum[2],
-                                const zmm_f scales[2], int32_t rows) {
+KRN_ALWAYS_INLINE void fold_row(zmm_f t[][2], float *t_in_memory, int32_t r, const zmm_f sum[2], const zmm_f scales[2],
+                                int32_t rows) {
     if (t_in_registers(rows)) {
         t[r][0] = fma_f(sum[0], scales[0], t[r][0]);
         t[r][1] = fma_f(sum[1], scales[1], t[r][1]);

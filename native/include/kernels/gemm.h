@@ -18,7 +18,7 @@
  *
  *   Integer activations: acc_g is exact for any K, and rounded once to binary32. Every variant, thread count and blocking
  *   gives the same bits.
- *   Float activations: acc_g is itself a sum of partial sums over consecutive blocks of 32 elements of the group, each entering t by
+ *   Float activations: acc_g is itself a sum of partial sums over consecutive blocks of 128 elements of the group, each entering t by
  *   one fma; the order inside a block belongs to the variant. A variant gives a row the same bits at any thread count and at any
  *   place in a batch, and stays within (K + 8) * eps * sum |x| |w| of the exact result (eps = 2^-24; for a variant with bf16
  *   products see docs/numerics.md).
