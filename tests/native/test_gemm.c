@@ -59,7 +59,7 @@ static void check_result(const gemm_case *c, const void *y, const char *variant)
                 continue;
             }
             double magnitude;
-            const double exact = float_oracle(c, m, n, &magnitude);
+            const double exact = float_oracle(c, m, n, strcmp(variant, "avx512bf16") == 0, &magnitude);
             const double got = float_element(s->output_type, y, index);
             const double compute = (double)(s->k + 8) * ldexp(1, -24) * magnitude;
             const double bound = compute + (fabs(exact) + compute) * output_rounding(s->output_type) + ldexp(1, -24);
@@ -131,11 +131,49 @@ static void sweep(krn_context *const *contexts, int num_contexts, krn_context *c
     }
 }
 
+/* Everything that weights may bring: scale types, offsets, codebooks, flattened groups, orders of inputs. */
+static void weight_formats(krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
+    static const int32_t ALL_FORMATS[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_C4, KRN_TYPE_C4};
+    static const int32_t SCALE_TYPES[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16, KRN_TYPE_U8};
+    static const int32_t ZERO_TYPES[] = {0, 0, KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
+    static const int32_t ACTIVATIONS[] = {KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
+    static const int64_t MS[] = {1, 3, 4, 7, 12, 13, 30}, NS[] = {1, 5, 31, 32, 33, 65, 100},
+                         KS[] = {1, 8, 17, 32, 48, 80, 100, 160, 172, 257, 400, 2100},
+                         GROUPS[] = {0, 16, 17, 20, 32, 64, 128, 256};
+    test_random random = {77};
+    for (int turn = 0; turn < 400; turn++) {
+        const int32_t format = ALL_FORMATS[random_between(&random, 0, 4)];
+        const int order = (int)random_between(&random, 0, 3);
+        gemm_shape shape = {.format = format,
+                            .activation_type = ACTIVATIONS[random_between(&random, format == KRN_TYPE_C4 ? 2 : 0, 4)],
+                            .output_type = KRN_TYPE_F32,
+                            .m = pick(&random, MS, 7),
+                            .n = pick(&random, NS, 7),
+                            .k = pick(&random, KS, 12),
+                            .group_size = pick(&random, GROUPS, 8),
+                            .has_bias = random_between(&random, 0, 1) == 1,
+                            .slack = random_between(&random, 0, 1) * 3,
+                            .side = random_between(&random, 0, 1) == 1 ? GUARD_START : GUARD_END,
+                            .seed = random_next(&random),
+                            .scale_type = SCALE_TYPES[random_between(&random, 0, 3)],
+                            .zero_type = format == KRN_TYPE_C4 ? 0 : ZERO_TYPES[random_between(&random, 0, 4)],
+                            .ordered = order == 1,
+                            .high_nibble_first = random_between(&random, 0, 1) == 1};
+        if (order == 2) {
+            /* K a multiple of 16, so that flattened groups of 64 split well. */
+            shape.flattened = 1;
+            shape.k = shape.k / 16 * 16 + 16;
+            shape.group_size = 64;
+        }
+        run_case(&shape, contexts, num_contexts, threaded);
+    }
+}
+
 /* int32 would overflow: 70000 * 127 * 255 > 2^31. Codes and activations at their extremes, all of one sign. */
 static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
-    for (size_t f = 0; f < 3; f++) {
+    for (size_t f = 0; f < 4; f++) {
         for (size_t a = 0; a < 2; a++) {
-            const gemm_shape shape = {.format = FORMATS[f],
+            const gemm_shape shape = {.format = FORMATS[f % 3],
                                       .activation_type = INTEGER_TYPES[a],
                                       .output_type = KRN_TYPE_F32,
                                       .m = 3,
@@ -143,7 +181,10 @@ static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
                                       .k = 140001,
                                       .group_size = f == 1 ? 70001 : 0,
                                       .side = GUARD_END,
-                                      .seed = 7 + f};
+                                      .seed = 7 + f,
+                                      .scale_type = f == 3 ? KRN_TYPE_BF16 : 0,
+                                      .zero_type = f == 3 ? KRN_TYPE_F16 : 0,
+                                      .ordered = f == 3};
             gemm_case c = gemm_case_make(&shape);
             memset(c.codes,
                    shape.format == KRN_TYPE_S8   ? 0x80
@@ -199,6 +240,7 @@ int main(void) {
         threaded[i] = context_of(levels[i], 3);
     }
     sweep(contexts, count, threaded);
+    weight_formats(contexts, count, threaded);
     huge_k_is_exact(contexts, count);
     non_finite_activations_propagate(contexts, count);
     for (int i = 0; i < count; i++) {

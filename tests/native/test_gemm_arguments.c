@@ -47,7 +47,9 @@ int main(void) {
     static const float scales[N] = {1, 1, 1, 1, 1};
     context = context_of(KRN_ISA_AUTO, 1);
     const krn_weights_desc desc = {.struct_size = sizeof desc, .format = KRN_TYPE_S8, .n = N, .k = K};
-    CHECK_OK(krn_weights_pack(context, &desc, codes, K, scales, NULL, &weights));
+    const krn_weights_source source = {
+        .struct_size = sizeof source, .codes = codes, .codes_ld_bytes = K, .scales = scales};
+    CHECK_OK(krn_weights_pack(context, &desc, &source, &weights));
 
     krn_activations a = good_activations();
     krn_gemm_output o = good_output();

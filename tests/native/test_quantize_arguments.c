@@ -103,7 +103,7 @@ static void refuses_bad_options(krn_context *context) {
     REFUSES(c.options.clip_ratio = -0.5f, invalid, "options->clip_ratio", "options->clip_ratio");
     REFUSES(c.options.clip_ratio = 1.0001f, invalid, "options->clip_ratio", "options->clip_ratio");
     REFUSES(c.options.clip_ratio = NAN, invalid, "options->clip_ratio", "options->clip_ratio");
-    REFUSES(c.options.reserved = 1, invalid, "options->reserved", "options->reserved");
+    REFUSES(c.options.scale_type = KRN_TYPE_U8, invalid, "options->scale_type", "options->scale_type");
 }
 
 static void refuses_bad_tensors(krn_context *context) {

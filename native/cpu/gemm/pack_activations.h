@@ -54,9 +54,37 @@ KRN_ALWAYS_INLINE void krn_interleave(uint32_t *x, const krn_pack_chunk *chunk, 
     }
 }
 
-/* The offset (gemm_kernel.h) of a run of values. `zero` is subtracted from every one. */
-KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t *x, int64_t length, int32_t zero,
-                                         int is_signed) {
+KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t r, int64_t element_bytes) {
+    return (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld * element_bytes;
+}
+
+/* Where the elements of some inputs of a row lie: in the row, or, when the weights bring their own order, gathered here. */
+typedef union krn_gathered {
+    uint8_t bytes[KRN_PACK_CHUNK];
+    uint16_t halves[KRN_PACK_CHUNK];
+    uint32_t words[KRN_PACK_CHUNK];
+} krn_gathered;
+
+/* Inputs first..first+count-1 of row r; at most KRN_PACK_CHUNK when there is a permutation. */
+KRN_ALWAYS_INLINE const void *krn_row_inputs(const krn_pack_job *job, int32_t r, int64_t first, int64_t count,
+                                             int64_t element_bytes, krn_gathered *gathered) {
+    const uint8_t *row = krn_source_row(job, r, element_bytes);
+    if (job->permutation == NULL)
+        return row + first * element_bytes;
+    const int32_t *from = job->permutation + first;
+    if (element_bytes == 1)
+        for (int64_t i = 0; i < count; i++)
+            gathered->bytes[i] = row[from[i]];
+    else if (element_bytes == 2)
+        for (int64_t i = 0; i < count; i++)
+            gathered->halves[i] = ((const uint16_t *)(const void *)row)[from[i]];
+    else
+        for (int64_t i = 0; i < count; i++)
+            gathered->words[i] = ((const uint32_t *)(const void *)row)[from[i]];
+    return gathered;
+}
+
+KRN_ALWAYS_INLINE int32_t krn_sum_bytes(const uint8_t *x, int64_t length, int is_signed) {
     int32_t sum = 0;
     if (is_signed)
         for (int64_t i = 0; i < length; i++)
@@ -64,20 +92,69 @@ KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t
     else
         for (int64_t i = 0; i < length; i++)
             sum += x[i];
-    return (sum - (int32_t)length * zero) * (layout->format == KRN_TYPE_U4 ? -1 : -krn_layout_fixed_zero(layout));
+    return sum;
 }
 
-/* Offsets of all runs of a row, `job->rows` apart. */
-KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, const uint8_t *source, int32_t zero,
-                                        int is_signed) {
-    int32_t *offset = job->x_offsets + r;
-    for (int64_t g = 0; g < job->layout->num_groups; g++) {
-        const int64_t length = krn_layout_group_length(job->layout, g);
-        for (int64_t start = 0; start < length; start += KRN_EXACT_K, offset += job->rows)
-            *offset =
-                krn_run_offset(job->layout, source + start, krn_min64(length - start, KRN_EXACT_K), zero, is_signed);
-        source += length;
+/* The sum of a run of inputs as they are. */
+KRN_ALWAYS_INLINE int32_t krn_run_sum(const krn_pack_job *job, int32_t r, int64_t first, int64_t length,
+                                      int is_signed) {
+    const int64_t most = job->permutation == NULL ? length : KRN_PACK_CHUNK;
+    int32_t sum = 0;
+    krn_gathered gathered;
+    for (int64_t start = 0; start < length; start += most) {
+        const int64_t count = krn_min64(length - start, most);
+        sum += krn_sum_bytes(krn_row_inputs(job, r, first + start, count, 1, &gathered), count, is_signed);
     }
+    return sum;
+}
+
+/* Offsets (krn_pack_job) of all runs of a row, `job->rows` apart, and the sums of its groups if they are wanted. `zero` is what packing
+ * subtracts from every value. */
+KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, int32_t zero, int is_signed) {
+    const krn_layout *layout = job->layout;
+    const int32_t factor = krn_layout_has_zeros(layout) ? -1 : -krn_layout_fixed_zero(layout);
+    const int32_t x_zero = is_signed ? 0 : job->activations->zero_points[job->first_row + r];
+    int32_t *offset = job->x_offsets + r;
+    for (int64_t g = 0; g < layout->num_groups; g++) {
+        const int64_t length = krn_layout_group_length(layout, g);
+        int64_t group_sum = -length * x_zero;
+        for (int64_t start = 0; start < length; start += KRN_EXACT_K, offset += job->rows) {
+            const int64_t run = krn_min64(length - start, KRN_EXACT_K);
+            const int32_t sum = krn_run_sum(job, r, krn_layout_group_start(layout, g) + start, run, is_signed);
+            *offset = (sum - (int32_t)run * zero) * factor;
+            group_sum += sum;
+        }
+        if (job->x_sums != NULL)
+            job->x_sums[g * job->rows + r] = (float)group_sum;
+    }
+}
+
+/* The sum of a group of float activations, in binary64: eight partial sums, which a compiler keeps in vectors. */
+KRN_ALWAYS_INLINE float krn_float_group_sum(const krn_pack_job *job, int32_t r, int64_t first, int64_t length) {
+    const int32_t type = job->activations->type;
+    double sums[8] = {0};
+    for (int64_t start = 0; start < length; start += KRN_PACK_CHUNK) {
+        const int64_t count = krn_min64(length - start, KRN_PACK_CHUNK);
+        krn_gathered gathered;
+        float values[KRN_PACK_CHUNK];
+        const void *inputs = krn_row_inputs(job, r, first + start, count, krn_float_bytes(type), &gathered);
+        krn_widen(values, type, inputs, 0, count);
+        for (int64_t i = count; i % 8 != 0; i++)
+            values[i] = 0;
+        for (int64_t i = 0; i < count; i += 8)
+            for (int64_t j = 0; j < 8; j++)
+                sums[j] += values[i + j];
+    }
+    return (float)(((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7])));
+}
+
+KRN_ALWAYS_INLINE void krn_pack_float_sums(const krn_pack_job *job) {
+    if (job->x_sums == NULL)
+        return;
+    for (int32_t r = 0; r < job->rows; r++)
+        for (int64_t g = 0; g < job->layout->num_groups; g++)
+            job->x_sums[g * job->rows + r] = krn_float_group_sum(job, r, krn_layout_group_start(job->layout, g),
+                                                                 krn_layout_group_length(job->layout, g));
 }
 
 /* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to `inputs` divided by
@@ -103,14 +180,11 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
     }
 }
 
-KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t r, int64_t element_bytes) {
-    return (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld * element_bytes;
-}
-
 /* u8 is moved to s8 by subtracting 128; the tile function moves its zero point likewise. */
 KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
                                        uint32_t *dwords) {
-    const uint8_t *source = krn_source_row(job, r, 1) + first;
+    krn_gathered gathered;
+    const uint8_t *source = krn_row_inputs(job, r, first, real, 1, &gathered);
     const uint8_t flip = job->activations->type == KRN_TYPE_S8 ? 0 : 0x80;
     uint8_t *bytes = (uint8_t *)dwords;
     for (int64_t i = 0; i < real; i++)
@@ -122,7 +196,7 @@ KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64
 KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) {
     const int is_signed = job->activations->type == KRN_TYPE_S8;
     for (int32_t r = 0; r < job->rows; r++)
-        krn_pack_offsets(job, r, krn_source_row(job, r, 1), is_signed ? 0 : 128, is_signed);
+        krn_pack_offsets(job, r, is_signed ? 0 : 128, is_signed);
     krn_pack_ordered(job, krn_order_quads, 4);
 }
 
@@ -149,7 +223,8 @@ KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16
 /* s8 and u8 as s16 with the zero point subtracted. */
 KRN_ALWAYS_INLINE void krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
                                            int64_t inputs, uint32_t *dwords) {
-    const uint8_t *source = krn_source_row(job, r, 1) + first;
+    krn_gathered gathered;
+    const uint8_t *source = krn_row_inputs(job, r, first, real, 1, &gathered);
     uint16_t values[KRN_PACK_CHUNK];
     if (job->activations->type == KRN_TYPE_S8) {
         for (int64_t i = 0; i < real; i++)
@@ -168,7 +243,7 @@ KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
     const int is_signed = job->activations->type == KRN_TYPE_S8;
     for (int32_t r = 0; r < job->rows; r++) {
         const int32_t zero = is_signed ? 0 : job->activations->zero_points[job->first_row + r];
-        krn_pack_offsets(job, r, krn_source_row(job, r, 1), zero, is_signed);
+        krn_pack_offsets(job, r, zero, is_signed);
     }
     krn_pack_ordered(job, krn_order_pairs_s16, 2);
 }
@@ -176,19 +251,24 @@ KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
 KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
                                             int64_t inputs, uint32_t *dwords) {
     uint16_t values[KRN_PACK_CHUNK];
-    memcpy(values, krn_source_row(job, r, 2) + 2 * first, (size_t)real * sizeof values[0]);
+    krn_gathered gathered;
+    memcpy(values, krn_row_inputs(job, r, first, real, 2, &gathered), (size_t)real * sizeof values[0]);
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
     krn_order_pairs_of(job->layout, values, inputs, dwords);
 }
 
-KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_pairs_bf16, 2); }
+KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
+    krn_pack_float_sums(job);
+    krn_pack_ordered(job, krn_order_pairs_bf16, 2);
+}
 
 KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
                                          int64_t inputs, uint32_t *dwords) {
     float values[KRN_PACK_CHUNK];
-    const krn_activations *a = job->activations;
-    krn_widen(values, a->type, a->data, (job->first_row + r) * a->ld + first, real);
+    const int32_t type = job->activations->type;
+    krn_gathered gathered;
+    krn_widen(values, type, krn_row_inputs(job, r, first, real, krn_float_bytes(type), &gathered), 0, real);
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
     if (job->layout->block_k == 4) {
@@ -203,6 +283,9 @@ KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int
     }
 }
 
-KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_singles, 1); }
+KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) {
+    krn_pack_float_sums(job);
+    krn_pack_ordered(job, krn_order_singles, 1);
+}
 
 #endif

@@ -1,9 +1,10 @@
 /* The bf16 tile of AVX-512 BF16, for both weight widths. Codes and their differences with zero points are integers of at most
- * 8 bits, which bf16 holds exactly; scales stay in f32, so dequantization adds no rounding.
+ * 8 bits, which bf16 holds exactly; scales stay in f32, so dequantization adds no rounding. The entries of a codebook are rounded to
+ * bf16, as gemm.h says.
  *
  *   4-bit   the nibbles of a pair of inputs index a table of 32 words (one shift, one permute). A word's index has five bits:
- *           for s4 the fifth belongs to the next nibble, so the table holds its 16 values twice; for u4 the index is
- *           code - zero + 15, in 0..30
+ *           without zero points the fifth belongs to the next nibble, so the table holds its 16 values twice; with them the
+ *           index is code - zero + 15, in 0..30
  *   8-bit   through f32 as in tile_f32_avx512.h: the upper halves of two exact floats are the pair
  *
  * vdpbf16ps takes subnormal inputs as zero and flushes subnormal results. */
@@ -15,15 +16,17 @@
 
 typedef struct {
     zmm_i table;
-    /* Zero point - 15 in both words of each of the 32 channels' dwords; KRN_TYPE_U4 only. */
+    /* Zero point - 15 in both words of each of the 32 channels' dwords, if they have zero points. */
     zmm_i offsets[2];
 } bf16_codes;
 
-/* table[i] = i mod 16 - 8, or i - 15. */
-KRN_ALWAYS_INLINE zmm_i bf16_table(int has_zeros) {
+/* table[i] = codebook[i mod 16], i mod 16 less the offset of codes, or, with zero points, i - 15. */
+KRN_ALWAYS_INLINE zmm_i bf16_table(const krn_tile_job *job, int has_zeros) {
+    const float *codebook = krn_layout_codebook(job->layout, job->packed);
+    const int32_t zero = krn_layout_fixed_zero(job->layout);
     uint16_t words[32];
     for (int i = 0; i < 32; i++)
-        words[i] = krn_f32_to_bf16(has_zeros ? (float)(i - 15) : (float)(i % 16 - 8));
+        words[i] = krn_f32_to_bf16(codebook != NULL ? codebook[i % 16] : (float)(has_zeros ? i - 15 : i % 16 - zero));
     return load_i(words);
 }
 
@@ -64,23 +67,22 @@ KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const bf16_codes *codes, const 
 }
 
 KRN_ALWAYS_INLINE void tile_bf16_of_rows(const krn_tile_job *job, int32_t rows, int bits, int has_zeros) {
-    const krn_layout *layout = job->layout;
     const int64_t block_k = 32 / bits;
     const int32_t *x = job->x;
-    bf16_codes codes = {.table = bf16_table(has_zeros)};
+    bf16_codes codes = {.table = bf16_table(job, has_zeros)};
     krn_prefetch prefetch = job->prefetch;
     zmm_f t[SMALL_TILE_ROWS][2];
     load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
-        const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
+        const uint8_t *scales = krn_tile_scales(job, g);
         const int64_t blocks = krn_tile_blocks(job, g);
         zmm_f s[2];
         load_scales(s, scales);
         if (has_zeros) {
-            codes.offsets[0] = bf16_offsets(scales + KRN_SCALES_BYTES);
-            codes.offsets[1] = bf16_offsets(scales + KRN_SCALES_BYTES + 32);
+            codes.offsets[0] = bf16_offsets(krn_tile_zeros(job, g));
+            codes.offsets[1] = bf16_offsets(krn_tile_zeros(job, g) + 32);
         }
         for (int64_t b = 0; b < blocks;) {
             const int64_t end = b + KRN_FLOAT_BLOCK_K / block_k < blocks ? b + KRN_FLOAT_BLOCK_K / block_k : blocks;

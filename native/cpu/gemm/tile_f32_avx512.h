@@ -1,6 +1,7 @@
 /* The f32 tile of AVX-512, for both weight widths: codes become floats in registers, once per tile of up to 12 rows.
  *
- *   4-bit   a nibble indexes a table of 16 floats (one shift, one permute); u4 then subtracts its zero points
+ *   4-bit   a nibble indexes a table of 16 floats, the codebook or the codes less their offset (one shift, one permute); then
+ *           zero points are subtracted
  *   8-bit   a byte under the exponent of 2^23 is the float 2^23 + u (one shift, one ternary), minus 2^23 + 128
  *
  * Both are exact, and so is the difference of a code and its zero point: the only roundings are those of the fma. */
@@ -11,13 +12,17 @@
 
 typedef struct {
     zmm_f table;
-    /* Of the 32 channels; KRN_TYPE_U4 only. */
+    /* Of the 32 channels, if they have any. */
     zmm_f zeros[2];
 } f32_codes;
 
-/* Codes 0..15 less `zero`. */
-KRN_ALWAYS_INLINE zmm_f nibble_table(float zero) {
-    return sub_f(_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), broadcast_f32(zero));
+/* The codebook, or codes 0..15 less their offset; zero points are subtracted later. */
+KRN_ALWAYS_INLINE zmm_f nibble_table(const krn_tile_job *job) {
+    const float *codebook = krn_layout_codebook(job->layout, job->packed);
+    if (codebook != NULL)
+        return load_f(codebook);
+    return sub_f(_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                 broadcast_f32((float)krn_layout_fixed_zero(job->layout)));
 }
 
 KRN_ALWAYS_INLINE zmm_f byte_to_f32(zmm_i raw, unsigned byte) {
@@ -50,23 +55,23 @@ KRN_ALWAYS_INLINE void fma_block(zmm_f acc[][2], const f32_codes *codes, const u
 }
 
 KRN_ALWAYS_INLINE void tile_f32_of_rows(const krn_tile_job *job, int32_t rows, int bits, int has_zeros) {
-    const krn_layout *layout = job->layout;
     const int64_t block_k = 32 / bits;
     const float *x = job->x;
-    f32_codes codes = {.table = nibble_table(has_zeros ? 0.0f : 8.0f)};
+    f32_codes codes = {.table = nibble_table(job)};
     krn_prefetch prefetch = job->prefetch;
     zmm_f t[SMALL_TILE_ROWS][2];
     load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
-        const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
+        const uint8_t *scales = krn_tile_scales(job, g);
         const int64_t blocks = krn_tile_blocks(job, g);
         zmm_f s[2];
         load_scales(s, scales);
         if (has_zeros) {
-            codes.zeros[0] = to_f32(widen_s16(scales + KRN_SCALES_BYTES));
-            codes.zeros[1] = to_f32(widen_s16(scales + KRN_SCALES_BYTES + 32));
+            const uint8_t *zeros = krn_tile_zeros(job, g);
+            codes.zeros[0] = to_f32(widen_s16(zeros));
+            codes.zeros[1] = to_f32(widen_s16(zeros + 32));
         }
         for (int64_t b = 0; b < blocks;) {
             const int64_t end = b + KRN_FLOAT_BLOCK_K / block_k < blocks ? b + KRN_FLOAT_BLOCK_K / block_k : blocks;

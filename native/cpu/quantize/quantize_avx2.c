@@ -239,6 +239,60 @@ static void decode(const uint8_t *codes, uint8_t flip, int64_t count, int64_t bl
     }
 }
 
+/* How many midpoints lie below each element. */
+KRN_ALWAYS_INLINE __m256i nearest_step(__m256 x, __m256 inverse, const float *midpoints) {
+    const __m256 scaled = _mm256_mul_ps(x, inverse);
+    __m256i code = _mm256_setzero_si256();
+    KRN_UNROLL
+    for (int i = 0; i < 15; i++)
+        code = _mm256_sub_epi32(
+            code, _mm256_castps_si256(_mm256_cmp_ps(scaled, _mm256_broadcast_ss(midpoints + i), _CMP_GT_OQ)));
+    return code;
+}
+
+static void encode_nearest(int32_t type, const void *source, int64_t count, int64_t block,
+                           const krn_block_encoder *encoders, const float *midpoints, uint8_t *codes) {
+    const __m256i none = _mm256_setzero_si256();
+    for (int64_t from = 0; from < count; from += block, encoders++) {
+        const int64_t to = count - from < block ? count : from + block;
+        const __m256 inverse = _mm256_set1_ps(encoders->inverse);
+        for (int64_t i = from; i < to; i += STEP) {
+            const int64_t n = to - i < STEP ? to - i : STEP;
+            const __m256 x = n < STEP ? load_rest(type, source, i, n) : load(type, source, i);
+            const __m256i bytes = narrow_codes(nearest_step(x, inverse, midpoints), none, none, none);
+            const int64_t eight = _mm_cvtsi128_si64(_mm256_castsi256_si128(bytes));
+            memcpy(codes + i, &eight, (size_t)n);
+        }
+    }
+}
+
+/* Entries of the eight codes in `bytes`: two tables of 8, and bit 3 of a code chooses. */
+KRN_ALWAYS_INLINE __m256 entries_step(int64_t bytes, __m256 low, __m256 high, __m256 scale) {
+    const __m256i code = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes));
+    const __m256 choice = _mm256_castsi256_ps(_mm256_slli_epi32(code, 28));
+    const __m256 entry =
+        _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code), _mm256_permutevar8x32_ps(high, code), choice);
+    return _mm256_mul_ps(entry, scale);
+}
+
+static void decode_entries(const uint8_t *codes, int64_t count, int64_t block, const krn_block_decoder *decoders,
+                           const float *codebook, int32_t type, void *target) {
+    const int64_t size = type_bytes(type);
+    const __m256 low = _mm256_loadu_ps(codebook), high = _mm256_loadu_ps(codebook + 8);
+    for (int64_t from = 0; from < count; from += block, decoders++) {
+        const int64_t to = count - from < block ? count : from + block;
+        const __m256 scale = _mm256_set1_ps(decoders->scale);
+        for (int64_t i = from; i < to; i += STEP) {
+            const int64_t n = to - i < STEP ? to - i : STEP;
+            int64_t bytes = 0;
+            memcpy(&bytes, codes + i, (size_t)n);
+            unsigned char buffer[STEP * sizeof(float)];
+            store(type, buffer, 0, entries_step(bytes, low, high, scale));
+            memcpy((unsigned char *)target + i * size, buffer, (size_t)(n * size));
+        }
+    }
+}
+
 static void pack_nibbles(const uint8_t *codes, int64_t count, uint8_t *packed) {
     int64_t i = 0;
     for (; i + 32 <= count; i += 32) {
@@ -273,6 +327,8 @@ const krn_quantize_kernels krn_quantize_avx2 = {
     .extents = extents,
     .encode = encode,
     .decode = decode,
+    .encode_nearest = encode_nearest,
+    .decode_entries = decode_entries,
     .pack_nibbles = pack_nibbles,
     .unpack_nibbles = unpack_nibbles,
 };

@@ -35,6 +35,13 @@ typedef struct krn_quantize_scheme {
     /* See `decode` in quantize_variants.h. */
     uint8_t flip;
     float clip_ratio;
+    /* What max|x| is divided by; symmetric and codebook. */
+    float steps;
+    /* Type that scales are rounded to. */
+    int32_t scale_type;
+    /* 16 entries, or NULL for integer codes; and what lies between them (`encode_nearest`). */
+    const float *codebook;
+    float midpoints[16];
 } krn_quantize_scheme;
 
 /* One call: a float tensor and its quantized form. Row r, block b has scale scales[r * scales_per_row + b]. */
