@@ -104,6 +104,22 @@ static void refuses_bad_options(krn_context *context) {
     REFUSES(c.options.clip_ratio = 1.0001f, invalid, "options->clip_ratio", "options->clip_ratio");
     REFUSES(c.options.clip_ratio = NAN, invalid, "options->clip_ratio", "options->clip_ratio");
     REFUSES(c.options.scale_type = KRN_TYPE_U8, invalid, "options->scale_type", "options->scale_type");
+    float codebook[16];
+    memcpy(codebook, krn_nf4_codebook(), sizeof codebook);
+    REFUSES(c.options.codebook = codebook, invalid, "options->codebook", "options->codebook");
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 1), invalid, "options->asymmetric",
+            "options->asymmetric");
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0), invalid, "zero_points", "zero_points");
+    codebook[7] = -0.5f;
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0, c.options.codebook = codebook), invalid,
+            "options->codebook[7]", "options->codebook[7]");
+    codebook[7] = INFINITY;
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0, c.options.codebook = codebook),
+            KRN_ERROR_NON_FINITE, "options->codebook[7]", "options->codebook[7]");
+    for (int i = 0; i < 16; i++)
+        codebook[i] = 0;
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0, c.options.codebook = codebook), invalid,
+            "options->codebook", "options->codebook");
 }
 
 static void refuses_bad_tensors(krn_context *context) {

@@ -83,16 +83,15 @@ static int32_t tile_rows(const gemm_job *job, int64_t tile) {
 static void pack_tile(void *task_context, int64_t tile) {
     const gemm_job *job = task_context;
     const int64_t first_row = tile_start(job, tile);
-    const krn_pack_job pack = {.layout = job->layout,
-                               .activations = job->activations,
-                               .permutation = krn_layout_permutation(job->layout, job->packed),
-                               .first_row = first_row,
-                               .rows = tile_rows(job, tile),
-                               .x = job->x + first_row * job->x_row_bytes,
-                               .x_offsets = job->x_offsets + first_row * job->num_runs,
-                               .x_sums = wants_sums(job->variant, job->layout)
-                                             ? job->x_sums + first_row * job->layout->num_groups
-                                             : NULL};
+    const krn_pack_job pack = {
+        .layout = job->layout,
+        .activations = job->activations,
+        .permutation = krn_layout_permutation(job->layout, job->packed),
+        .first_row = first_row,
+        .rows = tile_rows(job, tile),
+        .x = job->x + first_row * job->x_row_bytes,
+        .x_offsets = job->x_offsets + first_row * job->num_runs,
+        .x_sums = wants_sums(job->variant, job->layout) ? job->x_sums + first_row * job->layout->num_groups : NULL};
     job->variant->pack_rows(&pack);
 }
 
@@ -139,7 +138,8 @@ static void set_step(step *s, const gemm_job *job) {
     }
     s->is_last = s->closes && s->group + s->num_groups == layout->num_groups;
     const int64_t blocks = s->part_blocks > 0 ? s->part_blocks : s->num_groups * group_blocks;
-    s->bytes = s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : s->num_groups * krn_layout_group_bytes(layout, group_blocks);
+    s->bytes =
+        s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : s->num_groups * krn_layout_group_bytes(layout, group_blocks);
     s->share_bytes = divide_up(s->bytes, job->block_tiles);
     s->share_stride = divide_up(s->share_bytes, blocks);
 }
@@ -202,16 +202,18 @@ static void store_tile(const gemm_job *job, int64_t panel, tile_block *block, in
 /* t of a tile: zero, or what float offsets add up to. */
 static void start_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
     const int64_t first_row = tile_start(job, block->first_tile + i);
+    const int32_t rows = tile_rows(job, block->first_tile + i);
+    if (!wants_sums(job->variant, job->layout)) {
+        memset(block->t[i], 0, (size_t)rows * KRN_PANEL_CHANNELS * sizeof(float));
+        return;
+    }
     const krn_start_job start = {.layout = job->layout,
                                  .packed = job->packed,
                                  .panel = panel,
                                  .x_sums = job->x_sums + first_row * job->layout->num_groups,
-                                 .rows = tile_rows(job, block->first_tile + i),
+                                 .rows = rows,
                                  .t = block->t[i]};
-    if (wants_sums(job->variant, job->layout))
-        job->scales->start(&start);
-    else
-        memset(start.t, 0, (size_t)start.rows * KRN_PANEL_CHANNELS * sizeof(float));
+    job->scales->start(&start);
 }
 
 static void widen_scales(const gemm_job *job, const step *s, int64_t panel, tile_block *block) {
