@@ -5,7 +5,7 @@ using Kernels.Native;
 
 namespace Kernels;
 
-/// <summary>Quantization to 8 and 4 bits by rounding to nearest, and back. Matrices are row-major.</summary>
+/// <summary>Quantization to 8 and 4 bits by rounding to nearest, to NF4 and other codebooks, and back. Matrices are row-major.</summary>
 /// <remarks>
 /// Type arguments are <see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>. A leading dimension is the distance from one row
 /// to the next; 0 means that rows follow each other without padding. Every instruction set and thread count gives the same bits.
@@ -25,7 +25,9 @@ public static unsafe class Quantizer
         Guard.Dimension(rows);
         Guard.Dimension(cols);
         long count = 0;
-        KernelException.ThrowIfFailed(NativeMethods.krn_quantize_scale_count(&native, rows, cols, &count));
+        int status = NativeMethods.krn_quantize_scale_count(&native, rows, cols, &count);
+        GC.KeepAlive(options.Codebook);
+        KernelException.ThrowIfFailed(status);
         return count;
     }
 
@@ -149,8 +151,7 @@ public static unsafe class Quantizer
         Guard.Holds(codes.Length, rows, rowBytes, codesLdBytes, nameof(codes));
         Guard.Holds(target.Length, rows, cols, targetLd, nameof(target));
         Guard.Holds(scales.Length, blocks, nameof(scales));
-        if (options.Asymmetric || !zeroPoints.IsEmpty)
-            Guard.Holds(zeroPoints.Length, blocks, nameof(zeroPoints));
+        CheckZeroPoints(options, zeroPoints.Length, blocks, nameof(zeroPoints));
 
         using ContextUse use = context.Use();
         long nothing = 0;
@@ -167,6 +168,8 @@ public static unsafe class Quantizer
                 use.Pointer, &native, rows, cols, Pin.OrEmpty(codesPinned, &nothing), codesLdBytes, Pin.OrEmpty(scalesPinned, &nothing),
                 options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, (int)targetType, Pin.OrEmpty(targetPinned, &nothing), targetLd));
         }
+
+        GC.KeepAlive(options.Codebook);
     }
 
     /// <summary>Dequantizes a matrix. Allocates nothing.</summary>
@@ -187,7 +190,11 @@ public static unsafe class Quantizer
     internal static krn_quantize_options ToNative(QuantizeOptions options, [CallerArgumentExpression(nameof(options))] string? name = null)
     {
         if (!options.Type.IsQuantized())
-            throw new ArgumentOutOfRangeException(name, options.Type, "Type must be S8, U8, S4 or U4.");
+            throw new ArgumentOutOfRangeException(name, options.Type, "Type must be S8, U8, S4, U4 or C4.");
+        if (options.Type == ElementType.C4 ? options.Asymmetric : options.Codebook is not null)
+            throw new ArgumentOutOfRangeException(name, options, "C4 is not asymmetric, and no other type has a codebook.");
+        if (options.ScaleType != default && !options.ScaleType.IsFloat())
+            throw new ArgumentOutOfRangeException(name, options.ScaleType, "ScaleType must be F32, F16 or BF16.");
         Guard.Defined(options.Granularity, name);
         if (options.Granularity == Granularity.Group && options.GroupSize < MinGroupSize)
             throw new ArgumentOutOfRangeException(name, options.GroupSize, $"GroupSize must be at least {MinGroupSize}.");
@@ -201,6 +208,8 @@ public static unsafe class Quantizer
             asymmetric = options.Asymmetric ? 1 : 0,
             group_size = options.Granularity == Granularity.Group ? options.GroupSize : 0,
             clip_ratio = options.ClipRatio,
+            scale_type = (int)options.ScaleType,
+            codebook = options.Codebook is { } codebook ? codebook.Pointer : null,
         };
     }
 
@@ -213,6 +222,14 @@ public static unsafe class Quantizer
             throw new ArgumentOutOfRangeException(nameof(rows), rows, $"A matrix of {rows} rows of {cols} is too large for one array.");
         return new QuantizedTensor(
             options, rows, cols, new byte[(int)bytes], new float[blocks], options.Asymmetric ? new int[blocks] : null);
+    }
+
+    private static void CheckZeroPoints(in QuantizeOptions options, int length, long blocks, string name)
+    {
+        if (options.Type == ElementType.C4 && length != 0)
+            throw new ArgumentException("C4 has no zero points: pass an empty span.", name);
+        if (options.Asymmetric || length != 0)
+            Guard.Holds(length, blocks, name);
     }
 
     private static void Run<T>(
@@ -230,8 +247,7 @@ public static unsafe class Quantizer
         Guard.Holds(source.Length, rows, cols, sourceLd, nameof(source));
         Guard.Holds(codes.Length, rows, rowBytes, codesLdBytes, nameof(codes));
         Guard.Holds(scales.Length, blocks, nameof(scales));
-        if (options.Asymmetric || !zeroPoints.IsEmpty)
-            Guard.Holds(zeroPoints.Length, blocks, nameof(zeroPoints));
+        CheckZeroPoints(options, zeroPoints.Length, blocks, nameof(zeroPoints));
 
         using ContextUse use = context.Use();
         long nothing = 0;
@@ -254,5 +270,7 @@ public static unsafe class Quantizer
                 use.Pointer, &native, rows, cols, (int)sourceType, Pin.OrEmpty(sourcePinned, &nothing), sourceLd, Pin.OrEmpty(codesPinned, &nothing),
                 codesLdBytes, Pin.OrEmpty(scalesPinned, &nothing), options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, error));
         }
+
+        GC.KeepAlive(options.Codebook);
     }
 }
