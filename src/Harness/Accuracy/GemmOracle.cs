@@ -2,7 +2,8 @@ namespace Kernels.Harness.Accuracy;
 
 /// <summary>One output of a GEMM in float64.</summary>
 /// <param name="Value">The result on the quantized operands.</param>
-/// <param name="Magnitude">Sum of |x||w| over k, which the error bound is made of; bias and residual included.</param>
+/// <param name="Magnitude">Sum of |x||w| over k, which the error bound is made of, |w| being |code * scale| + |offset|; bias and residual
+/// included.</param>
 internal readonly record struct OracleOutput(double Value, double Magnitude);
 
 /// <summary>A row of integer activations.</summary>
@@ -21,6 +22,8 @@ internal static class GemmOracle
     public static float ExactInteger(IntegerRow row, OracleChannel channel, float? bias, float? residual)
     {
         float t = 0;
+        for (int g = 0; channel.Offsets is not null && g < channel.Offsets.Length; g++)
+            t = MathF.FusedMultiplyAdd((float)(double)SumOfGroup(row.Values, channel, g), channel.Offsets[g], t);
         for (int g = 0; g < channel.Scales.Length; g++)
         {
             // A sum of K products of at most 2^8 * 2^8 fits 64 bits for any K that fits memory; and below 2^53 the step through
@@ -44,16 +47,19 @@ internal static class GemmOracle
         for (int g = 0; g < channel.Scales.Length; g++)
         {
             (int begin, int end) = GroupRange(channel, g);
-            long dot = 0, absolute = 0;
+            long dot = 0, absolute = 0, sum = 0, absoluteSum = 0;
             for (int k = begin; k < end; k++)
             {
-                int product = row.Values[k] * channel.Values[k];
+                int x = row.Values[channel.InputOf(k)], product = x * channel.Values[k];
                 dot += product;
                 absolute += Math.Abs(product);
+                sum += x;
+                absoluteSum += Math.Abs(x);
             }
 
-            value += dot * (double)channel.Scales[g];
-            magnitude += absolute * Math.Abs((double)channel.Scales[g]);
+            double offset = channel.Offsets?[g] ?? 0;
+            value += dot * (double)channel.Scales[g] + sum * offset;
+            magnitude += absolute * Math.Abs((double)channel.Scales[g]) + absoluteSum * Math.Abs(offset);
         }
 
         return Finish(value * row.Scale, magnitude * Math.Abs((double)row.Scale), bias, residual);
@@ -66,16 +72,19 @@ internal static class GemmOracle
         for (int g = 0; g < channel.Scales.Length; g++)
         {
             (int begin, int end) = GroupRange(channel, g);
-            double dot = 0, absolute = 0;
+            double dot = 0, absolute = 0, sum = 0, absoluteSum = 0;
             for (int k = begin; k < end; k++)
             {
-                double product = (double)row[k] * channel.Values[k];
+                double x = row[channel.InputOf(k)], product = x * channel.NumberAt(k);
                 dot += product;
                 absolute += Math.Abs(product);
+                sum += x;
+                absoluteSum += Math.Abs(x);
             }
 
-            value += dot * channel.Scales[g];
-            magnitude += absolute * Math.Abs((double)channel.Scales[g]);
+            double offset = channel.Offsets?[g] ?? 0;
+            value += dot * channel.Scales[g] + sum * offset;
+            magnitude += absolute * Math.Abs((double)channel.Scales[g]) + absoluteSum * Math.Abs(offset);
         }
 
         return Finish(value, magnitude, bias, residual);
@@ -113,7 +122,16 @@ internal static class GemmOracle
         (int begin, int end) = GroupRange(channel, group);
         long sum = 0;
         for (int k = begin; k < end; k++)
-            sum += x[k] * channel.Values[k];
+            sum += x[channel.InputOf(k)] * channel.Values[k];
+        return sum;
+    }
+
+    private static long SumOfGroup(int[] x, OracleChannel channel, int group)
+    {
+        (int begin, int end) = GroupRange(channel, group);
+        long sum = 0;
+        for (int k = begin; k < end; k++)
+            sum += x[channel.InputOf(k)];
         return sum;
     }
 

@@ -12,6 +12,9 @@ internal sealed class GemmCase : MeasuredCase
 
     private const string ReferenceVariant = "ref";
 
+    // Its products are bf16, and so are the entries of a codebook.
+    private const string Bf16Variant = "avx512bf16";
+
     private readonly GemmSpec _spec;
     private readonly string _variant;
     private readonly KernelContext _context;
@@ -79,7 +82,7 @@ internal sealed class GemmCase : MeasuredCase
         long[] rows = SampleGrid.Indices(_spec.M), columns = SampleGrid.Indices(_spec.N);
         double[] unquantized = _layer.Exact(_spec.M);
         var channels = new OracleChannel[columns.Length];
-        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j]));
+        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j], _variant == Bf16Variant));
 
         var outputs = new (float Prescribed, OracleOutput Exact)[columns.Length];
         for (int i = 0; i < rows.Length; i++)

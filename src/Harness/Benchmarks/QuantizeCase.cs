@@ -108,8 +108,8 @@ internal sealed class QuantizeCase : MeasuredCase
                 int at = (int)row * cols + col;
                 int block = BlockOf((int)row, col);
                 int zeroPoint = _options.Asymmetric ? zeroPoints[block] : reference.ZeroPoints[block];
-                float actual = QuantizeOracle.Dequantize(codes[col], zeroPoint, scales[block]);
-                float prescribed = QuantizeOracle.Dequantize(reference.Codes[at], reference.ZeroPoints[block], reference.Scales[block]);
+                float actual = QuantizeOracle.Dequantize(_options, codes[col], zeroPoint, scales[block]);
+                float prescribed = QuantizeOracle.Dequantize(_options, reference.Codes[at], reference.ZeroPoints[block], reference.Scales[block]);
                 kernel.AddExact(actual, prescribed, prescribed, 0, () => $"the value at [{row},{col}]");
                 quantization.Add(actual, source[at]);
             }

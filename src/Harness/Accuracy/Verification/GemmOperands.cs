@@ -8,8 +8,8 @@ namespace Kernels.Harness.Accuracy.Verification;
 /// <summary>Random operands of a GEMM: codes over the whole range of their type, scales of both signs and zero, ragged rows.</summary>
 internal sealed class GemmOperands
 {
-    // Bytes that no kernel may touch, and that would show in a result that used them.
-    private const byte Canary = 0x5A;
+    /// <summary>A byte that no kernel may touch, and that would show in a result that used it.</summary>
+    public const byte Canary = 0x5A;
 
     private readonly GemmSpec _spec;
 
@@ -29,28 +29,26 @@ internal sealed class GemmOperands
         ResidualLd = n + padding;
 
         WeightScheme weights = spec.Cell.Weights;
-        Shape = new WeightsShape(weights.Format, n, k, weights.GroupSize);
-        CodesStride = (int)weights.Format.RowBytes(k) + padding;
-        Codes = Filled(n * CodesStride);
+        int codesStride = (int)weights.Format.RowBytes(k) + padding;
+        byte[] codes = Filled(n * codesStride);
         (int low, int high) = RangeOf(weights.Format);
         var row = new int[k];
         for (int i = 0; i < n; i++)
         {
             for (int j = 0; j < k; j++)
                 row[j] = isExtreme ? (i % 2 == 0 ? low : high) : low + (int)random.NextBelow(high - low + 1);
-            CodeReader.Narrow(weights.Format, row, Codes.AsSpan(i * CodesStride, (int)weights.Format.RowBytes(k)));
+            CodeReader.Narrow(weights.Format, row, codes.AsSpan(i * codesStride, (int)weights.Format.RowBytes(k)));
         }
 
         int blocks = n * (int)weights.GroupsOf(k);
-        Scales = new float[blocks];
+        var scales = new float[blocks];
         for (int i = 0; i < blocks; i++)
-            Scales[i] = i % 13 == 12 ? 0 : (float)(0.001 + 0.02 * random.NextUniform()) * (i % 7 == 6 ? -1 : 1);
-        if (weights.HasZeroPoints)
-        {
-            ZeroPoints = new int[blocks];
-            for (int i = 0; i < blocks; i++)
-                ZeroPoints[i] = isExtreme ? (i % 2 == 0 ? 15 : 0) : (int)random.NextBelow(16);
-        }
+            scales[i] = i % 13 == 12 ? 0 : (float)(0.001 + 0.02 * random.NextUniform()) * (i % 7 == 6 ? -1 : 1);
+        int[]? zeroPoints = weights.Format == ElementType.U4 ? new int[blocks] : null;
+        for (int i = 0; zeroPoints is not null && i < blocks; i++)
+            zeroPoints[i] = isExtreme ? (i % 2 == 0 ? 15 : 0) : (int)random.NextBelow(16);
+        Weights = WeightStorage.Make(
+            weights, weights.ToShape(n, k), codes, codesStride, scales, zeroPoints, WeightStorage.GroupIndexOf(weights, k));
 
         ElementType type = spec.Cell.Activations;
         int elementBytes = type.Bits() / 8;
@@ -72,20 +70,8 @@ internal sealed class GemmOperands
         FloatConvert.FromSingle(output, residual, Residual);
     }
 
-    /// <summary>Shape and format of the weights.</summary>
-    public WeightsShape Shape { get; }
-
-    /// <summary>Codes of the weights, <see cref="CodesStride"/> bytes to a row.</summary>
-    public byte[] Codes { get; }
-
-    /// <summary>Bytes from a row of codes to the next.</summary>
-    public int CodesStride { get; }
-
-    /// <summary>Scales of the weights.</summary>
-    public float[] Scales { get; }
-
-    /// <summary>Zero points of the weights, if they have any.</summary>
-    public int[]? ZeroPoints { get; }
+    /// <summary>The weights as the oracle reads them.</summary>
+    public OracleWeights Weights { get; }
 
     /// <summary>Activations, <see cref="XLd"/> elements to a row.</summary>
     public byte[] X { get; }
@@ -113,9 +99,6 @@ internal sealed class GemmOperands
 
     /// <summary>The output type.</summary>
     public ElementType OutputType { get; }
-
-    /// <summary>The weights as the oracle reads them.</summary>
-    public OracleWeights ToOracle() => new(Shape, Codes, CodesStride, Scales, ZeroPoints);
 
     /// <summary>A row of integer activations as the oracle reads it.</summary>
     public IntegerRow IntegerRow(int m)
@@ -154,9 +137,10 @@ internal sealed class GemmOperands
     /// <summary>The operands as bytes, to tell whether they are those of the golden vector.</summary>
     public ReadOnlyMemory<byte>[] Bytes() =>
     [
-        Codes, MemoryMarshal.AsBytes(Scales.AsSpan()).ToArray(), MemoryMarshal.AsBytes((ZeroPoints ?? []).AsSpan()).ToArray(), X,
+        Weights.Codes, MemoryMarshal.AsBytes(Weights.Scales.AsSpan()).ToArray(), MemoryMarshal.AsBytes((Weights.ZeroPoints ?? []).AsSpan()).ToArray(), X,
         MemoryMarshal.AsBytes(XScales.AsSpan()).ToArray(), MemoryMarshal.AsBytes(XZeroPoints.AsSpan()).ToArray(),
         MemoryMarshal.AsBytes(Bias.AsSpan()).ToArray(), Residual,
+        MemoryMarshal.AsBytes((Weights.Offsets ?? []).AsSpan()).ToArray(), MemoryMarshal.AsBytes((Weights.GroupIndex ?? []).AsSpan()).ToArray(),
     ];
 
     private void FillIntegers(int m, ElementType type, Span<byte> target, bool isExtreme, ref Xoshiro256 random)
