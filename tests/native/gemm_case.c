@@ -10,6 +10,8 @@ enum { NESTED_BLOCK = 256 };
 
 int64_t type_bytes(int32_t type) { return krn_type_row_bytes(type, 1); }
 
+int is_integer_type(int32_t type) { return type == KRN_TYPE_S8 || type == KRN_TYPE_U8 || type == KRN_TYPE_S4; }
+
 static void put_float(int32_t type, void *data, int64_t index, float value) {
     if (type == KRN_TYPE_F32)
         ((float *)data)[index] = value;
@@ -115,12 +117,13 @@ static void make_activations(gemm_case *c, test_random *random) {
     krn_activations *a = &c->activations;
     *a = (krn_activations){.struct_size = sizeof *a, .type = s->activation_type, .ld = s->k + s->slack};
     const int64_t count = tensor_elems(s->m, s->k, a->ld);
-    if (s->activation_type != KRN_TYPE_S8 && s->activation_type != KRN_TYPE_U8) {
+    if (!is_integer_type(s->activation_type)) {
         a->data = random_floats(random, s->activation_type, count, s->side);
         return;
     }
-    uint8_t *data = guarded_allocate(count, s->side);
-    for (int64_t i = 0; i < count; i++) {
+    const int64_t bytes = tensor_elems(s->m, krn_type_row_bytes(a->type, s->k), krn_type_row_bytes(a->type, a->ld));
+    uint8_t *data = guarded_allocate(bytes, s->side);
+    for (int64_t i = 0; i < bytes; i++) {
         const uint64_t r = random_next(random);
         data[i] = (r & 0x300) == 0 ? (uint8_t)(r & 1 ? 0x80 : 0x7F) : (uint8_t)r;
     }
@@ -194,7 +197,7 @@ void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights 
                     int64_t rows) {
     const gemm_shape *s = &c->shape;
     krn_activations a = c->activations;
-    a.data = (const uint8_t *)a.data + first_row * a.ld * type_bytes(a.type);
+    a.data = (const uint8_t *)a.data + first_row * krn_type_row_bytes(a.type, a.ld);
     if (a.scales != NULL)
         a.scales += first_row;
     if (a.zero_points != NULL)
@@ -216,10 +219,10 @@ void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights 
                                     .residual = residual,
                                     .residual_ld = c->ld};
     int64_t workspace_bytes = -1;
-    CHECK_OK(krn_gemm_workspace_bytes(context, weights, a.type, rows, &workspace_bytes));
+    CHECK_OK(krn_gemm_workspace_bytes(context, weights, a.type, c->options, rows, &workspace_bytes));
     /* Guarded behind: sizes are multiples of 64, so the end of the page keeps the alignment. */
     void *workspace = guarded_allocate(workspace_bytes, GUARD_END);
-    CHECK_OK(krn_gemm(context, weights, rows, &a, &output, workspace, workspace_bytes));
+    CHECK_OK(krn_gemm(context, weights, rows, &a, &output, c->options, workspace, workspace_bytes));
     return y;
 }
 
@@ -267,6 +270,11 @@ double case_activation(const gemm_case *c, int64_t m, int64_t k) {
     switch (a->type) {
     case KRN_TYPE_S8: return ((const int8_t *)a->data)[index];
     case KRN_TYPE_U8: return ((const uint8_t *)a->data)[index] - a->zero_points[m];
+    case KRN_TYPE_S4: {
+        const int32_t byte = ((const uint8_t *)a->data)[m * krn_type_row_bytes(KRN_TYPE_S4, a->ld) + k / 2];
+        const int32_t nibble = k % 2 == 0 ? byte & 15 : byte >> 4;
+        return nibble >= 8 ? nibble - 16 : nibble;
+    }
     default: return float_element(a->type, a->data, index);
     }
 }
@@ -311,6 +319,8 @@ float integer_oracle(const gemm_case *c, int64_t m, int64_t n) {
         t = fmaf((float)acc, case_scale(c, n, input_of(c, g * size)), t);
     }
     t *= c->activations.scales[m];
+    if (c->side != NULL)
+        t += c->side[m * s->n + n];
     if (c->bias != NULL)
         t += c->bias[n];
     if (c->residual != NULL)
@@ -318,10 +328,12 @@ float integer_oracle(const gemm_case *c, int64_t m, int64_t n) {
     return t;
 }
 
-double float_oracle(const gemm_case *c, int64_t m, int64_t n, int bf16_entries, double *magnitude) {
+double float_oracle(const gemm_case *c, int64_t m, int64_t n, int bf16_entries, double *magnitude,
+                    double *side_magnitude) {
     const gemm_shape *s = &c->shape;
     double t = 0;
     *magnitude = 0;
+    *side_magnitude = 0;
     for (int64_t k = 0; k < s->k; k++) {
         double weight = case_weight(c, n, k);
         if (bf16_entries && c->codebook != NULL)
@@ -330,6 +342,10 @@ double float_oracle(const gemm_case *c, int64_t m, int64_t n, int bf16_entries, 
         const double offset = case_activation(c, m, k) * case_offset(c, n, k);
         t += product + offset;
         *magnitude += fabs(product) + fabs(offset);
+    }
+    if (c->exact_side != NULL) {
+        t += c->exact_side[m * s->n + n];
+        *side_magnitude = c->side_magnitude[m * s->n + n];
     }
     if (c->bias != NULL) {
         t += c->bias[n];

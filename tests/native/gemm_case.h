@@ -31,6 +31,14 @@ typedef struct {
     float *scale_map, *nested_scales;
     float scale_offset;
     krn_activations activations;
+    /* NULL, until a test sets it. */
+    const krn_gemm_options *options;
+    /* The side term [m][n] that is expected of integer activations, or NULL. */
+    const float *side;
+    /* The exact side term [m][n] of float activations, the sum of magnitudes behind it, and how many of them times
+     * 2^-24 it may be off; or NULL. */
+    const double *exact_side, *side_magnitude;
+    double side_error;
     float *bias;
     void *residual;
     int64_t ld;
@@ -40,12 +48,13 @@ gemm_case gemm_case_make(const gemm_shape *shape);
 krn_weights_desc gemm_case_desc(const gemm_case *c);
 krn_weights_source gemm_case_source(const gemm_case *c);
 krn_weights *gemm_case_pack(const gemm_case *c, krn_context *context);
-/* Runs the case in guarded memory; returns Y with leading dimension c->ld, padding included. `first_row` and `rows` take a part
- * of the batch. */
+/* Runs the case in guarded memory; returns Y with leading dimension c->ld, padding included. `first_row` and `rows`
+ * take a part of the batch. */
 void *gemm_case_run(const gemm_case *c, krn_context *context, const krn_weights *weights, int64_t first_row,
                     int64_t rows);
 
 int64_t type_bytes(int32_t type);
+int is_integer_type(int32_t type);
 /* Element `index` of a float tensor. */
 double float_element(int32_t type, const void *data, int64_t index);
 /* Weight code less integer zero point, or a codebook's entry; its scale and its float offset (or 0). */
@@ -57,8 +66,14 @@ double case_activation(const gemm_case *c, int64_t m, int64_t k);
 
 /* The contract of gemm.h for integer activations, step by step: the exact bits before the output conversion. */
 float integer_oracle(const gemm_case *c, int64_t m, int64_t n);
-/* The exact value in binary64 and the sum of magnitudes that bounds the error. `bf16_entries`: the entries of a codebook count as rounded to
+/* The exact value in binary64, and the sums of magnitudes that bound the errors of the product and of the side term.
+ * `bf16_entries`: the entries of a codebook count as rounded to
  * bf16. */
-double float_oracle(const gemm_case *c, int64_t m, int64_t n, int bf16_entries, double *magnitude);
+double float_oracle(const gemm_case *c, int64_t m, int64_t n, int bf16_entries, double *magnitude,
+                    double *side_magnitude);
+
+/* Holds Y to its contract: integer activations bit for bit, float activations within their bound; padding is untouched.
+ * */
+void gemm_case_check(const gemm_case *c, const void *y, const char *variant);
 
 #endif

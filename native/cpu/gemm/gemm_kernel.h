@@ -4,7 +4,7 @@
  *
  *   pack_rows    rows of X     -> packed rows: the element type and order that the tile function streams through
  *   tile         packed rows x a stretch of a panel of weights: adds to t[rows][32] in f32
- *   store        t -> Y: activation scale, bias, residual, conversion
+ *   store        t -> Y: activation scale, side term, bias, residual, conversion
  *
  * A stretch is either whole groups, or a part of one group that is longer than what the first-level cache holds. Then the integer
  * sums of the tile rest in `acc` between the parts.
@@ -13,6 +13,7 @@
 #define KRN_GEMM_KERNEL_H
 
 #include "common/portability.h"
+#include "gemm/dynamic.h"
 #include "gemm/scales.h"
 #include "kernels/gemm.h"
 
@@ -42,6 +43,8 @@ typedef struct krn_pack_job {
     const krn_activations *activations;
     /* Input i is element permutation[i] of a row; NULL: element i. */
     const int32_t *permutation;
+    /* Where codes come from when they are made on the way; then `activations` has no data. Or NULL. */
+    const krn_dynamic *dynamic;
     int64_t first_row;
     int32_t rows;
     /* rows * padded_k elements of the variant's element size. */
@@ -92,6 +95,8 @@ typedef struct krn_tile_job {
 
 typedef struct krn_store_job {
     const float *t;
+    /* [rows][32], or NULL. */
+    const float *side;
     int32_t rows;
     /* Channels of the panel that exist, 1..32. */
     int32_t channels;

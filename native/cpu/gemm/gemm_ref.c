@@ -52,19 +52,31 @@ static int64_t input_of(const krn_pack_job *job, int64_t k) {
     return job->permutation == NULL ? k : job->permutation[k];
 }
 
+/* Input k of a row of integers in the packed order, less its zero point. */
+static int32_t integer_of(const krn_pack_job *job, int64_t row, int64_t k) {
+    const krn_activations *a = job->activations;
+    const int64_t input = input_of(job, k);
+    uint8_t code;
+    if (job->dynamic != NULL)
+        krn_dynamic_encode(job->dynamic, row, k, 1, &code);
+    else if (a->type == KRN_TYPE_S4)
+        code = ((const uint8_t *)a->data)[row * krn_type_row_bytes(KRN_TYPE_S4, a->ld) + input / 2];
+    else
+        code = ((const uint8_t *)a->data)[row * a->ld + input];
+    switch (a->type) {
+    case KRN_TYPE_S8: return (int8_t)code;
+    case KRN_TYPE_U8: return code - a->zero_points[row];
+    default: return (((code >> (input % 2 * 4)) & 15) ^ 8) - 8;
+    }
+}
+
 /* Packed form: x[row][K] as int32 with the zero point subtracted. */
 void krn_gemm_ref_pack_rows(const krn_pack_job *job) {
-    const krn_activations *a = job->activations;
     const int64_t width = job->layout->k;
     int32_t *x = job->x;
-    for (int32_t r = 0; r < job->rows; r++) {
-        const int64_t row = job->first_row + r;
-        for (int64_t k = 0; k < width; k++) {
-            const int64_t index = row * a->ld + input_of(job, k);
-            x[r * width + k] = a->type == KRN_TYPE_S8 ? ((const int8_t *)a->data)[index]
-                                                      : ((const uint8_t *)a->data)[index] - a->zero_points[row];
-        }
-    }
+    for (int32_t r = 0; r < job->rows; r++)
+        for (int64_t k = 0; k < width; k++)
+            x[r * width + k] = integer_of(job, job->first_row + r, k);
 }
 
 /* The sum of a row's activations over a group, exact and rounded once. */
@@ -148,6 +160,8 @@ static void store(const krn_store_job *job) {
             float y = job->t[r * KRN_PANEL_CHANNELS + c];
             if (job->activations->scales != NULL)
                 y *= job->activations->scales[row];
+            if (job->side != NULL)
+                y += job->side[r * KRN_PANEL_CHANNELS + c];
             if (output->bias != NULL)
                 y += output->bias[n];
             const int64_t from = row * output->residual_ld + n;

@@ -22,8 +22,10 @@ typedef struct {
     const krn_layout *layout;
     const uint8_t *packed;
     const krn_scales_kernel *scales;
+    /* What the tiles and the epilogue see. */
     const krn_activations *activations;
     const krn_gemm_output *output;
+    const krn_prepared *prepared;
     int64_t m;
     /* Tiles of rows, and of these per row block. */
     int64_t num_tiles, block_tiles;
@@ -55,7 +57,8 @@ static int64_t x_bytes(const krn_gemm_kernel *variant, const krn_layout *layout,
 }
 
 static int64_t offsets_bytes(const krn_layout *layout, int32_t activation_type, int64_t m) {
-    const int has_offsets = activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8;
+    const int has_offsets =
+        activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8 || activation_type == KRN_TYPE_S4;
     return has_offsets ? align_up(m * krn_num_runs(layout) * (int64_t)sizeof(int32_t)) : 0;
 }
 
@@ -87,11 +90,13 @@ static void pack_tile(void *task_context, int64_t tile) {
         .layout = job->layout,
         .activations = job->activations,
         .permutation = krn_layout_permutation(job->layout, job->packed),
+        .dynamic = job->prepared->is_dynamic ? &job->prepared->dynamic : NULL,
         .first_row = first_row,
         .rows = tile_rows(job, tile),
         .x = job->x + first_row * job->x_row_bytes,
         .x_offsets = job->x_offsets + first_row * job->num_runs,
         .x_sums = wants_sums(job->variant, job->layout) ? job->x_sums + first_row * job->layout->num_groups : NULL};
+    krn_prepare_rows(job->prepared, first_row, pack.rows);
     job->variant->pack_rows(&pack);
 }
 
@@ -174,6 +179,8 @@ typedef struct {
     _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t w_sums[KRN_MAX_STEP_GROUPS * KRN_PANEL_CHANNELS];
     _Alignas(64) float scales[KRN_MAX_SCALE_GROUPS * KRN_PANEL_CHANNELS];
+    /* The rows of all tiles, one behind the other. */
+    _Alignas(64) float side[MAX_BLOCK_TILES * KRN_MAX_TILE_ELEMS];
 } tile_block;
 
 /* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step among them: each
@@ -186,9 +193,21 @@ static krn_prefetch prefetch_of(const gemm_job *job, const step *s, const uint8_
     return (krn_prefetch){here + s->bytes + i * s->share_bytes, s->share_stride, 0, 0};
 }
 
+/* The first tile to be stored has the side term of all made: the panel's columns, gathered once, are in L2 by then. */
+static const float *side_of_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
+    if (!job->prepared->has_side)
+        return NULL;
+    const int64_t first_row = tile_start(job, block->first_tile);
+    if (i == 0)
+        krn_side_panel(&job->prepared->side, panel, first_row,
+                       tile_start(job, block->first_tile + block->num_tiles) - first_row, block->side);
+    return block->side + (tile_start(job, block->first_tile + i) - first_row) * KRN_PANEL_CHANNELS;
+}
+
 static void store_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
     const int64_t tile = block->first_tile + i, first_channel = panel * KRN_PANEL_CHANNELS;
     const krn_store_job store = {.t = block->t[i],
+                                 .side = side_of_tile(job, panel, block, i),
                                  .rows = tile_rows(job, tile),
                                  .channels = (int32_t)min_i64(job->layout->n - first_channel, KRN_PANEL_CHANNELS),
                                  .first_row = tile_start(job, tile),
@@ -361,28 +380,36 @@ static void split_work(gemm_job *job, int32_t num_threads) {
         min_i64(num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD, job->layout->num_panels);
 }
 
-void krn_gemm_run(krn_context *context, const krn_gemm_kernel *variant, const krn_weights *weights, int64_t m,
-                  const krn_activations *activations, const krn_gemm_output *output, void *workspace) {
-    const krn_layout *layout = &weights->layout;
-    uint8_t *offsets = (uint8_t *)workspace + x_bytes(variant, layout, m);
+krn_status krn_gemm_run(const krn_gemm_call *call) {
+    const krn_layout *layout = &call->weights->layout;
+    const krn_gemm_kernel *variant = call->variant;
+    const int32_t type = call->options->compute != 0 ? call->options->compute : call->activations->type;
+    uint8_t *const workspace = call->workspace, *const offsets = workspace + x_bytes(variant, layout, call->m);
+    krn_prepared prepared;
     gemm_job job = {.variant = variant,
                     .layout = layout,
-                    .packed = weights->packed,
-                    .scales = krn_scales_kernel_for(context->features),
-                    .activations = activations,
-                    .output = output,
-                    .m = m,
-                    .num_tiles = divide_up(m, max_rows_of(variant, layout)),
+                    .packed = call->weights->packed,
+                    .scales = krn_scales_kernel_for(call->context->features),
+                    .activations = &prepared.activations,
+                    .output = call->output,
+                    .prepared = &prepared,
+                    .m = call->m,
+                    .num_tiles = divide_up(call->m, max_rows_of(variant, layout)),
                     .step_blocks = step_blocks_of(variant, layout),
                     .x = workspace,
                     .x_row_bytes = layout->padded_k * variant->x_bytes,
-                    .x_offsets = (int32_t *)offsets,
+                    .x_offsets = (int32_t *)(void *)offsets,
                     .num_runs = krn_num_runs(layout),
-                    .x_sums = (float *)(offsets + offsets_bytes(layout, activations->type, m))};
+                    .x_sums = (float *)(void *)(offsets + offsets_bytes(layout, type, call->m))};
+    const int64_t own_bytes = krn_gemm_run_bytes(variant, layout, type, call->m);
     job.streams = streams_output(&job);
-    job.tile_height = m / job.num_tiles;
-    job.taller_tiles = m % job.num_tiles;
-    split_work(&job, context->num_threads);
-    krn_context_run(context, job.num_tiles, pack_tile, &job);
-    krn_context_run(context, job.row_blocks * job.panel_blocks, run_block, &job);
+    job.tile_height = call->m / job.num_tiles;
+    job.taller_tiles = call->m % job.num_tiles;
+    split_work(&job, call->context->num_threads);
+    krn_prepare_open(&prepared, call, workspace + own_bytes);
+    krn_context_run(call->context, job.num_tiles, pack_tile, &job);
+    const krn_status status = krn_prepare_check(&prepared);
+    if (status == KRN_OK)
+        krn_context_run(call->context, job.row_blocks * job.panel_blocks, run_block, &job);
+    return status;
 }

@@ -84,51 +84,6 @@ KRN_ALWAYS_INLINE const void *krn_row_inputs(const krn_pack_job *job, int32_t r,
     return gathered;
 }
 
-KRN_ALWAYS_INLINE int32_t krn_sum_bytes(const uint8_t *x, int64_t length, int is_signed) {
-    int32_t sum = 0;
-    if (is_signed)
-        for (int64_t i = 0; i < length; i++)
-            sum += ((const int8_t *)x)[i];
-    else
-        for (int64_t i = 0; i < length; i++)
-            sum += x[i];
-    return sum;
-}
-
-/* The sum of a run of inputs as they are. */
-KRN_ALWAYS_INLINE int32_t krn_run_sum(const krn_pack_job *job, int32_t r, int64_t first, int64_t length,
-                                      int is_signed) {
-    const int64_t most = job->permutation == NULL ? length : KRN_PACK_CHUNK;
-    int32_t sum = 0;
-    krn_gathered gathered;
-    for (int64_t start = 0; start < length; start += most) {
-        const int64_t count = krn_min64(length - start, most);
-        sum += krn_sum_bytes(krn_row_inputs(job, r, first + start, count, 1, &gathered), count, is_signed);
-    }
-    return sum;
-}
-
-/* Offsets (krn_pack_job) of all runs of a row, `job->rows` apart, and the sums of its groups if they are wanted. `zero` is what packing
- * subtracts from every value. */
-KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, int32_t zero, int is_signed) {
-    const krn_layout *layout = job->layout;
-    const int32_t factor = krn_layout_has_zeros(layout) ? -1 : -krn_layout_fixed_zero(layout);
-    const int32_t x_zero = is_signed ? 0 : job->activations->zero_points[job->first_row + r];
-    int32_t *offset = job->x_offsets + r;
-    for (int64_t g = 0; g < layout->num_groups; g++) {
-        const int64_t length = krn_layout_group_length(layout, g);
-        int64_t group_sum = -length * x_zero;
-        for (int64_t start = 0; start < length; start += KRN_EXACT_K, offset += job->rows) {
-            const int64_t run = krn_min64(length - start, KRN_EXACT_K);
-            const int32_t sum = krn_run_sum(job, r, krn_layout_group_start(layout, g) + start, run, is_signed);
-            *offset = (sum - (int32_t)run * zero) * factor;
-            group_sum += sum;
-        }
-        if (job->x_sums != NULL)
-            job->x_sums[g * job->rows + r] = (float)group_sum;
-    }
-}
-
 /* The sum of a group of float activations, in binary64: eight partial sums, which a compiler keeps in vectors. */
 KRN_ALWAYS_INLINE float krn_float_group_sum(const krn_pack_job *job, int32_t r, int64_t first, int64_t length) {
     const int32_t type = job->activations->type;
@@ -157,10 +112,11 @@ KRN_ALWAYS_INLINE void krn_pack_float_sums(const krn_pack_job *job) {
                                                                  krn_layout_group_length(job->layout, g));
 }
 
-/* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to `inputs` divided by
- * the values per dword dwords. `first` is an input of the row. */
-typedef void krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                uint32_t *dwords);
+/* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to
+ * `inputs` divided by the values per dword dwords. `first` is an input of the row. Gives the sum of the packed values
+ * where they are integers, else 0. */
+typedef int32_t krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                   uint32_t *dwords);
 
 KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword) {
     const krn_layout *layout = job->layout;
@@ -180,25 +136,98 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
     }
 }
 
-/* u8 is moved to s8 by subtracting 128; the tile function moves its zero point likewise. */
-KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                       uint32_t *dwords) {
-    krn_gathered gathered;
-    const uint8_t *source = krn_row_inputs(job, r, first, real, 1, &gathered);
-    const uint8_t flip = job->activations->type == KRN_TYPE_S8 ? 0 : 0x80;
-    uint8_t *bytes = (uint8_t *)dwords;
-    for (int64_t i = 0; i < real; i++)
-        bytes[i] = source[i] ^ flip;
-    for (int64_t i = real; i < inputs; i++)
-        bytes[i] = 0;
+/* The same for integers, with the offsets (krn_pack_job) of all runs and, where they are wanted, the sums of groups. `packs_differences`:
+ * packing subtracts the zero points of u8; else 128. */
+KRN_ALWAYS_INLINE void krn_pack_integers(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword,
+                                         int packs_differences) {
+    const krn_layout *layout = job->layout;
+    const int32_t factor = krn_layout_has_zeros(layout) ? -1 : -krn_layout_fixed_zero(layout);
+    const int has_shift = !packs_differences && job->activations->type == KRN_TYPE_U8;
+    krn_pack_chunk chunk;
+    uint32_t *x = job->x;
+    int32_t *offsets = job->x_offsets;
+    for (int64_t g = 0; g < layout->num_groups; g++) {
+        const int64_t length = krn_layout_group_length(layout, g);
+        const int64_t padded = krn_layout_blocks(layout, g) * layout->block_k;
+        int64_t sums[KRN_MAX_TILE_ROWS] = {0};
+        for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
+            const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
+            /* Chunks divide runs. */
+            const int opens_run = start % KRN_EXACT_K == 0;
+            if (opens_run && start > 0)
+                offsets += job->rows;
+            for (int32_t r = 0; r < job->rows; r++) {
+                const int32_t sum = order(job, r, krn_layout_group_start(layout, g) + start,
+                                          krn_min64(length - start, inputs), inputs, chunk.rows[r]);
+                offsets[r] = (opens_run ? 0 : offsets[r]) + sum * factor;
+                sums[r] += sum;
+            }
+            krn_interleave(x, &chunk, inputs / values_per_dword, job->rows);
+            x += inputs / values_per_dword * job->rows;
+        }
+        offsets += job->rows;
+        for (int32_t r = 0; job->x_sums != NULL && r < job->rows; r++) {
+            const int32_t shift = has_shift ? 128 - job->activations->zero_points[job->first_row + r] : 0;
+            job->x_sums[g * job->rows + r] = (float)(sums[r] + length * shift);
+        }
+    }
 }
 
-KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) {
-    const int is_signed = job->activations->type == KRN_TYPE_S8;
-    for (int32_t r = 0; r < job->rows; r++)
-        krn_pack_offsets(job, r, is_signed ? 0 : 128, is_signed);
-    krn_pack_ordered(job, krn_order_quads, 4);
+/* A nibble of the low 4 bits, as s8. */
+KRN_ALWAYS_INLINE uint8_t krn_extend_nibble(unsigned nibble) { return (uint8_t)((nibble ^ 8) - 8); }
+
+/* Elements first..first+count-1 of a row of nibbles. */
+KRN_ALWAYS_INLINE void krn_widen_s4(const uint8_t *row, int64_t first, int64_t count, uint8_t *codes) {
+    const uint8_t *source = row + first / 2;
+    /* A group may begin in the middle of a byte. */
+    if (first % 2 != 0 && count > 0) {
+        *codes++ = krn_extend_nibble(*source++ >> 4);
+        count--;
+    }
+    for (int64_t i = 0; i < count / 2; i++) {
+        codes[2 * i] = krn_extend_nibble(source[i] & 15u);
+        codes[2 * i + 1] = krn_extend_nibble(source[i] >> 4);
+    }
+    if (count % 2 != 0)
+        codes[count - 1] = krn_extend_nibble(source[count / 2] & 15u);
 }
+
+/* Integer activations, one per byte, as they come or made from floats. */
+KRN_ALWAYS_INLINE void krn_read_codes(const krn_pack_job *job, int32_t r, int64_t first, int64_t count,
+                                      uint8_t *codes) {
+    const krn_activations *a = job->activations;
+    if (job->dynamic != NULL) {
+        krn_dynamic_encode(job->dynamic, job->first_row + r, first, count, codes);
+    } else if (a->type == KRN_TYPE_S4) {
+        const uint8_t *row = (const uint8_t *)a->data + (job->first_row + r) * krn_type_row_bytes(KRN_TYPE_S4, a->ld);
+        if (job->permutation == NULL)
+            krn_widen_s4(row, first, count, codes);
+        else
+            for (int64_t i = 0; i < count; i++)
+                krn_widen_s4(row, job->permutation[first + i], 1, codes + i);
+    } else {
+        krn_gathered gathered;
+        memcpy(codes, krn_row_inputs(job, r, first, count, 1, &gathered), (size_t)count);
+    }
+}
+
+/* u8 is moved to s8 by subtracting 128; the tile function moves its zero point likewise. */
+KRN_ALWAYS_INLINE int32_t krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                          int64_t inputs, uint32_t *dwords) {
+    const uint8_t flip = job->activations->type == KRN_TYPE_U8 ? 0x80 : 0;
+    uint8_t *bytes = (uint8_t *)dwords;
+    krn_read_codes(job, r, first, real, bytes);
+    int32_t sum = 0;
+    for (int64_t i = 0; i < real; i++) {
+        bytes[i] ^= flip;
+        sum += (int8_t)bytes[i];
+    }
+    for (int64_t i = real; i < inputs; i++)
+        bytes[i] = 0;
+    return sum;
+}
+
+KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) { krn_pack_integers(job, krn_order_quads, 4, 0); }
 
 /* Pairs of a quad: inputs 0 and 2, then 1 and 3. In a block of 8, the two quads' even pairs come first, then their odd ones. */
 KRN_ALWAYS_INLINE void krn_order_pairs(const uint16_t *values, int64_t inputs, int64_t block_k, uint32_t *dwords) {
@@ -220,42 +249,42 @@ KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16
         krn_order_pairs(values, inputs, 4, dwords);
 }
 
-/* s8 and u8 as s16 with the zero point subtracted. */
-KRN_ALWAYS_INLINE void krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
-                                           int64_t inputs, uint32_t *dwords) {
-    krn_gathered gathered;
-    const uint8_t *source = krn_row_inputs(job, r, first, real, 1, &gathered);
-    uint16_t values[KRN_PACK_CHUNK];
-    if (job->activations->type == KRN_TYPE_S8) {
-        for (int64_t i = 0; i < real; i++)
-            values[i] = (uint16_t)(int8_t)source[i];
-    } else {
+/* As s16 with the zero point subtracted. */
+KRN_ALWAYS_INLINE int32_t krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                              int64_t inputs, uint32_t *dwords) {
+    uint8_t codes[KRN_PACK_CHUNK];
+    int16_t values[KRN_PACK_CHUNK];
+    krn_read_codes(job, r, first, real, codes);
+    int32_t sum = 0;
+    if (job->activations->type == KRN_TYPE_U8) {
         const int32_t zero = job->activations->zero_points[job->first_row + r];
         for (int64_t i = 0; i < real; i++)
-            values[i] = (uint16_t)(source[i] - zero);
+            values[i] = (int16_t)(codes[i] - zero);
+    } else {
+        for (int64_t i = 0; i < real; i++)
+            values[i] = (int8_t)codes[i];
     }
+    for (int64_t i = 0; i < real; i++)
+        sum += values[i];
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
-    krn_order_pairs_of(job->layout, values, inputs, dwords);
+    krn_order_pairs_of(job->layout, (const uint16_t *)values, inputs, dwords);
+    return sum;
 }
 
 KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
-    const int is_signed = job->activations->type == KRN_TYPE_S8;
-    for (int32_t r = 0; r < job->rows; r++) {
-        const int32_t zero = is_signed ? 0 : job->activations->zero_points[job->first_row + r];
-        krn_pack_offsets(job, r, zero, is_signed);
-    }
-    krn_pack_ordered(job, krn_order_pairs_s16, 2);
+    krn_pack_integers(job, krn_order_pairs_s16, 2, 1);
 }
 
-KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
-                                            int64_t inputs, uint32_t *dwords) {
+KRN_ALWAYS_INLINE int32_t krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                               int64_t inputs, uint32_t *dwords) {
     uint16_t values[KRN_PACK_CHUNK];
     krn_gathered gathered;
     memcpy(values, krn_row_inputs(job, r, first, real, 2, &gathered), (size_t)real * sizeof values[0]);
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
     krn_order_pairs_of(job->layout, values, inputs, dwords);
+    return 0;
 }
 
 KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
@@ -263,8 +292,8 @@ KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
     krn_pack_ordered(job, krn_order_pairs_bf16, 2);
 }
 
-KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
-                                         int64_t inputs, uint32_t *dwords) {
+KRN_ALWAYS_INLINE int32_t krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                            int64_t inputs, uint32_t *dwords) {
     float values[KRN_PACK_CHUNK];
     const int32_t type = job->activations->type;
     krn_gathered gathered;
@@ -273,7 +302,7 @@ KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int
         values[i] = 0;
     if (job->layout->block_k == 4) {
         memcpy(dwords, values, (size_t)inputs * sizeof values[0]);
-        return;
+        return 0;
     }
     for (int64_t k = 0; k < inputs; k += 8) {
         for (int64_t i = 0; i < 4; i++) {
@@ -281,6 +310,7 @@ KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int
             memcpy(&dwords[k + 2 * i + 1], &values[k + 4 + i], 4);
         }
     }
+    return 0;
 }
 
 KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) {

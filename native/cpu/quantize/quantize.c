@@ -13,7 +13,7 @@
 static const krn_quantize_kernels *const variants[] = {KRN_QUANTIZE_VARIANTS(ADDRESS)};
 #undef ADDRESS
 
-static const krn_quantize_kernels *choose_variant(const krn_context *context) {
+const krn_quantize_kernels *krn_quantize_kernels_of(const krn_context *context) {
     const krn_quantize_kernels *const *variant = variants;
     /* The reference is last and needs no features. */
     while (((*variant)->features & ~context->features) != 0)
@@ -22,7 +22,7 @@ static const krn_quantize_kernels *choose_variant(const krn_context *context) {
 }
 
 const char *krn_quantize_variant(const krn_context *context) {
-    return context == NULL ? NULL : choose_variant(context)->name;
+    return context == NULL ? NULL : krn_quantize_kernels_of(context)->name;
 }
 
 /* Bits of a code of `type`; 0 for a type that is not one of codes. */
@@ -226,7 +226,7 @@ static krn_status check_codes(const arguments *a) {
     return status;
 }
 
-static krn_quantize_scheme scheme_of(const krn_quantize_options *options) {
+krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options) {
     krn_quantize_scheme scheme = {
         .asymmetric = options->asymmetric,
         .bits = code_bits(options->type),
@@ -262,8 +262,8 @@ static krn_quantize_job job_of(krn_context *context, const arguments *a) {
     const int per_group = a->options->granularity == KRN_GRANULARITY_GROUP;
     return (krn_quantize_job){
         .context = context,
-        .kernels = choose_variant(context),
-        .scheme = scheme_of(a->options),
+        .kernels = krn_quantize_kernels_of(context),
+        .scheme = krn_quantize_scheme_of(a->options),
         .rows = a->rows,
         .cols = a->cols,
         .block = per_group ? krn_min(a->options->group_size, a->cols) : a->cols,

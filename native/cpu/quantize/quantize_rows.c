@@ -90,9 +90,8 @@ static float round_scale(const krn_quantize_scheme *scheme, float scale) {
     return scale > FLT_MAX ? FLT_MAX : scale;
 }
 
-/* Scales and zero points of `count` blocks. Symmetric: `highest` is max|x| and `lowest` is not read. */
-static void derive_scales(const krn_quantize_scheme *scheme, int64_t count, const float *lowest, const float *highest,
-                          float *scales, int32_t *zero_points) {
+void krn_quantize_derive(const krn_quantize_scheme *scheme, int64_t count, const float *lowest, const float *highest,
+                         float *scales, int32_t *zero_points) {
     const float clip = scheme->clip_ratio;
     if (!scheme->asymmetric) {
         for (int64_t b = 0; b < count; b++)
@@ -127,7 +126,8 @@ static void derive_row(const krn_quantize_job *job, const unsigned char *source,
             job->kernels->extents(job->float_type, elements, count, job->block, lowest, highest);
         else
             job->kernels->magnitudes(job->float_type, elements, count, job->block, highest);
-        derive_scales(&job->scheme, blocks, lowest, highest, scales + b, zero_points == NULL ? NULL : zero_points + b);
+        krn_quantize_derive(&job->scheme, blocks, lowest, highest, scales + b,
+                            zero_points == NULL ? NULL : zero_points + b);
     }
 }
 
@@ -139,20 +139,24 @@ static void encode_run(const krn_quantize_job *job, const unsigned char *element
         job->kernels->encode(job->float_type, elements, ahead_bytes, count, block, encoders, codes);
 }
 
+krn_block_encoder krn_quantize_encoder(const krn_quantize_scheme *scheme, float scale, int32_t zero_point) {
+    const int32_t zero = scheme->asymmetric ? zero_point : scheme->zero;
+    /* Relative to the zero point; a symmetric range is so already. */
+    const int32_t offset = scheme->asymmetric ? zero : 0;
+    return (krn_block_encoder){.inverse = scale == 0 ? 0 : 1.0f / scale,
+                               .low = (float)(scheme->q_min - offset),
+                               .high = (float)(scheme->q_max - offset),
+                               .zero = zero};
+}
+
 static void encode_chunk(const krn_quantize_job *job, const unsigned char *source, int64_t ahead_bytes, int64_t start,
                          int64_t count, const float *scales, const int32_t *zero_points, uint8_t *codes) {
     const krn_quantize_scheme *scheme = &job->scheme;
     const krn_block_run run = krn_blocks_of(job, start, count);
     krn_block_encoder encoders[KRN_QUANTIZE_MAX_BLOCKS];
     for (int64_t b = 0; b < run.blocks; b++) {
-        const float scale = scales[run.first + b];
-        const int32_t zero = scheme->asymmetric ? zero_points[run.first + b] : scheme->zero;
-        /* Relative to the zero point; a symmetric range is so already. */
-        const int32_t offset = scheme->asymmetric ? zero : 0;
-        encoders[b].inverse = scale == 0 ? 0 : 1.0f / scale;
-        encoders[b].low = (float)(scheme->q_min - offset);
-        encoders[b].high = (float)(scheme->q_max - offset);
-        encoders[b].zero = zero;
+        const int64_t i = run.first + b;
+        encoders[b] = krn_quantize_encoder(scheme, scales[i], scheme->asymmetric ? zero_points[i] : 0);
     }
     const unsigned char *elements = source + start * krn_element_bytes(job->float_type);
     if (run.head > 0)
@@ -216,7 +220,7 @@ krn_status krn_quantize_run(const krn_quantize_job *job, const void *source, uin
         tensor.highest = ranges[i].highest > tensor.highest ? ranges[i].highest : tensor.highest;
     }
     if (job->scales_per_row == 0)
-        derive_scales(&job->scheme, 1, &tensor.lowest, &tensor.highest, scales, zero_points);
+        krn_quantize_derive(&job->scheme, 1, &tensor.lowest, &tensor.highest, scales, zero_points);
     krn_context_run(job->context, pass.pieces, encode_piece, &pass);
     return KRN_OK;
 }

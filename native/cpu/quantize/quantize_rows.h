@@ -73,6 +73,21 @@ void krn_dequantize_run(const krn_quantize_job *job, const uint8_t *codes, const
 void krn_quantize_measure(const krn_quantize_job *job, const void *source, const uint8_t *codes, const float *scales,
                           const int32_t *zero_points, krn_quantize_error *error);
 
+/* What other ops take to quantize on the way, with the same bits. */
+
+/* Of checked options. */
+krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options);
+
+/* The variant that runs in a context. */
+const krn_quantize_kernels *krn_quantize_kernels_of(const krn_context *context);
+
+/* Scales and zero points of `count` blocks. Symmetric: `highest` is max|x|, `lowest` is not read, and `zero_points` may be NULL. */
+void krn_quantize_derive(const krn_quantize_scheme *scheme, int64_t count, const float *lowest, const float *highest,
+                         float *scales, int32_t *zero_points);
+
+/* How a block with this scale is encoded. The zero point is read only when asymmetric. */
+krn_block_encoder krn_quantize_encoder(const krn_quantize_scheme *scheme, float scale, int32_t zero_point);
+
 /* What the passes share. */
 
 KRN_ALWAYS_INLINE int64_t krn_min(int64_t a, int64_t b) { return a < b ? a : b; }
