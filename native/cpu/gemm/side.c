@@ -27,16 +27,36 @@ const krn_side_kernels *krn_side_kernels_of(const krn_context *context) {
     return *variant;
 }
 
-/* Rows of a float matrix as f32, padded with zeros to whole lanes. */
-static void widen_rows(const krn_side_kernels *kernels, int32_t type, const void *data, int64_t ld, int64_t first_row,
-                       int64_t rows, int64_t start, int64_t count, float (*to)[PROJECT_INPUTS]) {
-    const int64_t padded = (count + KRN_PROJECT_LANES - 1) / KRN_PROJECT_LANES * KRN_PROJECT_LANES;
-    for (int64_t r = 0; r < rows; r++) {
-        const uint8_t *from = (const uint8_t *)data + ((first_row + r) * ld + start) * element_bytes(type);
-        kernels->widen(type, from, count, to[r]);
-        for (int64_t i = count; i < padded; i++)
-            to[r][i] = 0;
+/* A float matrix, and a part of it as f32. */
+typedef struct {
+    int32_t type;
+    const void *data;
+    int64_t ld;
+} float_matrix;
+
+typedef struct {
+    const float *data;
+    int64_t stride;
+} float_rows;
+
+static int64_t whole_lanes(int64_t count) {
+    return (count + KRN_PROJECT_LANES - 1) / KRN_PROJECT_LANES * KRN_PROJECT_LANES;
+}
+
+/* `count` inputs of some rows, padded with zeros to whole lanes: where they lie if they are f32 already, else in
+ * `scratch`. */
+static float_rows widen_rows(const krn_side_kernels *kernels, const float_matrix *matrix, int64_t first_row,
+                             int64_t rows, int64_t start, int64_t count, float (*scratch)[PROJECT_INPUTS]) {
+    const uint8_t *from =
+        (const uint8_t *)matrix->data + (first_row * matrix->ld + start) * element_bytes(matrix->type);
+    if (matrix->type == KRN_TYPE_F32 && count % KRN_PROJECT_LANES == 0)
+        return (float_rows){(const float *)(const void *)from, matrix->ld};
+    for (int64_t r = 0; r < rows; r++, from += matrix->ld * element_bytes(matrix->type)) {
+        kernels->widen(matrix->type, from, count, scratch[r]);
+        for (int64_t i = count; i < whole_lanes(count); i++)
+            scratch[r][i] = 0;
     }
+    return (float_rows){scratch[0], PROJECT_INPUTS};
 }
 
 static float reduce_lanes(float lanes[KRN_PROJECT_LANES]) {
@@ -51,18 +71,20 @@ static void project_block(const krn_side *side, const krn_activations *x, int64_
                           int64_t first_rank, int32_t ranks) {
     const krn_lora *lora = side->lora;
     const int64_t width = side->weights->layout.k;
-    float x_rows[PROJECT_ROWS][PROJECT_INPUTS], a_rows[PROJECT_RANKS][PROJECT_INPUTS];
+    const float_matrix x_matrix = {x->type, x->data, x->ld}, a_matrix = {lora->type, lora->a, lora->a_ld};
+    float x_scratch[PROJECT_ROWS][PROJECT_INPUTS], a_scratch[PROJECT_RANKS][PROJECT_INPUTS];
     float sums[PROJECT_ROWS][PROJECT_RANKS][KRN_PROJECT_LANES];
     memset(sums, 0, sizeof sums);
     for (int64_t start = 0; start < width; start += PROJECT_INPUTS) {
         const int64_t count = min_i64(width - start, PROJECT_INPUTS);
-        widen_rows(side->kernels, x->type, x->data, x->ld, first_row, rows, start, count, x_rows);
-        widen_rows(side->kernels, lora->type, lora->a, lora->a_ld, first_rank, ranks, start, count, a_rows);
+        const float_rows x_rows = widen_rows(side->kernels, &x_matrix, first_row, rows, start, count, x_scratch);
+        const float_rows a_rows = widen_rows(side->kernels, &a_matrix, first_rank, ranks, start, count, a_scratch);
         const krn_project_job job = {
-            .x = x_rows[0],
-            .a = a_rows[0],
-            .stride = PROJECT_INPUTS,
-            .count = (count + KRN_PROJECT_LANES - 1) / KRN_PROJECT_LANES * KRN_PROJECT_LANES,
+            .x = x_rows.data,
+            .a = a_rows.data,
+            .x_stride = x_rows.stride,
+            .a_stride = a_rows.stride,
+            .count = whole_lanes(count),
             .rows = rows,
             .ranks = ranks,
             .sums = sums[0][0],

@@ -42,7 +42,7 @@ static void transpose(int32_t type, const void *from, int64_t ld, int32_t channe
 }
 
 KRN_ALWAYS_INLINE void project_block(const krn_project_job *job, int32_t r0, int32_t j0, int32_t rows, int32_t ranks) {
-    const float *x = job->x + r0 * job->stride, *a = job->a + j0 * job->stride;
+    const float *x = job->x + r0 * job->x_stride, *a = job->a + j0 * job->a_stride;
     float *lanes = job->sums + (r0 * job->sums_ranks + j0) * KRN_PROJECT_LANES;
     const int64_t row_lanes = job->sums_ranks * KRN_PROJECT_LANES;
     ymm_f sums[PROJECT_ROWS][PROJECT_RANKS][2];
@@ -57,11 +57,11 @@ KRN_ALWAYS_INLINE void project_block(const krn_project_job *job, int32_t r0, int
     for (int64_t k = 0; k < job->count; k += KRN_PROJECT_LANES) {
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
-            const ymm_f x0 = load_f(x + r * job->stride + k), x1 = load_f(x + r * job->stride + k + 8);
+            const ymm_f x0 = load_f(x + r * job->x_stride + k), x1 = load_f(x + r * job->x_stride + k + 8);
             KRN_UNROLL
             for (int32_t j = 0; j < ranks; j++) {
-                sums[r][j][0] = fma_f(x0, load_f(a + j * job->stride + k), sums[r][j][0]);
-                sums[r][j][1] = fma_f(x1, load_f(a + j * job->stride + k + 8), sums[r][j][1]);
+                sums[r][j][0] = fma_f(x0, load_f(a + j * job->a_stride + k), sums[r][j][0]);
+                sums[r][j][1] = fma_f(x1, load_f(a + j * job->a_stride + k + 8), sums[r][j][1]);
             }
         }
     }

@@ -37,7 +37,7 @@ static void transpose(int32_t type, const void *from, int64_t ld, int32_t channe
 }
 
 KRN_ALWAYS_INLINE void project_block(const krn_project_job *job, int32_t r0, int32_t j0, int32_t rows, int32_t ranks) {
-    const float *x = job->x + r0 * job->stride, *a = job->a + j0 * job->stride;
+    const float *x = job->x + r0 * job->x_stride, *a = job->a + j0 * job->a_stride;
     float *lanes = job->sums + (r0 * job->sums_ranks + j0) * KRN_PROJECT_LANES;
     const int64_t row_lanes = job->sums_ranks * KRN_PROJECT_LANES;
     zmm_f sums[PROJECT_ROWS][PROJECT_RANKS], aj[PROJECT_RANKS];
@@ -50,10 +50,10 @@ KRN_ALWAYS_INLINE void project_block(const krn_project_job *job, int32_t r0, int
     for (int64_t k = 0; k < job->count; k += KRN_PROJECT_LANES) {
         KRN_UNROLL
         for (int32_t j = 0; j < ranks; j++)
-            aj[j] = load_f(a + j * job->stride + k);
+            aj[j] = load_f(a + j * job->a_stride + k);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
-            const zmm_f xr = load_f(x + r * job->stride + k);
+            const zmm_f xr = load_f(x + r * job->x_stride + k);
             KRN_UNROLL
             for (int32_t j = 0; j < ranks; j++)
                 sums[r][j] = fma_f(xr, aj[j], sums[r][j]);
@@ -79,8 +79,12 @@ static void project(const krn_project_job *job) {
     int32_t r = 0;
     for (; r + PROJECT_ROWS <= job->rows; r += PROJECT_ROWS)
         project_rows(job, r, PROJECT_ROWS);
-    for (; r < job->rows; r++)
-        project_rows(job, r, 1);
+    switch (job->rows - r) {
+    case 0: break;
+    case 1: project_rows(job, r, 1); break;
+    case 2: project_rows(job, r, 2); break;
+    default: project_rows(job, r, 3); break;
+    }
 }
 
 KRN_ALWAYS_INLINE void add_rows(const float *p, int64_t p_ld, const float *q, int64_t count, int32_t rows,

@@ -23,9 +23,9 @@ enum {
 
 /* Rows of floats against rows of floats: sums[r][j][l] gains fma(x[r][k], a[j][k], .) for every k of lane l, in order. */
 typedef struct krn_project_job {
-    /* `rows` and `ranks` rows of `count` f32, a multiple of KRN_PROJECT_LANES, `stride` apart. */
+    /* `rows` rows of X and `ranks` rows of A, of `count` f32 each, a multiple of KRN_PROJECT_LANES. */
     const float *x, *a;
-    int64_t stride, count;
+    int64_t x_stride, a_stride, count;
     int32_t rows, ranks;
     /* [rows][sums_ranks][KRN_PROJECT_LANES] */
     float *sums;

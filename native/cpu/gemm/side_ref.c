@@ -37,7 +37,7 @@ static void project(const krn_project_job *job) {
             float *lanes = job->sums + (r * job->sums_ranks + j) * KRN_PROJECT_LANES;
             for (int64_t k = 0; k < job->count; k++)
                 lanes[k % KRN_PROJECT_LANES] =
-                    fmaf(job->x[r * job->stride + k], job->a[j * job->stride + k], lanes[k % KRN_PROJECT_LANES]);
+                    fmaf(job->x[r * job->x_stride + k], job->a[j * job->a_stride + k], lanes[k % KRN_PROJECT_LANES]);
         }
     }
 }

@@ -18,21 +18,29 @@ KRN_ALWAYS_INLINE void krn_transpose_quad(const float *rows, int64_t stride, flo
     _mm_storeu_ps(q + 3 * KRN_PANEL_CHANNELS, d);
 }
 
-/* Four channels from c on. */
+/* Four channels: rows of `count` floats, `stride` apart. */
+KRN_ALWAYS_INLINE void krn_transpose_rows(const float *rows, int64_t stride, int64_t count, float *q) {
+    int64_t j = 0;
+    for (; j + 4 <= count; j += 4)
+        krn_transpose_quad(rows + j, stride, q + j * KRN_PANEL_CHANNELS);
+    for (; j < count; j++)
+        for (int64_t r = 0; r < 4; r++)
+            q[j * KRN_PANEL_CHANNELS + r] = rows[r * stride + j];
+}
+
+/* Four channels from c on. f32 is read where it lies: short copies cost more than the transposes. */
 KRN_ALWAYS_INLINE void krn_transpose_channels(int32_t type, const void *from, int64_t ld, int64_t c, int64_t count,
                                               float *q) {
+    if (type == KRN_TYPE_F32) {
+        krn_transpose_rows((const float *)from + c * ld, ld, count, q + c);
+        return;
+    }
     float rows[4][64];
     for (int64_t start = 0; start < count; start += 64) {
         const int64_t n = count - start < 64 ? count - start : 64;
         for (int64_t r = 0; r < 4; r++)
             krn_widen(rows[r], type, from, (c + r) * ld + start, n);
-        float *to = q + start * KRN_PANEL_CHANNELS + c;
-        int64_t j = 0;
-        for (; j + 4 <= n; j += 4)
-            krn_transpose_quad(&rows[0][j], 64, to + j * KRN_PANEL_CHANNELS);
-        for (; j < n; j++)
-            for (int64_t r = 0; r < 4; r++)
-                to[j * KRN_PANEL_CHANNELS + r] = rows[r][j];
+        krn_transpose_rows(rows[0], 64, n, q + start * KRN_PANEL_CHANNELS + c);
     }
 }
 
