@@ -17,6 +17,10 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_activations), sizeof(krn_activations), 40);
         if (sizeof(krn_gemm_output) != 48)
             return Describe(nameof(krn_gemm_output), sizeof(krn_gemm_output), 48);
+        if (sizeof(krn_lora) != 56)
+            return Describe(nameof(krn_lora), sizeof(krn_lora), 56);
+        if (sizeof(krn_gemm_options) != 24)
+            return Describe(nameof(krn_gemm_options), sizeof(krn_gemm_options), 24);
         if (sizeof(krn_quantize_options) != 40)
             return Describe(nameof(krn_quantize_options), sizeof(krn_quantize_options), 40);
         if (sizeof(krn_quantize_error) != 16)

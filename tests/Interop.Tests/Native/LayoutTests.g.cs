@@ -52,6 +52,34 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_lora_is_laid_out_as_in_C()
+    {
+        krn_lora value = default;
+        Assert.Equal(56, sizeof(krn_lora));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.rank - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.a - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.a_ld - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.b - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.b_ld - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.scale - (byte*)&value);
+        Assert.Equal(52, (byte*)&value.reserved - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_gemm_options_is_laid_out_as_in_C()
+    {
+        krn_gemm_options value = default;
+        Assert.Equal(24, sizeof(krn_gemm_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.compute - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.outlier_threshold - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.lora - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_quantize_options_is_laid_out_as_in_C()
     {
         krn_quantize_options value = default;
