@@ -23,7 +23,7 @@
  *   acc_g = sum over k in g of (x[m,k] - x_zero[m]) * (w[n,k] - w_zero[n,g])
  *   t     = fma(acc_g, scale[n,g], t)
  *   t     = t * x_scale[m]                                        integer activations and `compute` only
- *   t     = t + side[m,n]                                         if there is a side term
+ *   t     = t + side[m,n]                                         if there is an outlier column or an adapter
  *   t     = t + bias[n]                                           if there is a bias
  *   y     = t + residual[m,n]                                     if there is a residual
  *   Y     = y rounded to nearest even to the output type

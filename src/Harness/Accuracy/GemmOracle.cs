@@ -19,7 +19,7 @@ internal static class GemmOracle
 
     /// <summary>An output with integer activations as the numeric contract prescribes it, bit for bit, in binary32 before it is rounded
     /// to the output type.</summary>
-    public static float ExactInteger(IntegerRow row, OracleChannel channel, float? bias, float? residual)
+    public static float ExactInteger(IntegerRow row, OracleChannel channel, float? bias, float? residual, float? side = null)
     {
         float t = 0;
         for (int g = 0; channel.Offsets is not null && g < channel.Offsets.Length; g++)
@@ -33,6 +33,8 @@ internal static class GemmOracle
         }
 
         t *= row.Scale;
+        if (side is { } s)
+            t += s;
         if (bias is { } b)
             t += b;
         if (residual is { } r)
@@ -41,7 +43,8 @@ internal static class GemmOracle
     }
 
     /// <summary>The same output in float64.</summary>
-    public static OracleOutput Integer(IntegerRow row, OracleChannel channel, float? bias, float? residual)
+    public static OracleOutput Integer(
+        IntegerRow row, OracleChannel channel, float? bias, float? residual, OracleOutput side = default)
     {
         double value = 0, magnitude = 0;
         for (int g = 0; g < channel.Scales.Length; g++)
@@ -62,11 +65,12 @@ internal static class GemmOracle
             magnitude += absolute * Math.Abs((double)channel.Scales[g]) + absoluteSum * Math.Abs(offset);
         }
 
-        return Finish(value * row.Scale, magnitude * Math.Abs((double)row.Scale), bias, residual);
+        return Finish(value * row.Scale, magnitude * Math.Abs((double)row.Scale), bias, residual, side);
     }
 
     /// <summary>An output with float activations in float64.</summary>
-    public static OracleOutput Float(ReadOnlySpan<float> row, OracleChannel channel, float? bias, float? residual)
+    public static OracleOutput Float(
+        ReadOnlySpan<float> row, OracleChannel channel, float? bias, float? residual, OracleOutput side = default)
     {
         double value = 0, magnitude = 0;
         for (int g = 0; g < channel.Scales.Length; g++)
@@ -87,7 +91,7 @@ internal static class GemmOracle
             magnitude += absolute * Math.Abs((double)channel.Scales[g]) + absoluteSum * Math.Abs(offset);
         }
 
-        return Finish(value, magnitude, bias, residual);
+        return Finish(value, magnitude, bias, residual, side);
     }
 
     /// <summary>The unquantized product in float64.</summary>
@@ -100,10 +104,11 @@ internal static class GemmOracle
     }
 
     /// <summary>The bound of gemm.h on the error of a float cell: (K + 8) * eps * sum |x||w|, and half a unit in the last place of an
-    /// output type narrower than binary32.</summary>
-    public static double Bound(in OracleOutput exact, long k, ElementType output)
+    /// output type narrower than binary32. With an adapter, K / 16 + rank + 12 roundings of its term are less than those of K + rank + 12
+    /// taken for both.</summary>
+    public static double Bound(in OracleOutput exact, long k, ElementType output, long rank = 0)
     {
-        double bound = (k + 8) * UnitRoundoff * exact.Magnitude;
+        double bound = (k + (rank == 0 ? 8 : rank + 12)) * UnitRoundoff * exact.Magnitude;
         double largest = Math.Abs(exact.Value) + bound;
         // Relative half unit of the type, and half of its smallest subnormal.
         return output switch
@@ -114,8 +119,9 @@ internal static class GemmOracle
         };
     }
 
-    private static OracleOutput Finish(double value, double magnitude, float? bias, float? residual) => new(
-        value + (bias ?? 0) + (residual ?? 0), magnitude + Math.Abs((double)(bias ?? 0)) + Math.Abs((double)(residual ?? 0)));
+    private static OracleOutput Finish(double value, double magnitude, float? bias, float? residual, OracleOutput side) => new(
+        value + side.Value + (bias ?? 0) + (residual ?? 0),
+        magnitude + side.Magnitude + Math.Abs((double)(bias ?? 0)) + Math.Abs((double)(residual ?? 0)));
 
     private static long DotOfGroup(int[] x, OracleChannel channel, int group)
     {

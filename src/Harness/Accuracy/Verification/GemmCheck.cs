@@ -76,17 +76,24 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
             Residual = Has(Residual) ? residual : default,
             ResidualLd = Has(Residual) ? residualLd : 0,
         };
-        Gemm.Run(context, weights, m, ActivationsOf(operands, first), output);
+        var options = new GemmOptions
+        {
+            Compute = _spec.Cell.Compute,
+            OutlierThreshold = _spec.Cell.HasOutliers ? GemmOptions.DefaultOutlierThreshold : 0,
+            Lora = operands.Lora is { } lora ? LoraAdapter.Of<float>(lora.A, lora.B, lora.Rank, lora.Scale) : default,
+        };
+        Gemm.Run(context, weights, m, ActivationsOf(operands, first), output, options);
         return bytes;
     }
 
     private Activations ActivationsOf(GemmOperands operands, int first)
     {
         ElementType type = _spec.Cell.Activations;
-        ReadOnlySpan<byte> x = operands.X.AsSpan(first * operands.XLd * (type.Bits() / 8));
+        ReadOnlySpan<byte> x = operands.X.AsSpan(first * operands.XStride);
         return type switch
         {
             ElementType.S8 => Activations.S8(x, operands.XScales.AsSpan(first), operands.XLd),
+            ElementType.S4 => Activations.S4(x, operands.XScales.AsSpan(first), operands.XLd),
             ElementType.U8 => Activations.U8(x, operands.XScales.AsSpan(first), operands.XZeroPoints.AsSpan(first), operands.XLd),
             ElementType.F32 => Activations.Of(MemoryMarshal.Cast<byte, float>(x), operands.XLd),
             ElementType.F16 => Activations.Of(MemoryMarshal.Cast<byte, Half>(x), operands.XLd),
@@ -109,26 +116,30 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
             FloatConvert.ToSingle(operands.OutputType, operands.Residual.AsSpan(row * operands.ResidualLd * bytes, n * bytes), residual);
             IntegerRow? integers = _spec.Cell.IsInteger ? operands.IntegerRow(row) : null;
             float[] floats = _spec.Cell.IsInteger ? [] : operands.FloatRow(row);
+            SideRow sideRow = operands.SideRow(row);
             for (int col = 0; col < n; col++)
             {
                 float? bias = Has(Bias) ? operands.Bias[col] : null;
                 float? added = Has(Residual) ? residual[col] : null;
                 int m = row, j = col;
+                OracleOutput side = operands.Side.Exact(sideRow, channels[col], col);
                 if (integers is not null)
                 {
-                    float prescribed = FloatConvert.Round(operands.OutputType, GemmOracle.ExactInteger(integers, channels[col], bias, added));
-                    OracleOutput exact = GemmOracle.Integer(integers, channels[col], bias, added);
-                    meter.AddExact(actual[col], prescribed, exact.Value, GemmOracle.Bound(exact, _spec.K, operands.OutputType), () => $"Y[{m},{j}]");
+                    float t = GemmOracle.ExactInteger(integers, channels[col], bias, added, operands.Side.Bits(sideRow, channels[col], col));
+                    OracleOutput exact = GemmOracle.Integer(integers, channels[col], bias, added, side);
+                    meter.AddExact(actual[col], FloatConvert.Round(operands.OutputType, t), exact.Value, BoundOf(exact), () => $"Y[{m},{j}]");
                 }
                 else
                 {
-                    OracleOutput exact = GemmOracle.Float(floats, channels[col], bias, added);
-                    meter.AddBounded(actual[col], exact.Value, GemmOracle.Bound(exact, _spec.K, operands.OutputType), () => $"Y[{m},{j}]");
+                    OracleOutput exact = GemmOracle.Float(floats, channels[col], bias, added, side);
+                    meter.AddBounded(actual[col], exact.Value, BoundOf(exact), () => $"Y[{m},{j}]");
                 }
             }
         }
 
         return meter;
+
+        double BoundOf(in OracleOutput exact) => GemmOracle.Bound(exact, _spec.K, operands.OutputType, _spec.Cell.LoraRank);
     }
 
     private string? CheckUntouched(GemmOperands operands, byte[] y)

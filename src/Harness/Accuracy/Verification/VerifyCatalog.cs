@@ -23,6 +23,12 @@ internal static class VerifyCatalog
         [GemmCheck.Extreme, GemmCheck.Bias],
     ];
 
+    // Ways to take activations beyond the plain cells.
+    private static readonly string[] s_otherActivations =
+    [
+        "a4", "dyn8", "dyn4", "dynu8", "dyn8-bf16", "dyn4-f16", "a8-outlier1pct", "f32-lora5", "bf16-lora16", "dyn8-f16-lora3", "a8-outlier1pct-lora8",
+    ];
+
     private static readonly (long Rows, long Cols)[] s_matrixShapes = [(1, 1), (3, 17), (6, 64), (13, 100), (2, 257), (7, 1000), (0, 5), (3, 0)];
 
     private static readonly (long Rows, long Cols) s_goldenMatrix = (13, 100);
@@ -31,7 +37,8 @@ internal static class VerifyCatalog
 
     /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
-        Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels));
+        Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
+            .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -89,6 +96,28 @@ internal static class VerifyCatalog
                     var spec = new GemmSpec(new GemmScheme(weights, activations), m, n, k);
                     foreach (VerifyCheck check in ForVariants(
                         contexts, levels, spec, turn % 2 == 0 ? 1 : 2, s_gemmFeatures[turn % s_gemmFeatures.Length], (id, level, f) => new GemmCheck(id, level, f)))
+                        yield return check;
+                }
+            }
+        }
+    }
+
+    // Activations that the call quantizes, outliers and adapters. They count turns of their own: golden vectors depend on them.
+    private static IEnumerable<VerifyCheck> OtherGemms(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        string[] others = ["w8sf16", "w4zfg32o", "w4g64sdq", "nf4b64", "nf4b128o"];
+        foreach (WeightScheme weights in WeightSchemes([0, 32, 40]).Concat(others.Select(WeightScheme.Parse)))
+        {
+            foreach (string activations in s_otherActivations)
+            {
+                var cell = GemmScheme.Parse($"{weights}-{activations}");
+                foreach ((long m, long n, long k) in s_gemmShapes)
+                {
+                    turn++;
+                    string[] features = s_gemmFeatures[turn % s_gemmFeatures.Length];
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, new GemmSpec(cell, m, n, k), turn % 2 == 0 ? 1 : 2, features, (id, level, f) => new GemmCheck(id, level, f)))
                         yield return check;
                 }
             }
