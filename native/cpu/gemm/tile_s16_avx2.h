@@ -21,6 +21,8 @@ KRN_ALWAYS_INLINE void madd_rows(ymm_i acc[][2], ymm_i w0, ymm_i w1, const int32
         const ymm_i xr = broadcast_i32(x[r]);
         acc[r][0] = add_i32(acc[r][0], madd_i16(w0, xr));
         acc[r][1] = add_i32(acc[r][1], madd_i16(w1, xr));
+        KRN_IN_ORDER(acc[r][0]);
+        KRN_IN_ORDER(acc[r][1]);
     }
 }
 
