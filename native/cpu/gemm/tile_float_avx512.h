@@ -9,7 +9,12 @@
 
 #include "gemm/tile_avx512.h"
 
-enum { SIDE = 4, SIDE_ROWS = 2 };
+enum {
+    SIDE = 2,
+    SIDE_ROWS = 2,
+    /* Bytes that the streams look ahead, at least: twice what one stream wants (gemm_run.c). */
+    SIDE_PREFETCH_DISTANCE = 8192,
+};
 
 /* What turns codes into numbers: floats or bf16, as the tile has them. */
 typedef struct {
@@ -45,13 +50,16 @@ KRN_ALWAYS_INLINE void zero_sums(zmm_f acc[][2], int32_t rows) {
         acc[r][0] = acc[r][1] = zero_f();
 }
 
-/* Sums first..first + side - 1 of a run. Each looks one round ahead of itself. */
+/* Sums first..first + side - 1 of a run. */
 KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, const float_tile *tile,
                                          const float_codes *codes, const sum_run *run, int64_t first, int32_t side,
                                          int32_t rows) {
     const uint8_t *w = run->w + first * run->w_stride, *x = run->x + first * run->x_stride;
     zmm_f acc[SIDE * SIDE_ROWS][2];
     float_codes own[SIDE];
+    /* Whole rounds, so that each stream fetches what it will read itself. */
+    const int64_t round = SIDE * run->w_stride;
+    const int64_t ahead = (SIDE_PREFETCH_DISTANCE + round - 1) / round * round;
     zero_sums(acc, side * rows);
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
@@ -63,8 +71,8 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
         KRN_UNROLL
         for (int32_t s = 0; s < side; s++) {
             const uint8_t *here = w + s * run->w_stride;
-            KRN_PREFETCH(here + SIDE * run->w_stride);
-            KRN_PREFETCH(here + SIDE * run->w_stride + KRN_LINE_BYTES);
+            KRN_PREFETCH(here + ahead);
+            KRN_PREFETCH(here + ahead + KRN_LINE_BYTES);
             tile->block(acc + s * rows, &own[s], here, x + s * run->x_stride, rows, tile->bits, tile->has_zeros);
         }
     }
@@ -85,48 +93,6 @@ KRN_ALWAYS_INLINE void fold_run(zmm_f t[][2], const krn_tile_job *job, const flo
         fold_side_by_side(t, job, tile, codes, run, i, SIDE, rows);
     for (; i < run->count; i++)
         fold_side_by_side(t, job, tile, codes, run, i, 1, rows);
-}
-
-KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
-                                      int32_t rows) {
-    const krn_layout *layout = job->layout;
-    const int64_t per_sum = KRN_FLOAT_BLOCK_K * tile->bits / 32, end = job->group + job->num_groups;
-    const int64_t x_bytes = tile->x_block_bytes * rows;
-    const uint8_t *x = job->x;
-    zmm_f t[SMALL_TILE_ROWS][2];
-    load_t(t, job, rows);
-    for (int64_t g = job->group; g < end;) {
-        const int64_t blocks = krn_tile_blocks(job, g);
-        const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
-        sum_run run = {.w = w, .x = x, .group = g, .blocks = blocks, .count = 1};
-        if (blocks <= per_sum) {
-            /* The last group may be shorter. */
-            if (g + 1 < end)
-                run.count = (end < layout->num_groups ? end : end - 1) - g;
-            run.groups_per_sum = 1;
-            run.w_stride = krn_layout_group_offset(layout, 1) - krn_layout_group_offset(layout, 0);
-            run.x_stride = blocks * x_bytes;
-            fold_run(t, job, tile, codes, &run, rows);
-            g += run.count;
-            x += run.count * run.x_stride;
-            continue;
-        }
-        run.count = blocks / per_sum;
-        run.blocks = per_sum;
-        run.w_stride = per_sum * KRN_BLOCK_BYTES;
-        run.x_stride = per_sum * x_bytes;
-        fold_run(t, job, tile, codes, &run, rows);
-        if (blocks % per_sum != 0) {
-            run.w += run.count * run.w_stride;
-            run.x += run.count * run.x_stride;
-            run.blocks = blocks % per_sum;
-            run.count = 1;
-            fold_run(t, job, tile, codes, &run, rows);
-        }
-        g++;
-        x += blocks * x_bytes;
-    }
-    store_t(job, t, rows);
 }
 
 KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile *tile, float_codes codes,
@@ -156,6 +122,53 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
                 fold_row(t, job->t, r, acc[r], scales, rows);
         }
         prefetch.next += prefetch.group_stride;
+    }
+    store_t(job, t, rows);
+}
+
+KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
+                                      int32_t rows) {
+    const krn_layout *layout = job->layout;
+    const int64_t per_sum = KRN_FLOAT_BLOCK_K * tile->bits / 32, end = job->group + job->num_groups;
+    const int64_t x_bytes = tile->x_block_bytes * rows;
+    const uint8_t *x = job->x;
+    zmm_f t[SMALL_TILE_ROWS][2];
+    /* The reorder buffer reaches over the end of a short group by itself. */
+    if (layout->group_size < KRN_FLOAT_BLOCK_K) {
+        tall_float_tile(job, tile, *codes, rows);
+        return;
+    }
+    load_t(t, job, rows);
+    for (int64_t g = job->group; g < end;) {
+        const int64_t blocks = krn_tile_blocks(job, g);
+        const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
+        sum_run run = {.w = w, .x = x, .w_stride = blocks * KRN_BLOCK_BYTES, .group = g, .blocks = blocks, .count = 1};
+        if (blocks <= per_sum) {
+            /* The last group may be shorter. */
+            if (g + 1 < end)
+                run.count = (end < layout->num_groups ? end : end - 1) - g;
+            run.groups_per_sum = 1;
+            run.w_stride = krn_layout_group_offset(layout, 1) - krn_layout_group_offset(layout, 0);
+            run.x_stride = blocks * x_bytes;
+            fold_run(t, job, tile, codes, &run, rows);
+            g += run.count;
+            x += run.count * run.x_stride;
+            continue;
+        }
+        run.count = blocks / per_sum;
+        run.blocks = per_sum;
+        run.w_stride = per_sum * KRN_BLOCK_BYTES;
+        run.x_stride = per_sum * x_bytes;
+        fold_run(t, job, tile, codes, &run, rows);
+        if (blocks % per_sum != 0) {
+            run.w += run.count * run.w_stride;
+            run.x += run.count * run.x_stride;
+            run.blocks = blocks % per_sum;
+            run.count = 1;
+            fold_run(t, job, tile, codes, &run, rows);
+        }
+        g++;
+        x += blocks * x_bytes;
     }
     store_t(job, t, rows);
 }
