@@ -213,16 +213,30 @@ public class WeightsFormatTests
 
         public WeightsParts Parts => new()
         {
-            Codes = _codes, Scales = _scales, ZeroOffsets = _offsets, Codebook = _codebook, ScaleMap = _map, NestedScales = _nested,
-            ScaleOffset = _scaleOffset, GroupIndex = _groupIndex, HighNibbleFirst = _shape.IsFlattened,
+            Codes = _codes,
+            Scales = _scales,
+            ZeroOffsets = _offsets,
+            Codebook = _codebook,
+            ScaleMap = _map,
+            NestedScales = _nested,
+            ScaleOffset = _scaleOffset,
+            GroupIndex = _groupIndex,
+            HighNibbleFirst = _shape.IsFlattened,
         };
 
         public Arrays Empty() => new(this);
 
         public WeightsSource With(byte[]? scales = null, int[]? zeroPoints = null, float[]? codebook = null, int[]? groupIndex = null) => new()
         {
-            Codes = _codes, Scales = scales ?? _scales, ZeroPoints = zeroPoints, ZeroOffsets = _offsets, Codebook = codebook ?? _codebook,
-            ScaleMap = _map, NestedScales = _nested, ScaleOffset = _scaleOffset.FirstOrDefault(), GroupIndex = groupIndex ?? _groupIndex,
+            Codes = _codes,
+            Scales = scales ?? _scales,
+            ZeroPoints = zeroPoints,
+            ZeroOffsets = _offsets,
+            Codebook = codebook ?? _codebook,
+            ScaleMap = _map,
+            NestedScales = _nested,
+            ScaleOffset = _scaleOffset.FirstOrDefault(),
+            GroupIndex = groupIndex ?? _groupIndex,
             HighNibbleFirst = _shape.IsFlattened,
         };
 
