@@ -68,6 +68,15 @@ internal sealed class ActivationOperand : IDisposable
         Lora = _lora is null ? default : LoraAdapter.Of<float>(_lora.A, _lora.B, _lora.Rank, _lora.Scale),
     };
 
+    /// <summary>The elements, row by row without padding.</summary>
+    public ReadOnlySpan<byte> Data => _data.Span;
+
+    /// <summary>Scales of the tokens; empty for floats.</summary>
+    public ReadOnlySpan<float> Scales => _scales;
+
+    /// <summary>Zero points of the tokens; empty where there are none.</summary>
+    public ReadOnlySpan<int> ZeroPoints => _zeroPoints;
+
     /// <summary>The activations as the library takes them.</summary>
     public Activations ToActivations() => _cell.Activations switch
     {

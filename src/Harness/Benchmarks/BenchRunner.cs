@@ -118,7 +118,7 @@ internal sealed class BenchRunner(
             AllocatedBytes = samples.AllocatedBytes,
             KernelError = kernel,
             QuantizationError = quantization,
-            Peers = spec is GemmSpec gemm && layer is not null && peers is not null ? peers.Compare(gemm, threads, layer, median) : [],
+            Peers = spec is GemmSpec gemm && measured is GemmCase own && layer is not null && peers is not null ? peers.Compare(gemm, threads, layer, own) : [],
         };
         _done++;
         return result;

@@ -52,6 +52,12 @@ internal sealed class GemmCase : MeasuredCase
         Bytes = new CaseBytes(weights.PackedBytes, spec.N * spec.K * 2, workspaceBytes);
     }
 
+    /// <summary>The quantized weights.</summary>
+    public WeightOperand Weights => _weights;
+
+    /// <summary>The activations of the cell's type.</summary>
+    public ActivationOperand Activations => _activations;
+
     /// <inheritdoc/>
     public override double? Operations => _spec.Operations;
 

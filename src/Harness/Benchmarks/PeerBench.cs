@@ -1,71 +1,64 @@
-using Kernels.Harness.Accuracy;
 using Kernels.Harness.Cases;
 using Kernels.Harness.Peers;
 using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Benchmarks;
 
-/// <summary>Times peers: once for every layer, batch and number of threads, however many cells are compared with it.</summary>
+/// <summary>Times peers against our calls, on the operands, the shape and the threads of each.</summary>
 /// <param name="peers">The peers that were found.</param>
-/// <param name="timer">What takes the times.</param>
+/// <param name="interleaver">What takes the times.</param>
 /// <param name="coldBytes">Bytes over which a peer's weights are rotated for batches where ours are.</param>
-internal sealed class PeerBench(IReadOnlyList<IPeer> peers, ICaseTimer timer, long coldBytes)
+internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interleaver, long coldBytes)
 {
-    private readonly Dictionary<(long M, int Threads), IReadOnlyList<Timing>> _known = [];
-    private LayerData? _layer;
+    private (WeightOperand Operand, PeerWeights Weights)? _last;
 
-    private sealed record Timing(string Name, string Version, double Nanoseconds);
-
-    /// <summary>What the peers say to a case that took us <paramref name="nanoseconds"/>.</summary>
-    public IReadOnlyList<PeerResult> Compare(GemmSpec spec, int threads, LayerData layer, double nanoseconds)
+    /// <summary>What the peers say to a case.</summary>
+    /// <param name="spec">The case.</param>
+    /// <param name="threads">Its threads.</param>
+    /// <param name="layer">The unquantized operands.</param>
+    /// <param name="own">Our call with its operands.</param>
+    /// <returns>A result for each function that a peer offers for the cell, in the order of the peers.</returns>
+    public IReadOnlyList<PeerResult> Compare(GemmSpec spec, int threads, LayerData layer, GemmCase own)
     {
-        if (!ReferenceEquals(layer, _layer))
+        if (peers.Count == 0)
+            return [];
+        var problem = new PeerProblem(spec, WeightsOf(own.Weights), own.Activations, layer.Activations, spec.M <= GemmCase.ColdBatch ? coldBytes : 0);
+        var contestants = new List<(IPeer Peer, IPeerCall Call)>();
+        try
         {
-            _known.Clear();
-            _layer = layer;
+            foreach (IPeer peer in peers)
+                contestants.AddRange(peer.PrepareGemm(problem, threads).Select(call => (peer, call)));
+            return contestants.Count == 0 ? [] : Measure(problem, own, contestants);
         }
-
-        if (!_known.TryGetValue((spec.M, threads), out IReadOnlyList<Timing>? timings))
-            _known[(spec.M, threads)] = timings = [.. peers.Select(peer => Time(peer, spec, threads, layer)).OfType<Timing>()];
-        return [.. timings.Select(t => new PeerResult(t.Name, t.Version, t.Nanoseconds, t.Nanoseconds / nanoseconds))];
-    }
-
-    private Timing? Time(IPeer peer, GemmSpec spec, int threads, LayerData layer)
-    {
-        var problem = new PeerGemm(
-            spec.M, spec.N, spec.K, layer.Activations, layer.Weights, spec.M <= GemmCase.ColdBatch ? coldBytes : 0);
-        using IPeerCall? call = peer.PrepareGemm(problem, threads);
-        if (call is null)
-            return null;
-
-        double median = Statistics.Median(timer.Measure(call.Invoke).Nanoseconds);
-        CheckResult(peer, call, spec, layer);
-        return new Timing($"{peer.Name} {call.Function}", peer.Version, median);
-    }
-
-    // A peer that computes something else, because it was called wrongly or is broken, is no peer.
-    private static void CheckResult(IPeer peer, IPeerCall call, GemmSpec spec, LayerData layer)
-    {
-        long[] rows = SampleGrid.Indices(spec.M), columns = SampleGrid.Indices(spec.N);
-        double[] exact = layer.Exact(spec.M);
-        double errorSquares = 0, signalSquares = 0;
-        for (int i = 0; i < rows.Length; i++)
+        finally
         {
-            for (int j = 0; j < columns.Length; j++)
+            contestants.ForEach(contestant => contestant.Call.Dispose());
+        }
+    }
+
+    private PeerResult[] Measure(PeerProblem problem, GemmCase own, List<(IPeer Peer, IPeerCall Call)> contestants)
+    {
+        double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
+        return
+        [
+            .. contestants.Select((contestant, i) =>
             {
-                double wanted = exact[i * columns.Length + j];
-                double error = call.Output(rows[i], columns[j]) - wanted;
-                errorSquares += error * error;
-                signalSquares += wanted * wanted;
-            }
-        }
+                (IPeer peer, IPeerCall call) = contestant;
+                PeerVerdict verdict = PeerCheck.Check(problem, call);
+                double time = times[i + 1];
+                return new PeerResult(
+                    $"{peer.Name} {call.Function}", peer.Version, time, verdict.IsRight ? time / times[0] : null, times[0],
+                    call.Traits.Quantization != PeerQuantization.None, verdict.RelativeError, call.Traits.Note,
+                    verdict.IsRight ? null : $"wrong result: its relative error is {Figures.Error(verdict.RelativeError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
+            }),
+        ];
+    }
 
-        // Errors of single outputs are below K * eps * sum |x||w|; over thousands of outputs their norm is far below K * eps.
-        double allowed = (spec.K + 8) * GemmOracle.UnitRoundoff;
-        if (!(Math.Sqrt(errorSquares) <= allowed * Math.Sqrt(signalSquares)))
-        {
-            throw new InvalidOperationException(
-                $"{peer.Name} {peer.Version} gives a wrong result for {spec.Shape}: its relative error is {Math.Sqrt(errorSquares / signalSquares):E1}.");
-        }
+    // The forms that peers take are made once for all batches of a weight format.
+    private PeerWeights WeightsOf(WeightOperand operand)
+    {
+        if (_last is not { } last || !ReferenceEquals(last.Operand, operand))
+            _last = last = (operand, new PeerWeights(operand.Oracle));
+        return last.Weights;
     }
 }

@@ -9,31 +9,65 @@ internal interface IPeer
     /// <summary>The version as the library tells it.</summary>
     string Version { get; }
 
-    /// <summary>Prepares Y[M,N] = X[M,K] . W[N,K]^T on so many threads.</summary>
-    /// <param name="problem">Shape and data.</param>
+    /// <summary>Prepares what the library offers for Y[M,N] = X[M,K] . W[N,K]^T in a cell, on so many threads: every function that a
+    /// user of the cell would consider. Packing happens here, outside the time.</summary>
+    /// <param name="problem">Cell, shape and operands.</param>
     /// <param name="threads">Threads.</param>
-    /// <returns>The prepared call; null when the peer cannot do it.</returns>
-    IPeerCall? PrepareGemm(PeerGemm problem, int threads);
+    /// <returns>The prepared calls; none when the library has nothing for the cell but a slow reference.</returns>
+    IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads);
 }
-
-/// <summary>A float GEMM for a peer.</summary>
-/// <param name="M">Rows of activations.</param>
-/// <param name="N">Output channels.</param>
-/// <param name="K">Inputs.</param>
-/// <param name="Activations">X, M rows of K.</param>
-/// <param name="Weights">W, N rows of K.</param>
-/// <param name="ColdBytes">Weights are rotated over copies of so many bytes together, so that they come from memory; 0 for one copy.</param>
-internal sealed record PeerGemm(long M, long N, long K, float[] Activations, float[] Weights, long ColdBytes);
 
 /// <summary>A call that is ready to be timed.</summary>
 internal interface IPeerCall : IDisposable
 {
-    /// <summary>The function that runs, such as "sgemm".</summary>
+    /// <summary>The function that runs, such as "sgemm" or "matmul s8 x s8".</summary>
     string Function { get; }
+
+    /// <summary>What the call takes, what its time includes, and how exact it is.</summary>
+    PeerTraits Traits { get; }
 
     /// <summary>One call.</summary>
     void Invoke();
 
-    /// <summary>An output of the last call.</summary>
+    /// <summary>An output of the last call, finished by what the library leaves to its user.</summary>
     float Output(long m, long n);
 }
+
+/// <summary>The activations that a call reads.</summary>
+internal enum PeerInput
+{
+    /// <summary>Those of our call: codes that were quantized before, or floats of the cell's type.</summary>
+    OfCell,
+
+    /// <summary>The layer's f32 activations, which the call itself may quantize.</summary>
+    Floats,
+}
+
+/// <summary>How a call quantizes activations inside its time.</summary>
+internal enum PeerQuantization
+{
+    /// <summary>It does not.</summary>
+    None,
+
+    /// <summary>To s8 with one scale for each block of a token.</summary>
+    PerBlock,
+
+    /// <summary>To u8 with one scale and zero point for the whole tensor.</summary>
+    PerTensor,
+}
+
+/// <summary>What a call takes and how exact it is, from which its allowed error follows (<see cref="PeerCheck"/>).</summary>
+/// <param name="Input">The activations it reads.</param>
+/// <param name="Quantization">What it quantizes inside its time.</param>
+/// <param name="BlockSize">Elements of a block of <see cref="PeerQuantization.PerBlock"/>.</param>
+/// <param name="WeightRoundoff">Relative rounding of a weight before it is multiplied: 2^-9 where it becomes a bfloat16.</param>
+/// <param name="Note">What is not like our call, in a few words; null when nothing is.</param>
+internal sealed record PeerTraits(
+    PeerInput Input, PeerQuantization Quantization = PeerQuantization.None, int BlockSize = 0, double WeightRoundoff = 0, string? Note = null)
+{
+    /// <summary>Relative rounding of a bfloat16: 8 bits of fraction.</summary>
+    public const double Bf16Roundoff = 1.0 / 512;
+}
+
+/// <summary>A library was found and cannot be used; the message says why, to go into a sentence.</summary>
+internal sealed class PeerUnusableException(string reason) : Exception(reason);

@@ -9,9 +9,11 @@ internal sealed unsafe class OpenBlasPeer : IPeer
     private const int NoTranspose = 111;
     private const int Transpose = 112;
 
-    // The sonames of distributions first, then what a developer's machine has.
-    private static readonly string[] s_libraryNames =
-        ["libopenblas.so.0", "libopenblas.so", "libopenblas.0.dylib", "libopenblas.dylib", "libopenblas.dll", "openblas.dll"];
+    /// <summary>How to find it: the sonames of distributions first, then what a developer's machine has.</summary>
+    public static PeerEntry Entry { get; } = new(
+        "OpenBLAS",
+        ["libopenblas.so.0", "libopenblas.so", "libopenblas.0.dylib", "libopenblas.dylib", "libopenblas.dll", "openblas.dll"],
+        "install libopenblas0 (Debian, Ubuntu) or openblas (Homebrew, vcpkg)", Open);
 
     private readonly delegate* unmanaged[Cdecl]<int, void> _setThreads;
     private readonly delegate* unmanaged[Cdecl]<int, int, int, int, int, int, float, float*, int, float*, int, float, float*, int, void> _sgemm;
@@ -20,39 +22,23 @@ internal sealed unsafe class OpenBlasPeer : IPeer
     private OpenBlasPeer(nint library, string version)
     {
         Version = version;
-        _setThreads = (delegate* unmanaged[Cdecl]<int, void>)NativeLibrary.GetExport(library, "openblas_set_num_threads");
+        _setThreads = (delegate* unmanaged[Cdecl]<int, void>)PeerCatalog.Export(library, "openblas_set_num_threads");
         _sgemm = (delegate* unmanaged[Cdecl]<int, int, int, int, int, int, float, float*, int, float*, int, float, float*, int, void>)
-            NativeLibrary.GetExport(library, "cblas_sgemm");
+            PeerCatalog.Export(library, "cblas_sgemm");
         _sgemv = (delegate* unmanaged[Cdecl]<int, int, int, int, float, float*, int, float*, int, float, float*, int, void>)
-            NativeLibrary.GetExport(library, "cblas_sgemv");
+            PeerCatalog.Export(library, "cblas_sgemv");
     }
 
     /// <inheritdoc/>
-    public string Name => "OpenBLAS f32";
+    public string Name => "OpenBLAS";
 
     /// <inheritdoc/>
     public string Version { get; }
 
-    /// <summary>Loads the library if the machine has one.</summary>
-    public static OpenBlasPeer? TryLoad()
+    private static OpenBlasPeer Open(nint library)
     {
-        foreach (string name in s_libraryNames)
-        {
-            if (!NativeLibrary.TryLoad(name, out nint library))
-                continue;
-            if (NativeLibrary.TryGetExport(library, "openblas_get_config", out nint getConfig)
-                && NativeLibrary.TryGetExport(library, "openblas_set_num_threads", out _)
-                && NativeLibrary.TryGetExport(library, "cblas_sgemm", out _)
-                && NativeLibrary.TryGetExport(library, "cblas_sgemv", out _))
-            {
-                byte* config = ((delegate* unmanaged[Cdecl]<byte*>)getConfig)();
-                return new OpenBlasPeer(library, VersionIn(Marshal.PtrToStringUTF8((nint)config) ?? ""));
-            }
-
-            NativeLibrary.Free(library);
-        }
-
-        return null;
+        byte* config = ((delegate* unmanaged[Cdecl]<byte*>)PeerCatalog.Export(library, "openblas_get_config"))();
+        return new OpenBlasPeer(library, VersionIn(Marshal.PtrToStringUTF8((nint)config) ?? ""));
     }
 
     /// <summary>The version and the kernels in a configuration such as
@@ -66,17 +52,12 @@ internal sealed unsafe class OpenBlasPeer : IPeer
     }
 
     /// <inheritdoc/>
-    public IPeerCall? PrepareGemm(PeerGemm problem, int threads)
-    {
-        if (problem.M > int.MaxValue || problem.N > int.MaxValue || problem.K > int.MaxValue || problem.M == 0 || problem.N == 0 || problem.K == 0)
-            return null;
-        return new Call(this, problem, threads);
-    }
+    public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads) => problem.IsUsual ? [new Call(this, problem, threads)] : [];
 
     private sealed class Call : IPeerCall
     {
         private readonly OpenBlasPeer _peer;
-        private readonly PeerGemm _problem;
+        private readonly PeerProblem _problem;
         private readonly int _threads;
         private readonly AlignedBuffer _weights;
         private readonly AlignedBuffer _activations;
@@ -85,30 +66,32 @@ internal sealed unsafe class OpenBlasPeer : IPeer
         private readonly int _copies;
         private int _next;
 
-        public Call(OpenBlasPeer peer, PeerGemm problem, int threads)
+        public Call(OpenBlasPeer peer, PeerProblem problem, int threads)
         {
             _peer = peer;
             _problem = problem;
             _threads = threads;
-            _weightElements = problem.N * problem.K;
+            _weightElements = problem.Spec.N * problem.Spec.K;
             long bytes = _weightElements * sizeof(float);
-            _copies = (int)Math.Max(1, (problem.ColdBytes + bytes - 1) / bytes);
+            _copies = problem.CopiesFor(bytes);
             // Huge pages for the peer too: what is compared is the code, not the allocation.
             _weights = new AlignedBuffer(bytes * _copies);
-            _activations = new AlignedBuffer(problem.M * problem.K * sizeof(float));
-            _output = new AlignedBuffer(problem.M * problem.N * sizeof(float));
+            _activations = new AlignedBuffer(problem.Spec.M * problem.Spec.K * sizeof(float));
+            _output = new AlignedBuffer(problem.Spec.M * problem.Spec.N * sizeof(float));
             for (int copy = 0; copy < _copies; copy++)
-                problem.Weights.CopyTo(_weights.Slice<float>(copy * _weightElements, problem.Weights.Length));
-            problem.Activations.AsSpan(0, checked((int)(problem.M * problem.K))).CopyTo(_activations.AsSpan<float>());
+                problem.Weights.Dequantized.CopyTo(_weights.Slice<float>(copy * _weightElements, problem.N * problem.K));
+            problem.Rows.CopyTo(_activations.AsSpan<float>());
         }
 
         // For one row a user calls the matrix-vector product.
         public string Function => _problem.M == 1 ? "sgemv" : "sgemm";
 
+        public PeerTraits Traits { get; } = new(PeerInput.Floats, Note: "weights and activations in f32");
+
         public void Invoke()
         {
             _peer._setThreads(_threads);
-            int m = (int)_problem.M, n = (int)_problem.N, k = (int)_problem.K;
+            int m = _problem.M, n = _problem.N, k = _problem.K;
             fixed (float* w = _weights.Slice<float>(_next * _weightElements, 1))
             fixed (float* x = _activations.AsSpan<float>())
             fixed (float* y = _output.AsSpan<float>())

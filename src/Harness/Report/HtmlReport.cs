@@ -73,11 +73,11 @@ internal static class HtmlReport
         if (shares.Length > 0)
             html.Append("<p>Share of the ceiling that binds the case, measured around it:</p>\n").Append(SvgChart.Bars(shares, 1));
         Bar[] speedups =
-            [.. rows.Where(c => c.Peers.Count > 0).Select(c => new Bar(LabelOf(c), c.Peers[0].Speedup, Figures.Factor(c.Peers[0].Speedup)))];
+            [.. rows.Where(c => c.BestPeer is not null).Select(c => new Bar(LabelOf(c), c.BestPeer!.Speedup!.Value, Figures.Factor(c.BestPeer.Speedup.Value)))];
         if (speedups.Length > 0)
         {
-            PeerResult peer = rows.First(c => c.Peers.Count > 0).Peers[0];
-            html.Append($"<p>Speed against {SvgChart.Escape($"{peer.Name} {peer.Version}")}, line at 1:</p>\n").Append(SvgChart.Bars(speedups, 1));
+            string[] names = [.. rows.Select(c => c.BestPeer).OfType<PeerResult>().Select(peer => $"{peer.Name} {peer.Version}").Distinct()];
+            html.Append($"<p>Speed against the fastest peer ({SvgChart.Escape(string.Join(", ", names))}), line at 1:</p>\n").Append(SvgChart.Bars(speedups, 1));
         }
 
         IReadOnlyList<CaseColumn> columns = RunSummary.ColumnsFor(rows);
@@ -90,6 +90,27 @@ internal static class HtmlReport
             html.Append(row.KernelError?.Mismatches > 0 ? "<tr class=\"wrong\">" : "<tr>");
             foreach (CaseColumn column in columns)
                 html.Append(column.IsNumber ? "<td class=\"n\">" : "<td>").Append(SvgChart.Escape(column.Shown(row))).Append("</td>");
+            html.Append("</tr>\n");
+        }
+
+        html.Append("</table>\n");
+        WritePeers(html, rows);
+    }
+
+    private static void WritePeers(StringBuilder html, CaseResult[] rows)
+    {
+        IReadOnlyList<string[]> peers = PeerTable.Rows(rows);
+        if (peers.Count == 0)
+            return;
+        html.Append("<table><tr>");
+        foreach ((string text, bool isNumber) in PeerTable.Headers)
+            html.Append(isNumber ? "<th class=\"n\">" : "<th>").Append(SvgChart.Escape(text)).Append("</th>");
+        html.Append("</tr>\n");
+        foreach (string[] row in peers)
+        {
+            html.Append("<tr>");
+            for (int i = 0; i < row.Length; i++)
+                html.Append(PeerTable.Headers[i].IsNumber ? "<td class=\"n\">" : "<td>").Append(SvgChart.Escape(row[i])).Append("</td>");
             html.Append("</tr>\n");
         }
 

@@ -48,9 +48,9 @@ internal static class CaseTable
         Number("quantization_cosine", "cosine", c => c.QuantizationError?.Cosine, Figures.Cosine),
         Number("quantization_max_abs", "max abs", c => c.QuantizationError?.MaxAbs, Figures.Error),
         Number("quantization_p999_abs", "p99.9 abs", c => c.QuantizationError?.P999Abs, Figures.Error),
-        Text("peer", "peer", c => c.Peers.Count == 0 ? "" : $"{c.Peers[0].Name} {c.Peers[0].Version}"),
-        Number("peer_time_ns", "peer time", c => c.Peers.Count == 0 ? null : c.Peers[0].TimeNs, Figures.Time),
-        Number("peer_speedup", "vs f32", c => c.Peers.Count == 0 ? null : c.Peers[0].Speedup, Figures.Factor),
+        Text("peer", "peer", c => c.BestPeer is { } peer ? $"{peer.Name} {peer.Version}" : ""),
+        Number("peer_time_ns", "peer time", c => c.BestPeer?.TimeNs, Figures.Time),
+        Number("peer_speedup", "vs peer", c => c.BestPeer?.Speedup, Figures.Factor),
     ];
 
     /// <summary>The columns of CSV: what holds a value of its own.</summary>

@@ -32,9 +32,23 @@ internal static class MarkdownWriter
             text.Append('\n');
             foreach (CaseResult row in group)
                 text.Append("| ").AppendJoin(" | ", columns.Select(c => Escape(c.Shown(row)))).Append(" |\n");
+            WritePeers(text, [.. group]);
         }
 
         return text.ToString();
+    }
+
+    private static void WritePeers(StringBuilder text, CaseResult[] rows)
+    {
+        IReadOnlyList<string[]> peers = PeerTable.Rows(rows);
+        if (peers.Count == 0)
+            return;
+        text.Append("\n| ").AppendJoin(" | ", PeerTable.Headers.Select(header => header.Text)).Append(" |\n|");
+        foreach ((_, bool isNumber) in PeerTable.Headers)
+            text.Append(isNumber ? "---:|" : "---|");
+        text.Append('\n');
+        foreach (string[] row in peers)
+            text.Append("| ").AppendJoin(" | ", row.Select(Escape)).Append(" |\n");
     }
 
     // A layer's name comes from a file: it must not end a cell or a line, nor begin markup.

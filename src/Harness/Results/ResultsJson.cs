@@ -33,10 +33,10 @@ internal static class ResultsJson
 
         if (result is null || result.Schema != SchemaName)
             throw new ResultsFormatException($"{source}: this is not a results file: 'schema' is not \"{SchemaName}\".");
-        if (result.SchemaVersion != RunResult.CurrentSchemaVersion)
+        if (result.SchemaVersion is < RunResult.OldestSchemaVersion or > RunResult.CurrentSchemaVersion)
         {
             throw new ResultsFormatException(
-                $"{source}: the file has version {result.SchemaVersion} of the schema, this program reads version {RunResult.CurrentSchemaVersion}.");
+                $"{source}: the file has version {result.SchemaVersion} of the schema, this program reads versions {RunResult.OldestSchemaVersion} to {RunResult.CurrentSchemaVersion}.");
         }
 
         return result;

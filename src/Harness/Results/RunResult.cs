@@ -5,7 +5,10 @@ namespace Kernels.Harness.Results;
 internal sealed record RunResult
 {
     /// <summary>The version of the schema that this program writes.</summary>
-    public const int CurrentSchemaVersion = 1;
+    public const int CurrentSchemaVersion = 2;
+
+    /// <summary>The oldest version that this program reads. Version 1 had no null speed-up and fewer fields about peers.</summary>
+    public const int OldestSchemaVersion = 1;
 
     /// <summary>What kind of file this is; always <c>kernels-results</c>.</summary>
     public string Schema { get; init; } = ResultsJson.SchemaName;
@@ -125,8 +128,11 @@ internal sealed record CaseResult
     /// <summary>What is wrong with the case, in a sentence; null when nothing is.</summary>
     public string? Failure { get; init; }
 
-    /// <summary>Other libraries on the same shape, threads and data.</summary>
+    /// <summary>Other libraries on the same operands, shape and threads.</summary>
     public IReadOnlyList<PeerResult> Peers { get; init; } = [];
+
+    /// <summary>The fastest peer whose result is right; null when there is none.</summary>
+    internal PeerResult? BestPeer => Peers.Where(peer => peer.Speedup is not null).MinBy(peer => peer.Speedup);
 
     /// <summary>The id and, for a layer of a model, its name: unique within a run.</summary>
     internal string Key => Layer is null ? Id : $"{Id} [{Layer}]";
@@ -173,9 +179,16 @@ internal sealed record KernelError(
 internal sealed record QuantizationError(
     double? SqnrDb, double? RelativeFrobenius, double Mse, double? Cosine, double MaxAbs, double P999Abs);
 
-/// <summary>A peer on the same shape, threads and data.</summary>
+/// <summary>A peer on the same operands, shape and threads. Both times are taken in turns.</summary>
 /// <param name="Name">The library and the function.</param>
 /// <param name="Version">As the library tells it.</param>
 /// <param name="TimeNs">Median time of one call.</param>
-/// <param name="Speedup">The peer's time over ours: above 1 we are faster.</param>
-internal sealed record PeerResult(string Name, string Version, double TimeNs, double Speedup);
+/// <param name="Speedup">The peer's time over ours: above 1 we are faster; null when its result is wrong.</param>
+/// <param name="OwnTimeNs">Median time of our call in the same turns; null in files of version 1, which had none.</param>
+/// <param name="IncludesQuantization">Whether its time includes the quantization of the activations; ours never does.</param>
+/// <param name="RelativeError">Frobenius norm of its error over that of the result in float64, on the operands that it was given.</param>
+/// <param name="Note">What else is not like our call; null when nothing is.</param>
+/// <param name="Failure">What is wrong with its result; null when nothing is.</param>
+internal sealed record PeerResult(
+    string Name, string Version, double TimeNs, double? Speedup, double? OwnTimeNs = null, bool IncludesQuantization = false,
+    double? RelativeError = null, string? Note = null, string? Failure = null);

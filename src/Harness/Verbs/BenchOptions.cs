@@ -51,6 +51,10 @@ internal sealed class BenchOptions
     [Option("seed", Default = 1L, MetaValue = "NUMBER", HelpText = "Seed of the synthetic data.")]
     public long Seed { get; set; }
 
+    /// <summary>All peers.</summary>
+    [Option("peers", HelpText = "Time every other library that is found (OpenBLAS, oneDNN, ONNX Runtime) in turns with each case; docs/peers.md says how to install them. Default: OpenBLAS, as what f32 costs.")]
+    public bool Peers { get; set; }
+
     /// <summary>No peers.</summary>
     [Option("no-peers", HelpText = "Do not time other libraries.")]
     public bool NoPeers { get; set; }
@@ -65,6 +69,7 @@ internal sealed class BenchOptions
     [
         new("The main job", new BenchOptions { Json = "results.json" }),
         new("One cell on every instruction set", new BenchOptions { Filter = "gemm/w4g128-a8/m128-n4096-k4096/t1/*", Isa = "avx2,avx512vnni" }),
+        new("Every GEMM beside every peer", new BenchOptions { Op = "gemm", Full = true, Peers = true }),
         new("The layers of a checkpoint", new BenchOptions { Model = "model.safetensors" }),
     ];
 }

@@ -55,6 +55,10 @@ internal static class BenchVerb
             throw new UsageException("--list runs nothing, so there is nothing to save: leave --json, --csv and --markdown out.");
         if (options.CrossCheck && (options.Full || options.List || (options.Json ?? options.Csv ?? options.Markdown) is not null))
             throw new UsageException("--cross-check compares two timers and saves nothing: it cannot be used with --full, --list, --json, --csv or --markdown.");
+        if (options.Peers && options.NoPeers)
+            throw new UsageException("--peers and --no-peers contradict each other.");
+        if (options.Peers && (options.CrossCheck || options.List))
+            throw new UsageException("--peers times other libraries, which --cross-check and --list do not.");
         if (options.Model is not null && options.Op is not null and not GemmSpec.OpName)
             throw new UsageException($"--model runs linear layers, which are cases of gemm: --op {options.Op} has none.");
         OptionValues.Writable("--json", options.Json);
@@ -88,7 +92,7 @@ internal static class BenchVerb
         using BenchmarkDotNetTimer? precise = options.Full ? new BenchmarkDotNetTimer() : null;
         ICaseTimer timer = precise is not null ? precise : new Sampler(plan.IsModel ? SamplerOptions.ForManySmallCases : new SamplerOptions());
         long coldBytes = ColdBytesFor(l3);
-        var peers = new PeerBench(options.NoPeers ? [] : PeerCatalog.Load(), timer, coldBytes);
+        var peers = new PeerBench(FindPeers(options, terminal), new Interleaver(plan.IsModel ? InterleaverOptions.ForManySmallCases : new()), PeerColdBytes(coldBytes));
         IReadOnlyList<CaseResult> cases = terminal.WithProgress(report =>
             new BenchRunner(contexts, meter, timer, peers, coldBytes, options.Seed) { OnProgress = report }.Run(plan.Layers, plan.Others));
         return new RunResult
@@ -100,6 +104,20 @@ internal static class BenchVerb
             Cases = cases,
         };
     }
+
+    private static IReadOnlyList<IPeer> FindPeers(BenchOptions options, Terminal terminal)
+    {
+        if (options.NoPeers)
+            return [];
+        PeerSearch search = PeerCatalog.Load(options.Peers ? PeerCatalog.All : PeerCatalog.All.Take(1));
+        // Who did not ask for peers has not missed one.
+        foreach (string missing in options.Peers ? search.Missing : [])
+            terminal.Error.WriteLine($"kernels: {Printable.Of(missing)}");
+        return search.Found;
+    }
+
+    // All peers of a case have their copies of the weights at the same time: eight at most, in half of the memory.
+    private static long PeerColdBytes(long coldBytes) => Math.Min(coldBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 16);
 
     /// <summary>Bytes over which operands are rotated so that they come from memory: above four times the L3, at most 1 GiB.</summary>
     internal static long ColdBytesFor(long l3Bytes) => Math.Min(4 * l3Bytes + (32L << 20), 1L << 30);

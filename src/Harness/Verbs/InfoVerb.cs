@@ -86,7 +86,7 @@ internal static class InfoVerb
         AddVariants(variants, contexts, new DequantizeSpec(new WeightScheme(ElementType.S8, 0), ElementType.F32, 1, 1), "");
         return new InfoResult(
             MachineProbe.Machine(), MachineProbe.Build(), [.. ContextPool.Levels.Select(Cpu.NameOf)], variants, meter.Results(),
-            [.. PeerCatalog.Load().Select(peer => new PeerInfo(peer.Name, peer.Version))]);
+            [.. PeerCatalog.Load(PeerCatalog.All).Found.Select(peer => new PeerInfo(peer.Name, peer.Version))]);
     }
 
     private static void AddVariants(List<VariantInfo> variants, ContextPool contexts, CaseSpec spec, string cell)

@@ -24,6 +24,7 @@ internal static class RunTables
                 table.AddRow(columns.Select(column => Cell(column.Shown(row), row)));
             terminal.Out.Write(table);
             terminal.Line();
+            WritePeers(terminal, group.Key, rows);
         }
     }
 
@@ -39,6 +40,20 @@ internal static class RunTables
             AddColumn(table, RunSummary.ThreadsHeader(threads), isNumber: true);
         foreach (CeilingRow row in RunSummary.CeilingRows(ceilings))
             table.AddRow([new Text(row.Name), new Text(row.Isa), .. row.Values.Select(value => new Text(value))]);
+        terminal.Out.Write(table);
+        terminal.Line();
+    }
+
+    private static void WritePeers(Terminal terminal, string title, CaseResult[] cases)
+    {
+        IReadOnlyList<string[]> rows = PeerTable.Rows(cases);
+        if (rows.Count == 0)
+            return;
+        Table table = MakeTable($"{title}: peers");
+        foreach ((string text, bool isNumber) in PeerTable.Headers)
+            AddColumn(table, text, isNumber);
+        foreach (string[] row in rows)
+            table.AddRow(row.Select(text => new Text(Printable.Of(text))));
         terminal.Out.Write(table);
         terminal.Line();
     }

@@ -1,0 +1,117 @@
+using System.Runtime.InteropServices;
+
+namespace Kernels.Harness.Peers;
+
+/// <summary>The part of ONNX Runtime's C interface that runs a model: functions of the table OrtApi by their place, which never changes
+/// once a release has it.</summary>
+internal sealed unsafe class OrtApi
+{
+    // The table of release 1.16, in which MatMulNBits first appeared.
+    private const uint TableVersion = 16;
+
+    private const int
+        GetErrorMessage = 2, CreateSessionFromArray = 8, RunSession = 9, CreateSessionOptions = 10, CreateTensor = 49, CreateCpuMemoryInfo = 69,
+        ReleaseEnv = 92, ReleaseStatus = 93, ReleaseMemoryInfo = 94, ReleaseSession = 95, ReleaseValue = 96, ReleaseSessionOptions = 100,
+        CreateEnvWithGlobalThreadPools = 119, DisablePerSessionThreads = 120, CreateThreadingOptions = 121, ReleaseThreadingOptions = 122,
+        SetGlobalIntraOpNumThreads = 147, SetGlobalInterOpNumThreads = 148;
+
+    private readonly void** _table;
+
+    /// <summary>Finds the table.</summary>
+    /// <exception cref="PeerUnusableException">The library is too old.</exception>
+    public OrtApi(nint library)
+    {
+        void** @base = ((delegate* unmanaged[Stdcall]<void**>)PeerCatalog.Export(library, "OrtGetApiBase"))();
+        var getApi = (delegate* unmanaged[Stdcall]<uint, void**>)@base[0];
+        var getVersion = (delegate* unmanaged[Stdcall]<byte*>)@base[1];
+        Version = Marshal.PtrToStringUTF8((nint)getVersion()) ?? "unknown";
+        // An older library answers with null, and says so on its error stream.
+        _table = getApi(TableVersion);
+        if (_table is null)
+            throw new PeerUnusableException($"version {Version} was found, and 1.{TableVersion} or a newer one is needed");
+    }
+
+    /// <summary>Such as "1.21.0".</summary>
+    public string Version { get; }
+
+    /// <summary>Makes the environment, of which a process has one at a time, with a pool of threads that all sessions share.</summary>
+    public nint MakeEnvironment(int threads)
+    {
+        const int OnlyFatal = 4;
+        nint options = 0, environment = 0;
+        Check(((delegate* unmanaged[Stdcall]<nint*, nint>)_table[CreateThreadingOptions])(&options));
+        Check(((delegate* unmanaged[Stdcall]<nint, int, nint>)_table[SetGlobalIntraOpNumThreads])(options, threads));
+        Check(((delegate* unmanaged[Stdcall]<nint, int, nint>)_table[SetGlobalInterOpNumThreads])(options, 1));
+        fixed (byte* name = "kernels\0"u8)
+            Check(((delegate* unmanaged[Stdcall]<int, byte*, nint, nint*, nint>)_table[CreateEnvWithGlobalThreadPools])(OnlyFatal, name, options, &environment));
+        Release(ReleaseThreadingOptions, options);
+        return environment;
+    }
+
+    /// <summary>Frees the environment; there must be no session left.</summary>
+    public void FreeEnvironment(nint environment) => Release(ReleaseEnv, environment);
+
+    /// <summary>Makes a session of a model; constants are packed in here.</summary>
+    /// <param name="environment">The environment.</param>
+    /// <param name="model">The file's bytes.</param>
+    /// <param name="session">The session.</param>
+    /// <returns>What the library says is wrong; null when nothing is.</returns>
+    public string? TryMakeSession(nint environment, byte[] model, out nint session)
+    {
+        nint options = 0, made = 0, status;
+        Check(((delegate* unmanaged[Stdcall]<nint*, nint>)_table[CreateSessionOptions])(&options));
+        Check(((delegate* unmanaged[Stdcall]<nint, nint>)_table[DisablePerSessionThreads])(options));
+        fixed (byte* bytes = model)
+            status = ((delegate* unmanaged[Stdcall]<nint, void*, nuint, nint, nint*, nint>)_table[CreateSessionFromArray])(environment, bytes, (nuint)model.Length, options, &made);
+        Release(ReleaseSessionOptions, options);
+        session = made;
+        return Message(status);
+    }
+
+    /// <summary>Frees a session.</summary>
+    public void FreeSession(nint session) => Release(ReleaseSession, session);
+
+    /// <summary>Makes a tensor of memory that stays the caller's.</summary>
+    public nint MakeTensor(void* data, long bytes, long rows, long cols, OnnxType type)
+    {
+        const int ArenaAllocator = 1, DefaultMemory = 0;
+        nint info = 0, value = 0;
+        long* shape = stackalloc long[] { rows, cols };
+        Check(((delegate* unmanaged[Stdcall]<int, int, nint*, nint>)_table[CreateCpuMemoryInfo])(ArenaAllocator, DefaultMemory, &info));
+        Check(((delegate* unmanaged[Stdcall]<nint, void*, nuint, long*, nuint, int, nint*, nint>)_table[CreateTensor])(info, data, (nuint)bytes, shape, 2, (int)type, &value));
+        Release(ReleaseMemoryInfo, info);
+        return value;
+    }
+
+    /// <summary>Frees a tensor, not its memory.</summary>
+    public void FreeTensor(nint value) => Release(ReleaseValue, value);
+
+    /// <summary>Runs a model of one input and one output.</summary>
+    public void Run(nint session, nint input, nint output)
+    {
+        fixed (byte* inputName = "X\0"u8, outputName = "Y\0"u8)
+        {
+            byte* inputNames = inputName, outputNames = outputName;
+            Check(((delegate* unmanaged[Stdcall]<nint, nint, byte**, nint*, nuint, byte**, nuint, nint*, nint>)_table[RunSession])(
+                session, 0, &inputNames, &input, 1, &outputNames, 1, &output));
+        }
+    }
+
+    private void Release(int function, nint thing) => ((delegate* unmanaged[Stdcall]<nint, void>)_table[function])(thing);
+
+    private void Check(nint status)
+    {
+        if (Message(status) is { } message)
+            throw new InvalidOperationException($"ONNX Runtime: {message}");
+    }
+
+    private string? Message(nint status)
+    {
+        if (status == 0)
+            return null;
+        byte* text = ((delegate* unmanaged[Stdcall]<nint, byte*>)_table[GetErrorMessage])(status);
+        string message = Marshal.PtrToStringUTF8((nint)text) ?? "no reason given";
+        Release(ReleaseStatus, status);
+        return message;
+    }
+}

@@ -1,0 +1,120 @@
+namespace Kernels.Harness.Peers;
+
+/// <summary>One way to compute a cell with ONNX Runtime: a model with the weights in it.</summary>
+/// <param name="Function">The op and its level of accuracy.</param>
+/// <param name="Model">The model.</param>
+/// <param name="WeightBytes">Bytes of codes and scales.</param>
+/// <param name="Traits">What it takes and includes.</param>
+internal sealed record OrtRecipe(string Function, OnnxModel Model, long WeightBytes, PeerTraits Traits)
+{
+    private const string ContribDomain = "com.microsoft";
+
+    // MatMulNBits knows scales in blocks alone. A channel's scale is repeated for each of these: what its users take most, and the
+    // best compromise of speed among the sizes that it has.
+    private const int BlockForChannels = 128;
+
+    // What its kernels are written for.
+    private const int SmallestBlock = 16, LargestBlock = 256;
+
+    /// <summary>What a user of the cell would try, whether or not the library has it.</summary>
+    public static IEnumerable<OrtRecipe> For(PeerProblem problem)
+    {
+        ElementType activations = problem.Spec.Cell.Activations;
+        PeerWeights weights = problem.Weights;
+        int block = weights.IsPerChannel ? BlockForChannels : weights.GroupLength;
+        bool hasBlocks = int.IsPow2(block) && block is >= SmallestBlock and <= LargestBlock;
+        if (activations is ElementType.S8 or ElementType.U8)
+        {
+            if (hasBlocks)
+                yield return NBits(problem, block, accuracyLevel: 4);
+            if (weights.Format == ElementType.S8 && weights.IsPerChannel)
+            {
+                yield return Integer(problem, activations);
+                yield return DynamicQuantize(problem);
+            }
+        }
+        else if (activations == ElementType.F32 && hasBlocks)
+        {
+            yield return NBits(problem, block, accuracyLevel: 1);
+        }
+    }
+
+    private static OrtRecipe NBits(PeerProblem problem, int block, int accuracyLevel)
+    {
+        PeerWeights weights = problem.Weights;
+        int n = problem.N, k = problem.K, bits = weights.Format == ElementType.S8 ? 8 : 4;
+        int blocks = (k + block - 1) / block;
+        byte[] codes = BlockCodes(weights, n, k, block, bits);
+        var scales = new float[n * blocks];
+        for (int i = 0; i < scales.Length; i++)
+            scales[i] = weights.IsPerChannel ? weights.Scales[i / blocks] : weights.Scales[i];
+        var constants = new List<OnnxConstant>
+        {
+            new("B", OnnxType.U8, [n, blocks, block * bits / 8], codes),
+            OnnxConstant.Of("scales", [n, blocks], scales),
+        };
+        // Without zero points the op takes the middle of the codes' range.
+        if (weights.ZeroPoints is { } points)
+            constants.Add(new OnnxConstant("zero_points", OnnxType.U8, [n, (blocks + 1) / 2], PackZeroPoints(points, weights, n, blocks)));
+        var model = new OnnxModel(
+            "MatMulNBits", ContribDomain, OnnxType.F32, OnnxType.F32,
+            [("K", k), ("N", n), ("bits", bits), ("block_size", block), ("accuracy_level", accuracyLevel)], constants);
+        string? note = weights.IsPerChannel ? $"channel scales repeated for blocks of {block}" : null;
+        PeerTraits traits = accuracyLevel == 4
+            ? new PeerTraits(PeerInput.Floats, PeerQuantization.PerBlock, block, Note: note)
+            : new PeerTraits(PeerInput.Floats, Note: note);
+        return new OrtRecipe($"MatMulNBits {bits}-bit b{block} acc{accuracyLevel}", model, codes.Length + scales.Length * sizeof(float), traits);
+    }
+
+    private static OrtRecipe Integer(PeerProblem problem, ElementType activations)
+    {
+        OnnxType input = activations == ElementType.S8 ? OnnxType.S8 : OnnxType.U8;
+        byte[] weights = problem.Weights.SignedByInput();
+        var model = new OnnxModel("MatMulInteger", "", input, OnnxType.S32, [], [new OnnxConstant("B", OnnxType.S8, [problem.K, problem.N], weights)]);
+        string left = activations == ElementType.S8 ? "all scales left out" : "all scales and zero points left out";
+        return new OrtRecipe($"MatMulInteger {input.ToString().ToLowerInvariant()} x s8", model, weights.Length, new PeerTraits(PeerInput.OfCell, Note: left));
+    }
+
+    private static OrtRecipe DynamicQuantize(PeerProblem problem)
+    {
+        byte[] weights = problem.Weights.SignedByInput();
+        var model = new OnnxModel(
+            "DynamicQuantizeMatMul", ContribDomain, OnnxType.F32, OnnxType.F32, [],
+            [new OnnxConstant("B", OnnxType.S8, [problem.K, problem.N], weights), OnnxConstant.Of("scales", [problem.N], problem.Weights.Scales)]);
+        return new OrtRecipe(
+            "DynamicQuantizeMatMul", model, weights.Length, new PeerTraits(PeerInput.Floats, PeerQuantization.PerTensor, Note: "one scale for all tokens"));
+    }
+
+    // Codes above 0, the middle standing for 0 where they are signed; rows are padded with it to whole blocks.
+    private static byte[] BlockCodes(PeerWeights weights, int n, int k, int block, int bits)
+    {
+        int blocks = (k + block - 1) / block, row = blocks * block * bits / 8, own = (int)weights.Format.RowBytes(k);
+        byte middle = bits == 8 ? (byte)0x80 : (byte)0x88, flip = weights.Format == ElementType.U4 ? (byte)0 : middle;
+        var codes = new byte[n * row];
+        codes.AsSpan().Fill(middle);
+        Parallel.For(0, n, channel =>
+        {
+            ReadOnlySpan<byte> source = weights.Codes.Slice(channel * own, own);
+            Span<byte> target = codes.AsSpan(channel * row, row);
+            for (int i = 0; i < own; i++)
+                target[i] = (byte)(source[i] ^ flip);
+        });
+        return codes;
+    }
+
+    private static byte[] PackZeroPoints(int[] points, PeerWeights weights, int n, int blocks)
+    {
+        int row = (blocks + 1) / 2;
+        var packed = new byte[n * row];
+        for (int channel = 0; channel < n; channel++)
+        {
+            for (int b = 0; b < blocks; b++)
+            {
+                int point = points[weights.IsPerChannel ? channel : channel * blocks + b];
+                packed[channel * row + b / 2] |= (byte)(point << (4 * (b % 2)));
+            }
+        }
+
+        return packed;
+    }
+}
