@@ -48,8 +48,8 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
                 double time = times[i + 1];
                 return new PeerResult(
                     $"{peer.Name} {call.Function}", peer.Version, time, verdict.IsRight ? time / times[0] : null, times[0],
-                    call.Traits.Quantization != PeerQuantization.None, verdict.RelativeError, call.Traits.Note,
-                    verdict.IsRight ? null : $"wrong result: its relative error is {Figures.Error(verdict.RelativeError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
+                    call.Traits.Quantization != PeerQuantization.None, verdict.FiniteError, call.Traits.Note,
+                    verdict.IsRight ? null : $"wrong result: its relative error is {Figures.Error(verdict.FiniteError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
             }),
         ];
     }

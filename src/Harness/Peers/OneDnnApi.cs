@@ -49,6 +49,7 @@ internal sealed unsafe class OneDnnApi
     private readonly delegate* unmanaged[Cdecl]<nint*, int, long*, int, int, int> _createDescAny;
     private readonly delegate* unmanaged[Cdecl]<nint, int> _destroyDesc;
     private readonly delegate* unmanaged[Cdecl]<nint, nuint> _descBytes;
+    private readonly delegate* unmanaged[Cdecl]<nint, nint, int> _equalDescs;
     private readonly delegate* unmanaged[Cdecl]<nint*, int> _createAttributes;
     private readonly delegate* unmanaged[Cdecl]<nint, int> _destroyAttributes;
     private readonly delegate* unmanaged[Cdecl]<nint, int, int, int, long*, int, int> _setScales;
@@ -73,11 +74,12 @@ internal sealed unsafe class OneDnnApi
     /// <exception cref="PeerUnusableException">The library is too old, or has no OpenMP.</exception>
     public OneDnnApi(nint library)
     {
-        Version = CheckVersion(((delegate* unmanaged[Cdecl]<int*>)PeerCatalog.Export(library, "dnnl_version"))());
+        Version = CheckVersion(new ReadOnlySpan<int>(((delegate* unmanaged[Cdecl]<int*>)PeerCatalog.Export(library, "dnnl_version"))(), 3));
         _createDesc = (delegate* unmanaged[Cdecl]<nint*, int, long*, int, long*, int>)Find("memory_desc_create_with_strides");
         _createDescAny = (delegate* unmanaged[Cdecl]<nint*, int, long*, int, int, int>)Find("memory_desc_create_with_tag");
         _destroyDesc = (delegate* unmanaged[Cdecl]<nint, int>)Find("memory_desc_destroy");
         _descBytes = (delegate* unmanaged[Cdecl]<nint, nuint>)Find("memory_desc_get_size");
+        _equalDescs = (delegate* unmanaged[Cdecl]<nint, nint, int>)Find("memory_desc_equal");
         _createAttributes = (delegate* unmanaged[Cdecl]<nint*, int>)Find("primitive_attr_create");
         _destroyAttributes = (delegate* unmanaged[Cdecl]<nint, int>)Find("primitive_attr_destroy");
         _setScales = (delegate* unmanaged[Cdecl]<nint, int, int, int, long*, int, int>)Find("primitive_attr_set_scales");
@@ -141,6 +143,9 @@ internal sealed unsafe class OneDnnApi
 
     /// <summary>Frees a description.</summary>
     public void DestroyDesc(nint desc) => _destroyDesc(desc);
+
+    /// <summary>Whether two descriptions are of the same layout.</summary>
+    public bool AreEqual(nint one, nint other) => _equalDescs(one, other) != 0;
 
     /// <summary>Bytes of a described matrix.</summary>
     public long BytesOf(nint desc) => (long)_descBytes(desc);
@@ -248,7 +253,7 @@ internal sealed unsafe class OneDnnApi
 
     /// <summary>Reads the version, and refuses what is too old.</summary>
     /// <param name="version">Major, minor and patch number.</param>
-    internal static string CheckVersion(int* version)
+    internal static string CheckVersion(ReadOnlySpan<int> version)
     {
         string text = $"{version[0]}.{version[1]}.{version[2]}";
         return version[0] == 3 && version[1] >= OldestMinor

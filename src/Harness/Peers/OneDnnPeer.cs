@@ -185,10 +185,10 @@ internal sealed unsafe class OneDnnCall : IPeerCall
             return false;
         nint source = _api.Describe(m, k, _recipe.Source, k, 1);
         nint any = _api.DescribeAny(k, n, _recipe.Weights);
-        nint plain = _api.Describe(k, n, _recipe.Weights, 1, k);
+        nint byOutput = _api.Describe(k, n, _recipe.Weights, 1, k), byInput = _api.Describe(k, n, _recipe.Weights, n, 1);
         nint destination = _api.Describe(m, n, OneDnnType.F32, n, 1);
         nint matmul = _api.TryDescribeMatmul(source, any, destination, attributes);
-        bool isDone = matmul != 0 && TryPackWeights(problem, plain, _api.WeightsOf(matmul));
+        bool isDone = matmul != 0 && TryPackWeights(problem, byOutput, byInput, _api.WeightsOf(matmul));
         if (isDone)
         {
             _primitive = _api.MakePrimitive(matmul);
@@ -200,15 +200,17 @@ internal sealed unsafe class OneDnnCall : IPeerCall
 
         if (matmul != 0)
             _api.DestroyPrimitiveDesc(matmul);
-        foreach (nint desc in new[] { source, any, plain, destination })
+        foreach (nint desc in new[] { source, any, byOutput, byInput, destination })
             _api.DestroyDesc(desc);
         _api.DestroyAttributes(attributes);
         return isDone;
     }
 
-    private bool TryPackWeights(PeerProblem problem, nint plain, nint packed)
+    private bool TryPackWeights(PeerProblem problem, nint byOutput, nint byInput, nint packed)
     {
-        using AlignedBuffer codes = WeightsOf(problem);
+        // 4-bit codes may be wanted in plain rows of N, and versions that want this do not reorder them.
+        bool isPlain = OneDnnRecipe.BitsOf(_recipe.Weights) == 4 && problem.N % 2 == 0 && _api.AreEqual(packed, byInput);
+        using AlignedBuffer codes = isPlain ? CodesByInput(problem) : WeightsOf(problem);
         long bytes = _api.BytesOf(packed);
         int copies = problem.CopiesFor(bytes);
         _weights = new nint[copies];
@@ -216,8 +218,10 @@ internal sealed unsafe class OneDnnCall : IPeerCall
         {
             // Huge pages for the peer too: what is compared is the code, not the allocation.
             AlignedBuffer target = Own(new AlignedBuffer(bytes));
-            if (!_api.TryReorder(plain, AddressOf(codes), packed, AddressOf(target)))
+            if (!isPlain && !_api.TryReorder(byOutput, AddressOf(codes), packed, AddressOf(target)))
                 return false;
+            if (isPlain)
+                codes.Span.CopyTo(target.Span);
             _memories.Add(_weights[copy] = _api.MakeMemory(packed, AddressOf(target)));
         }
 
@@ -229,6 +233,14 @@ internal sealed unsafe class OneDnnCall : IPeerCall
         long bytes = problem.Spec.M * problem.Spec.K * OneDnnRecipe.BitsOf(_recipe.Source) / 8;
         AlignedBuffer buffer = Own(new AlignedBuffer(bytes));
         problem.Activations.Data[..(int)bytes].CopyTo(buffer.Span);
+        return buffer;
+    }
+
+    private static AlignedBuffer CodesByInput(PeerProblem problem)
+    {
+        byte[] codes = problem.Weights.CodesByInput();
+        var buffer = new AlignedBuffer(codes.Length);
+        codes.CopyTo(buffer.Span);
         return buffer;
     }
 

@@ -9,6 +9,9 @@ internal sealed record PeerVerdict(double RelativeError, double Allowed)
 {
     /// <summary>Whether the result is right.</summary>
     public bool IsRight => RelativeError <= Allowed;
+
+    /// <summary>The error as JSON can hold it, which has neither infinity nor NaN.</summary>
+    public double FiniteError => double.IsFinite(RelativeError) ? RelativeError : double.MaxValue;
 }
 
 /// <summary>Holds a peer's result against float64. A peer that computes something else, because it was called wrongly or is broken, is

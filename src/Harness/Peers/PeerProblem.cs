@@ -130,6 +130,23 @@ internal sealed class PeerWeights
         return turned;
     }
 
+    /// <summary>4-bit codes with their zero points in, K rows of N, two per byte along N; K and N are even.</summary>
+    public byte[] CodesByInput()
+    {
+        int n = (int)_weights.Shape.N, k = (int)_weights.Shape.K;
+        var turned = new byte[n * k / 2];
+        Parallel.For(0, n / 2, pair =>
+        {
+            ReadOnlySpan<byte> low = Codes.Slice(pair * k, k / 2), high = Codes.Slice(pair * k + k / 2, k / 2);
+            for (int i = 0; i < k / 2; i++)
+            {
+                turned[2 * i * (n / 2) + pair] = (byte)(low[i] & 15 | high[i] << 4);
+                turned[(2 * i + 1) * (n / 2) + pair] = (byte)(low[i] >> 4 | high[i] & 0xF0);
+            }
+        });
+        return turned;
+    }
+
     private T[] Make<T>(RowWriter<T> write)
     {
         int n = (int)_weights.Shape.N, k = (int)_weights.Shape.K;

@@ -19,7 +19,7 @@ public sealed class ResultsTests
         using JsonDocument document = JsonDocument.Parse(ResultsJson.Serialize(Sample.Run(Sample.Gemm())));
         JsonElement root = document.RootElement;
         Assert.Equal("kernels-results", root.GetProperty("schema").GetString());
-        Assert.Equal(1, root.GetProperty("schema_version").GetInt32());
+        Assert.Equal(2, root.GetProperty("schema_version").GetInt32());
         Assert.Equal(["schema", "schema_version", "run", "machine", "build", "ceilings", "cases"], root.EnumerateObject().Select(p => p.Name));
         JsonElement first = root.GetProperty("cases")[0];
         Assert.Equal(
@@ -32,7 +32,8 @@ public sealed class ResultsTests
         Assert.Equal(["name", "value", "unit", "time_ns"], NamesOf(first.GetProperty("ceiling")));
         Assert.Equal(["packed", "f16", "workspace"], NamesOf(first.GetProperty("bytes")));
         Assert.Equal(["sqnr_db", "relative_frobenius", "mse", "cosine", "max_abs", "p999_abs"], NamesOf(first.GetProperty("quantization_error")));
-        Assert.Equal(["name", "version", "time_ns", "speedup"], NamesOf(first.GetProperty("peers")[0]));
+        Assert.Equal(
+            ["name", "version", "time_ns", "speedup", "own_time_ns", "includes_quantization", "relative_error", "note", "failure"], NamesOf(first.GetProperty("peers")[0]));
     }
 
     [Fact]
@@ -61,8 +62,31 @@ public sealed class ResultsTests
         string text = ResultsJson.Serialize(Sample.Run());
         Assert.Throws<ResultsFormatException>(() => ResultsJson.Deserialize(text.Replace("kernels-results", "other", StringComparison.Ordinal), "f"));
         var exception = Assert.Throws<ResultsFormatException>(
-            () => ResultsJson.Deserialize(text.Replace("\"schema_version\": 1", "\"schema_version\": 2", StringComparison.Ordinal), "f"));
-        Assert.Contains("version 2", exception.Message, StringComparison.Ordinal);
+            () => ResultsJson.Deserialize(text.Replace("\"schema_version\": 2", "\"schema_version\": 3", StringComparison.Ordinal), "f"));
+        Assert.Contains("version 3", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AFileOfVersion1IsRead()
+    {
+        string text = ResultsJson.Serialize(Sample.Run(Sample.Gemm())).Replace("\"schema_version\": 2", "\"schema_version\": 1", StringComparison.Ordinal);
+        int peers = text.IndexOf("\"peers\"", StringComparison.Ordinal);
+        string old = text[..peers] + "\"peers\": [{ \"name\": \"OpenBLAS f32 sgemm\", \"version\": \"0.3.21\", \"time_ns\": 4000, \"speedup\": 4 }] }] }";
+        PeerResult peer = Assert.Single(ResultsJson.Deserialize(old, "f").Cases[0].Peers);
+        Assert.Equal((4.0, null, null), (peer.Speedup!.Value, peer.OwnTimeNs, peer.Failure));
+    }
+
+    [Fact]
+    public void TheBestPeerIsTheFastestThatIsRight()
+    {
+        PeerResult right = new("a", "1", 3000, 3), faster = new("b", "1", 2000, 2), wrong = new("c", "1", 100, null, Failure: "wrong result");
+        CaseResult result = Sample.Gemm() with { Peers = [right, wrong, faster] };
+        Assert.Equal("b", result.BestPeer!.Name);
+        Assert.Null((result with { Peers = [wrong] }).BestPeer);
+        string markdown = MarkdownWriter.Write(Sample.Run(result));
+        Assert.Contains("| m1-n64-k64 | 1 | c 1 | 100 ns |  | WRONG |  | wrong result |\n", markdown, StringComparison.Ordinal);
+        Assert.Contains("| 2.00x | exact |", markdown, StringComparison.Ordinal);
+        Assert.Contains(",b 1,2000,2", CsvWriter.Write(Sample.Run(result)), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -53,7 +53,11 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("an argument is missing", "compare", "only-one.json")]
     [InlineData("cannot be read", "compare", "no-such-a.json", "no-such-b.json")]
     [InlineData("--threshold", "compare", "a", "b", "--threshold", "-1")]
+    [InlineData("--peers and --no-peers", "bench", "--peers", "--no-peers")]
+    [InlineData("--peers times other libraries", "bench", "--peers", "--list")]
     [InlineData("cannot be read", "report", "no-such-a.json", "--html", "x.html")]
+    [InlineData("--html or --readme", "report", "a.json")]
+    [InlineData("--check looks at a README", "report", "a.json", "--html", "x.html", "--check")]
     public void WhatCannotBeDoneIsExitCode2AndASentence(string reason, params string[] args)
     {
         (int code, string output, string error) = Run(args);
@@ -61,6 +65,25 @@ public sealed class CommandLineTests : IDisposable
         Assert.Contains(reason, error, StringComparison.Ordinal);
         Assert.StartsWith("kernels: ", error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void PeersAreAskedOrNamedAsMissing()
+    {
+        string json = _folder.PathOf("r.json");
+        (int code, _, string error) = Run("bench", "--model", WriteModel(), "--op", "gemm", "--filter", "gemm/w8-a8/m8-*/t1/*", "--peers", "--json", json);
+        Assert.Equal(0, code);
+        string[] missing = error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        IReadOnlyList<CaseResult> cases = ResultsJson.Load(json).Cases;
+        Assert.Equal(2, cases.Count);
+        // On a machine without any of them all are missing; nothing is silent.
+        foreach (string name in new[] { "OpenBLAS", "oneDNN", "ONNX Runtime" })
+        {
+            bool isMissing = error.Contains($"kernels: {name}: ", StringComparison.Ordinal);
+            Assert.All(cases, c => Assert.Equal(!isMissing, c.Peers.Any(peer => peer.Name.StartsWith(name + " ", StringComparison.Ordinal))));
+        }
+
+        Assert.All(missing.Where(line => line.StartsWith("kernels: ", StringComparison.Ordinal)), line => Assert.Contains(": ", line, StringComparison.Ordinal));
     }
 
     [Fact]

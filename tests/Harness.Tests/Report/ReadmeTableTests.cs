@@ -1,0 +1,100 @@
+using Kernels.Harness.Report;
+using Kernels.Harness.Results;
+using Kernels.Harness.Tests.Results;
+using Kernels.Harness.Tests.Verbs;
+
+namespace Kernels.Harness.Tests.Report;
+
+public sealed class ReadmeTableTests : IDisposable
+{
+    private const string Place = "before\n<!-- kernels report: r.json -->\nstale\n<!-- kernels report ends -->\nafter\n";
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void TheTableOfTheReadmeIsThatOfItsResults()
+    {
+        string root = ResultsTests.RepositoryRoot();
+        string readme = Path.Combine(root, "README.md");
+        IReadOnlyList<string> sources = ReadmeTable.Sources(File.ReadAllText(readme));
+        Assert.NotEmpty(sources);
+        foreach (string source in sources)
+        {
+            (int code, _, string error) = CommandLineTests.Run("report", Path.Combine(root, source), "--readme", readme, "--check");
+            Assert.True(code == 0, error);
+        }
+    }
+
+    [Fact]
+    public void ARowIsACellAndAColumnABatch()
+    {
+        RunResult run = Sample.Run(
+            Sample.Gemm(m: 8, share: 0.75), Sample.Gemm(m: 1, share: 0.8), Sample.Gemm("w4-a8", m: 1) with { Peers = [] },
+            Sample.Gemm("w4-a8", m: 8) with { KernelError = new KernelError("exact", 64, 64, 5, 1, 1) });
+        string table = ReadmeTable.Write(run, "r.json");
+        Assert.Contains("| cell | T | variant | M = 1 | M = 8 |\n|---|---:|---|---:|---:|\n", table, StringComparison.Ordinal);
+        Assert.Contains("| `w8-a8` | 1 | avx512vnni | 80.0%, 4.00x <sup>1</sup> | 75.0%, 4.00x <sup>1</sup> |\n", table, StringComparison.Ordinal);
+        Assert.Contains("| `w4-a8` | 1 | avx512vnni | 80.0% | WRONG |\n", table, StringComparison.Ordinal);
+        Assert.Contains("\nPeers: 1 OpenBLAS f32 sgemm 0.3.21 (SkylakeX).\n", table, StringComparison.Ordinal);
+        Assert.Contains("[r.json](r.json)", table, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void OnlyWhatIsBetweenTheCommentsChanges()
+    {
+        RunResult run = Sample.Run(Sample.Gemm());
+        string made = ReadmeTable.Replace(Place, "r.json", run);
+        Assert.StartsWith("before\n<!-- kernels report: r.json -->\n", made, StringComparison.Ordinal);
+        Assert.EndsWith("<!-- kernels report ends -->\nafter\n", made, StringComparison.Ordinal);
+        Assert.DoesNotContain("stale", made, StringComparison.Ordinal);
+        Assert.Equal(made, ReadmeTable.Replace(made, "r.json", run));
+        // The only table may be that of another file from now on.
+        Assert.Equal(["new.json"], ReadmeTable.Sources(ReadmeTable.Replace(made, "new.json", run)));
+    }
+
+    [Fact]
+    public void OfTwoTablesTheOneOfTheFileChanges()
+    {
+        string two = Place + Place.Replace("r.json", "s.json", StringComparison.Ordinal);
+        string made = ReadmeTable.Replace(two, "s.json", Sample.Run(Sample.Gemm()));
+        Assert.StartsWith(Place, made, StringComparison.Ordinal);
+        Assert.Equal(["r.json", "s.json"], ReadmeTable.Sources(made));
+        Assert.Throws<FormatException>(() => ReadmeTable.Replace(two, "t.json", Sample.Run(Sample.Gemm())));
+    }
+
+    [Theory]
+    [InlineData("no comments")]
+    [InlineData("<!-- kernels report: r.json -->\n")]
+    [InlineData("<!-- kernels report: r.json\n<!-- kernels report ends -->")]
+    [InlineData("<!-- kernels report ends -->\n<!-- kernels report: r.json -->\n")]
+    [InlineData("<!-- kernels report: r.json -->\n<!-- kernels report: s.json -->\n<!-- kernels report ends -->")]
+    public void ATextWithoutAPlaceIsRefused(string text) =>
+        Assert.Throws<FormatException>(() => ReadmeTable.Replace(text, "r.json", Sample.Run(Sample.Gemm())));
+
+    [Fact]
+    public void ARunWithoutGemmIsRefused() =>
+        Assert.Throws<FormatException>(() => ReadmeTable.Replace(Place, "r.json", Sample.Run(Sample.Gemm(layer: "a layer"))));
+
+    [Fact]
+    public void TheVerbWritesAndChecks()
+    {
+        string json = _folder.PathOf("r.json"), readme = _folder.PathOf("README.md");
+        ResultsJson.Save(Sample.Run(Sample.Gemm()), json);
+        File.WriteAllText(readme, Place);
+        (int code, _, string error) = CommandLineTests.Run("report", json, "--readme", readme, "--check");
+        Assert.Equal(1, code);
+        Assert.Contains("is not what", error, StringComparison.Ordinal);
+        Assert.Equal(Place, File.ReadAllText(readme));
+
+        Assert.Equal(0, CommandLineTests.Run("report", json, "--readme", readme).Code);
+        Assert.Equal(ReadmeTable.Replace(Place, "r.json", ResultsJson.Load(json)), File.ReadAllText(readme));
+        Assert.Equal(0, CommandLineTests.Run("report", json, "--readme", readme, "--check").Code);
+
+        File.WriteAllText(readme, "nothing");
+        (code, _, error) = CommandLineTests.Run("report", json, "--readme", readme);
+        Assert.Equal(2, code);
+        Assert.Contains("places for a table of r.json", error, StringComparison.Ordinal);
+    }
+}
