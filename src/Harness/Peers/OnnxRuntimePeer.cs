@@ -97,6 +97,8 @@ internal sealed unsafe class OrtCall : IPeerCall
             : problem.Activations.Data[..(problem.M * problem.K)];
         _input = new AlignedBuffer(input.Length);
         input.CopyTo(_input.Span);
+        foreach (ref byte code in recipe.InputShift == 0 ? [] : _input.Span)
+            code ^= recipe.InputShift;
         _output = new AlignedBuffer(problem.Spec.M * problem.Spec.N * sizeof(float));
         _inputTensor = TensorOf(_input, problem.K, recipe.Model.Input);
         _outputTensor = TensorOf(_output, problem.N, recipe.Model.Output);

@@ -13,6 +13,11 @@ internal sealed record OrtRecipe(string Function, OnnxModel Model, long WeightBy
     // best compromise of speed among the sizes that it has.
     private const int BlockForChannels = 128;
 
+    private const byte SignedShift = 0x80;
+
+    /// <summary>What the bytes of 8-bit activations are combined with (exclusive or) before the call.</summary>
+    public byte InputShift { get; private init; }
+
     // What its kernels are written for.
     private const int SmallestBlock = 16, LargestBlock = 256;
 
@@ -68,11 +73,15 @@ internal sealed record OrtRecipe(string Function, OnnxModel Model, long WeightBy
 
     private static OrtRecipe Integer(PeerProblem problem, ElementType activations)
     {
-        OnnxType input = activations == ElementType.S8 ? OnnxType.S8 : OnnxType.U8;
         byte[] weights = problem.Weights.SignedByInput();
-        var model = new OnnxModel("MatMulInteger", "", input, OnnxType.S32, [], [new OnnxConstant("B", OnnxType.S8, [problem.K, problem.N], weights)]);
-        string left = activations == ElementType.S8 ? "all scales left out" : "all scales and zero points left out";
-        return new OrtRecipe($"MatMulInteger {input.ToString().ToLowerInvariant()} x s8", model, weights.Length, new PeerTraits(PeerInput.OfCell, Note: left));
+        var constants = new List<OnnxConstant> { new("B", OnnxType.S8, [problem.K, problem.N], weights) };
+        // Its fast kernels take unsigned activations: signed ones are shifted, and one zero point for all of them shifts them back.
+        bool isShifted = activations == ElementType.S8;
+        if (isShifted)
+            constants.Add(new OnnxConstant("a_zero_point", OnnxType.U8, [], new[] { SignedShift }));
+        var model = new OnnxModel("MatMulInteger", "", OnnxType.U8, OnnxType.S32, [], constants);
+        string left = isShifted ? "all scales left out, activations shifted to u8 before" : "all scales and zero points left out";
+        return new OrtRecipe("MatMulInteger u8 x s8", model, weights.Length, new PeerTraits(PeerInput.OfCell, Note: left)) { InputShift = isShifted ? SignedShift : (byte)0 };
     }
 
     private static OrtRecipe DynamicQuantize(PeerProblem problem)
