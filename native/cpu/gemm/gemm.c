@@ -9,9 +9,10 @@
 
 #include <stddef.h>
 
-#define KRN_ROW(prefix, name, features, formats, activations, rows, group_rows, small_group_rows, bytes, in_steps)     \
-    {name,     features,           formats,       activations,   rows, group_rows, small_group_rows, bytes,            \
-     in_steps, prefix##_pack_rows, prefix##_tile, prefix##_store},
+#define KRN_ROW(prefix, name, features, formats, activations, rows, group_rows, small_group_rows, bytes, in_steps,     \
+                expands)                                                                                               \
+    {name,  features, formats, activations,        rows,          group_rows,    small_group_rows,                     \
+     bytes, in_steps, expands, prefix##_pack_rows, prefix##_tile, prefix##_store},
 static const krn_gemm_kernel variants[] = {KRN_GEMM_VARIANTS(KRN_ROW)};
 #undef KRN_ROW
 

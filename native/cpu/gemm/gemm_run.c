@@ -124,7 +124,7 @@ static void set_step(step *s, const gemm_job *job) {
     const krn_layout *layout = job->layout;
     const int64_t group_blocks = krn_layout_blocks(layout, s->group), run_blocks = krn_run_blocks(layout);
     /* A single tile has nobody to share the L1 with. */
-    const int64_t most = job->num_tiles == 1 ? INT64_MAX : job->step_blocks;
+    const int64_t most = job->num_tiles == 1 && !job->variant->expands ? INT64_MAX : job->step_blocks;
     /* Float cells fold every block of inputs at once and have no sums to overflow. */
     s->is_long = group_blocks > run_blocks && job->activations->scales != NULL && job->variant->in_steps;
     s->num_groups = 1;
@@ -178,6 +178,7 @@ typedef struct {
     _Alignas(64) float t[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t w_sums[KRN_MAX_STEP_GROUPS * KRN_PANEL_CHANNELS];
+    _Alignas(64) float expanded[KRN_EXPANDED_BYTES / sizeof(float)];
     _Alignas(64) float scales[KRN_MAX_SCALE_GROUPS * KRN_PANEL_CHANNELS];
     /* The rows of all tiles, one behind the other. */
     _Alignas(64) float side[MAX_BLOCK_TILES * KRN_MAX_TILE_ELEMS];
@@ -274,6 +275,8 @@ static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_blo
             .x_zeros = x_zeros == NULL ? NULL : x_zeros + first_row,
             .w_sums = x_zeros != NULL && block->num_tiles > 1 ? block->w_sums : NULL,
             .w_sums_known = i > 0,
+            .expanded = block->expanded,
+            .is_expanded = i > 0,
             .rows = rows,
             .prefetch = prefetch_of(job, s, here, block, i),
             .acc = block->acc[i],
@@ -364,6 +367,8 @@ static int32_t max_rows_of(const krn_gemm_kernel *variant, const krn_layout *lay
 }
 
 static int64_t step_blocks_of(const krn_gemm_kernel *variant, const krn_layout *layout) {
+    if (variant->expands)
+        return KRN_EXPANDED_BYTES / (layout->block_k * KRN_PANEL_CHANNELS * (int64_t)sizeof(float));
     if (!variant->in_steps)
         return INT64_MAX;
     return layout->num_groups > 1 ? KRN_GROUPED_STEP_BLOCKS : KRN_STEP_BLOCKS;

@@ -21,31 +21,32 @@
 #define KRN_NEEDS_BF16 (KRN_NEEDS_VNNI | KRN_CPU_AVX512BF16)
 
 /* clang-format off */
-/*        function prefix      name          features          weights          activations  rows, bytes of x, in steps */
+/*        function prefix      name          features          weights          activations  rows, bytes of x, in steps, expands */
 #if defined(KRN_X86_64)
 #  define KRN_GEMM_X86_VARIANTS(V)                                                                                     \
-    V(krn_w8a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W8,          KRN_ABF16,  12, 12, 12, 2, 1)  \
-    V(krn_w4a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W4C,         KRN_ABF16,  12, 12, 12, 2, 1)  \
-    V(krn_w8a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W8,          KRN_A8,     12, 12,  6, 1, 1)  \
-    V(krn_w4a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W4,          KRN_A8,     12,  6,  6, 1, 1)  \
-    V(krn_w8a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A16,    12, 12, 12, 4, 1)  \
-    V(krn_w4a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W4C,         KRN_A16,    12, 12, 12, 4, 1)  \
-    V(krn_w8a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A8,       6,  6,  6, 2, 1)  \
-    V(krn_w4a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A8,       6,  6,  6, 2, 1)  \
-    V(krn_w8a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A16,      6,  6,  6, 4, 1)  \
-    V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4C,         KRN_A16,      6,  6,  6, 4, 1)
+    V(krn_w8a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W8,          KRN_ABF16,  12, 12, 12, 2, 1, 0)  \
+    V(krn_w4a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W4C,         KRN_ABF16,  12, 12, 12, 2, 1, 0)  \
+    V(krn_w8a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W8,          KRN_A8,     12, 12,  6, 1, 1, 0)  \
+    V(krn_w4a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W4,          KRN_A8,     12,  6,  6, 1, 1, 0)  \
+    V(krn_w8a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A16,    12, 12, 12, 4, 1, 0)  \
+    V(krn_w4a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W4C,         KRN_A16,    12, 12, 12, 4, 1, 0)  \
+    V(krn_w8a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A8,       6,  6,  6, 2, 1, 0)  \
+    V(krn_w4a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A8,       6,  6,  6, 2, 1, 0)  \
+    V(krn_w8a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A16,      6,  6,  6, 4, 1, 1)  \
+    V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4C,         KRN_A16,      6,  6,  6, 4, 1, 1)
 #else
 #  define KRN_GEMM_X86_VARIANTS(V)
 #endif
 
 #define KRN_GEMM_VARIANTS(V)                                                                                           \
     KRN_GEMM_X86_VARIANTS(V)                                                                                           \
-    V(krn_gemm_ref,            "ref",        0,                KRN_W8 | KRN_W4, KRN_A8,       4,  4,  4, 4, 0)  \
-    V(krn_gemm_float_ref,      "ref",        0,                KRN_W8 | KRN_W4C, KRN_A16,     4,  4,  4, 4, 0)
+    V(krn_gemm_ref,            "ref",        0,                KRN_W8 | KRN_W4, KRN_A8,       4,  4,  4, 4, 0, 0)  \
+    V(krn_gemm_float_ref,      "ref",        0,                KRN_W8 | KRN_W4C, KRN_A16,     4,  4,  4, 4, 0, 0)
 
 /* clang-format on */
 
-#define KRN_DECLARE(prefix, name, features, formats, activations, rows, group_rows, small_group_rows, bytes, in_steps) \
+#define KRN_DECLARE(prefix, name, features, formats, activations, rows, group_rows, small_group_rows, bytes, in_steps, \
+                    expands)                                                                                           \
     void prefix##_pack_rows(const krn_pack_job *job);                                                                  \
     void prefix##_tile(const krn_tile_job *job);                                                                       \
     void prefix##_store(const krn_store_job *job);

@@ -1,4 +1,5 @@
-/* The f32 tile of AVX2, for both weight widths, on half panels of 16 channels: 6 rows x 2 ymm of accumulators.
+/* The f32 tile of AVX2, for both weight widths, on half panels of 16 channels: 6 rows x 2 ymm of accumulators, which leaves too few
+ * registers to unpack codes on the way. The first tile of a row block leaves them to the others as floats.
  *
  * A code under the exponent of 2^23 is the float 2^23 + u; minus 2^23 + zero it is the difference of the code and its zero
  * point, exactly. A codebook of 16 floats is two tables of 8, and bit 3 of a code chooses. The only roundings are those of the fma. */
@@ -10,6 +11,9 @@
 #include "gemm/gemm_kernel.h"
 
 enum { AVX2_TILE_ROWS = 6, HALF_PANEL = KRN_PANEL_CHANNELS / 2, HALF_BLOCK_BYTES = KRN_BLOCK_BYTES / 2 };
+
+/* As far as a lone tile of another variant looks ahead (gemm_run.c). */
+enum { EXPAND_PREFETCH_DISTANCE = 4096 };
 
 typedef struct {
     /* Of the 16 channels: 2^23 + zero. Without a codebook. */
@@ -31,22 +35,6 @@ KRN_ALWAYS_INLINE ymm_f nibble_to_entry(const f32_codes *codes, ymm_i raw, int i
     return select_f(lookup_f32(codes->low, code), lookup_f32(codes->high, code), shift_left_i32(code, 28));
 }
 
-KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const f32_codes *codes, const uint8_t *w, const float *x, int32_t rows,
-                                 int bits, int has_codebook) {
-    const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
-    KRN_UNROLL
-    for (int32_t p = 0; p < 32 / bits; p++) {
-        const ymm_f w0 = has_codebook ? nibble_to_entry(codes, raw0, p) : code_to_f32(raw0, p, bits, codes->offsets[0]);
-        const ymm_f w1 = has_codebook ? nibble_to_entry(codes, raw1, p) : code_to_f32(raw1, p, bits, codes->offsets[1]);
-        KRN_UNROLL
-        for (int32_t r = 0; r < rows; r++) {
-            const ymm_f xr = broadcast_f32(x[p * rows + r]);
-            acc[r][0] = fma_f(w0, xr, acc[r][0]);
-            acc[r][1] = fma_f(w1, xr, acc[r][1]);
-        }
-    }
-}
-
 /* What turns the codes of a group into floats; `half` of the panel. */
 KRN_ALWAYS_INLINE f32_codes load_codes(const krn_tile_job *job, int64_t group, int half) {
     f32_codes codes;
@@ -62,29 +50,62 @@ KRN_ALWAYS_INLINE f32_codes load_codes(const krn_tile_job *job, int64_t group, i
     return codes;
 }
 
-KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits,
-                                             int has_codebook) {
-    const int64_t block_k = 32 / bits, blocks_per_sum = KRN_FLOAT_BLOCK_K / block_k;
-    const float *x = job->x;
-    float *tile = job->t + half * HALF_PANEL;
-    krn_prefetch prefetch = job->prefetch;
+/* A half panel of a group: [k][32] floats, in the order of the packed activations. */
+KRN_ALWAYS_INLINE void expand_group(float *to, const f32_codes *codes, const uint8_t *w, int64_t blocks, int bits,
+                                    int has_codebook) {
+    for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES) {
+        KRN_PREFETCH(w + EXPAND_PREFETCH_DISTANCE);
+        const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
+        KRN_UNROLL
+        for (int p = 0; p < 32 / bits; p++, to += KRN_PANEL_CHANNELS) {
+            store_f(to, has_codebook ? nibble_to_entry(codes, raw0, p) : code_to_f32(raw0, p, bits, codes->offsets[0]));
+            store_f(to + 8,
+                    has_codebook ? nibble_to_entry(codes, raw1, p) : code_to_f32(raw1, p, bits, codes->offsets[1]));
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE void expand(const krn_tile_job *job, int bits, int has_codebook) {
+    float *to = job->expanded;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
-        const uint8_t *group = krn_tile_group(job, g);
-        const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
-        const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
+        const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
+        for (int half = 0; half < 2; half++) {
+            const f32_codes codes = load_codes(job, g, half);
+            expand_group(to + half * HALF_PANEL, &codes, w + half * HALF_BLOCK_BYTES, blocks, bits, has_codebook);
+        }
+        to += blocks * (32 / bits) * KRN_PANEL_CHANNELS;
+    }
+}
+
+KRN_ALWAYS_INLINE void fma_inputs(ymm_f acc[][2], const float *w, const float *x, int64_t inputs, int32_t rows) {
+    for (int64_t k = 0; k < inputs; k++, w += KRN_PANEL_CHANNELS, x += rows) {
+        const ymm_f w0 = load_f(w), w1 = load_f(w + 8);
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const ymm_f xr = broadcast_f32(x[r]);
+            acc[r][0] = fma_f(w0, xr, acc[r][0]);
+            acc[r][1] = fma_f(w1, xr, acc[r][1]);
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows) {
+    const float *x = job->x, *w = job->expanded + half * HALF_PANEL;
+    float *tile = job->t + half * HALF_PANEL;
+    for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
+        const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
+        const int64_t length = krn_tile_blocks(job, g) * job->layout->block_k;
         const ymm_f s0 = load_f(scales), s1 = load_f(scales + 32);
-        const f32_codes codes = load_codes(job, g, half);
-        for (int64_t b = 0; b < blocks;) {
-            const int64_t end = b + blocks_per_sum < blocks ? b + blocks_per_sum : blocks;
+        for (int64_t start = 0; start < length; start += KRN_FLOAT_BLOCK_K) {
+            const int64_t inputs = length - start < KRN_FLOAT_BLOCK_K ? length - start : KRN_FLOAT_BLOCK_K;
             ymm_f acc[AVX2_TILE_ROWS][2];
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++)
                 acc[r][0] = acc[r][1] = zero_f();
-            for (; b < end; b++, w += KRN_BLOCK_BYTES, x += block_k * rows) {
-                krn_prefetch_block(&prefetch);
-                fma_block(acc, &codes, w, x, rows, bits, has_codebook);
-            }
+            fma_inputs(acc, w, x, inputs, rows);
+            w += inputs * KRN_PANEL_CHANNELS;
+            x += inputs * rows;
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
                 float *t = tile + r * KRN_PANEL_CHANNELS;
@@ -92,20 +113,21 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
                 store_f(t + 8, fma_f(acc[r][1], s1, load_f(t + 8)));
             }
         }
-        prefetch.next += prefetch.group_stride;
     }
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */
 KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int bits, int has_codebook) {
+    if (!job->is_expanded)
+        expand(job, bits, has_codebook);
     for (int half = 0; half < 2; half++) {
         switch (job->rows) {
-        case 1: half_tile_f32_of_rows(job, half, 1, bits, has_codebook); break;
-        case 2: half_tile_f32_of_rows(job, half, 2, bits, has_codebook); break;
-        case 3: half_tile_f32_of_rows(job, half, 3, bits, has_codebook); break;
-        case 4: half_tile_f32_of_rows(job, half, 4, bits, has_codebook); break;
-        case 5: half_tile_f32_of_rows(job, half, 5, bits, has_codebook); break;
-        default: half_tile_f32_of_rows(job, half, 6, bits, has_codebook); break;
+        case 1: half_tile_f32_of_rows(job, half, 1); break;
+        case 2: half_tile_f32_of_rows(job, half, 2); break;
+        case 3: half_tile_f32_of_rows(job, half, 3); break;
+        case 4: half_tile_f32_of_rows(job, half, 4); break;
+        case 5: half_tile_f32_of_rows(job, half, 5); break;
+        default: half_tile_f32_of_rows(job, half, 6); break;
         }
     }
 }
