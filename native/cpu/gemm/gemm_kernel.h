@@ -33,6 +33,7 @@ enum {
     KRN_GROUPED_STEP_BLOCKS = 512,
     /* Weights of a step as f32: half of the smallest L2, past which the tiles of a row block stream. */
     KRN_EXPANDED_BYTES = 64 << 10,
+    KRN_MIN_EXPANDED_TILES = 3,
     /* Groups of at least 16 inputs that such a step can have. */
     KRN_MAX_STEP_GROUPS = 256,
     KRN_SMALL_GROUP = 128,
@@ -88,9 +89,10 @@ typedef struct krn_tile_job {
      * NULL when there are no others. */
     int32_t *w_sums;
     int32_t w_sums_known;
-    /* A variant that expands: its form of the weights of the stretch, likewise made by the first tile, KRN_EXPANDED_BYTES at most. */
+    /* A variant that expands, among several tiles: the weights of the stretch as f32, KRN_EXPANDED_BYTES at most, which the first tile
+     * makes for all. */
     float *expanded;
-    int32_t is_expanded;
+    int32_t shares_expanded, is_expanded;
     int32_t rows;
     krn_prefetch prefetch;
     /* [rows][32] */
@@ -124,7 +126,7 @@ typedef struct krn_gemm_kernel {
     int32_t x_bytes;
     /* Takes a panel in steps; else always whole, with groups of any length. */
     int32_t in_steps;
-    /* The first tile of a row block leaves the weights of a step to the others as f32: few registers make unpacking dear. */
+    /* The first of three tiles or more leaves the weights of a step to the others as f32: few registers make unpacking dear. */
     int32_t expands;
     void (*pack_rows)(const krn_pack_job *job);
     void (*tile)(const krn_tile_job *job);

@@ -124,7 +124,7 @@ static void set_step(step *s, const gemm_job *job) {
     const krn_layout *layout = job->layout;
     const int64_t group_blocks = krn_layout_blocks(layout, s->group), run_blocks = krn_run_blocks(layout);
     /* A single tile has nobody to share the L1 with. */
-    const int64_t most = job->num_tiles == 1 && !job->variant->expands ? INT64_MAX : job->step_blocks;
+    const int64_t most = job->num_tiles == 1 ? INT64_MAX : job->step_blocks;
     /* Float cells fold every block of inputs at once and have no sums to overflow. */
     s->is_long = group_blocks > run_blocks && job->activations->scales != NULL && job->variant->in_steps;
     s->num_groups = 1;
@@ -276,6 +276,7 @@ static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_blo
             .w_sums = x_zeros != NULL && block->num_tiles > 1 ? block->w_sums : NULL,
             .w_sums_known = i > 0,
             .expanded = block->expanded,
+            .shares_expanded = job->variant->expands && block->num_tiles >= KRN_MIN_EXPANDED_TILES,
             .is_expanded = i > 0,
             .rows = rows,
             .prefetch = prefetch_of(job, s, here, block, i),

@@ -78,7 +78,23 @@ KRN_ALWAYS_INLINE void expand(const krn_tile_job *job, int bits, int has_codeboo
     }
 }
 
-KRN_ALWAYS_INLINE void fma_inputs(ymm_f acc[][2], const float *w, const float *x, int64_t inputs, int32_t rows) {
+KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const f32_codes *codes, const uint8_t *w, const float *x, int32_t rows,
+                                 int bits, int has_codebook) {
+    const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
+    KRN_UNROLL
+    for (int32_t p = 0; p < 32 / bits; p++) {
+        const ymm_f w0 = has_codebook ? nibble_to_entry(codes, raw0, p) : code_to_f32(raw0, p, bits, codes->offsets[0]);
+        const ymm_f w1 = has_codebook ? nibble_to_entry(codes, raw1, p) : code_to_f32(raw1, p, bits, codes->offsets[1]);
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const ymm_f xr = broadcast_f32(x[p * rows + r]);
+            acc[r][0] = fma_f(w0, xr, acc[r][0]);
+            acc[r][1] = fma_f(w1, xr, acc[r][1]);
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE void fma_expanded(ymm_f acc[][2], const float *w, const float *x, int64_t inputs, int32_t rows) {
     for (int64_t k = 0; k < inputs; k++, w += KRN_PANEL_CHANNELS, x += rows) {
         const ymm_f w0 = load_f(w), w1 = load_f(w + 8);
         KRN_UNROLL
@@ -90,21 +106,38 @@ KRN_ALWAYS_INLINE void fma_inputs(ymm_f acc[][2], const float *w, const float *x
     }
 }
 
-KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows) {
-    const float *x = job->x, *w = job->expanded + half * HALF_PANEL;
+KRN_ALWAYS_INLINE void fma_codes(ymm_f acc[][2], const f32_codes *codes, const uint8_t *w, const float *x,
+                                 int64_t inputs, int32_t rows, int bits, int has_codebook, krn_prefetch *prefetch) {
+    const int64_t block_k = 32 / bits;
+    for (int64_t k = 0; k < inputs; k += block_k, w += KRN_BLOCK_BYTES, x += block_k * rows) {
+        krn_prefetch_block(prefetch);
+        fma_block(acc, codes, w, x, rows, bits, has_codebook);
+    }
+}
+
+KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits,
+                                             int has_codebook, int is_expanded) {
+    const float *x = job->x, *expanded = job->expanded + half * HALF_PANEL;
     float *tile = job->t + half * HALF_PANEL;
+    krn_prefetch prefetch = job->prefetch;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
+        const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
         const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
-        const int64_t length = krn_tile_blocks(job, g) * job->layout->block_k;
+        const int64_t length = krn_tile_blocks(job, g) * (32 / bits);
         const ymm_f s0 = load_f(scales), s1 = load_f(scales + 32);
+        const f32_codes codes = load_codes(job, g, half);
         for (int64_t start = 0; start < length; start += KRN_FLOAT_BLOCK_K) {
             const int64_t inputs = length - start < KRN_FLOAT_BLOCK_K ? length - start : KRN_FLOAT_BLOCK_K;
             ymm_f acc[AVX2_TILE_ROWS][2];
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++)
                 acc[r][0] = acc[r][1] = zero_f();
-            fma_inputs(acc, w, x, inputs, rows);
-            w += inputs * KRN_PANEL_CHANNELS;
+            if (is_expanded)
+                fma_expanded(acc, expanded, x, inputs, rows);
+            else
+                fma_codes(acc, &codes, w, x, inputs, rows, bits, has_codebook, &prefetch);
+            expanded += inputs * KRN_PANEL_CHANNELS;
+            w += inputs * bits / 32 * KRN_BLOCK_BYTES;
             x += inputs * rows;
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
@@ -113,22 +146,30 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
                 store_f(t + 8, fma_f(acc[r][1], s1, load_f(t + 8)));
             }
         }
+        prefetch.next += prefetch.group_stride;
     }
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */
+KRN_ALWAYS_INLINE void half_tile_f32(const krn_tile_job *job, int half, int bits, int has_codebook, int is_expanded) {
+    switch (job->rows) {
+    case 1: half_tile_f32_of_rows(job, half, 1, bits, has_codebook, is_expanded); break;
+    case 2: half_tile_f32_of_rows(job, half, 2, bits, has_codebook, is_expanded); break;
+    case 3: half_tile_f32_of_rows(job, half, 3, bits, has_codebook, is_expanded); break;
+    case 4: half_tile_f32_of_rows(job, half, 4, bits, has_codebook, is_expanded); break;
+    case 5: half_tile_f32_of_rows(job, half, 5, bits, has_codebook, is_expanded); break;
+    default: half_tile_f32_of_rows(job, half, 6, bits, has_codebook, is_expanded); break;
+    }
+}
+
 KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int bits, int has_codebook) {
-    if (!job->is_expanded)
+    if (job->shares_expanded && !job->is_expanded)
         expand(job, bits, has_codebook);
     for (int half = 0; half < 2; half++) {
-        switch (job->rows) {
-        case 1: half_tile_f32_of_rows(job, half, 1); break;
-        case 2: half_tile_f32_of_rows(job, half, 2); break;
-        case 3: half_tile_f32_of_rows(job, half, 3); break;
-        case 4: half_tile_f32_of_rows(job, half, 4); break;
-        case 5: half_tile_f32_of_rows(job, half, 5); break;
-        default: half_tile_f32_of_rows(job, half, 6); break;
-        }
+        if (job->shares_expanded)
+            half_tile_f32(job, half, bits, has_codebook, 1);
+        else
+            half_tile_f32(job, half, bits, has_codebook, 0);
     }
 }
 
