@@ -75,7 +75,7 @@ krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weight
     if (m > 0 && krn_prepare_row_bytes(layout, options) > MAX_PREPARE_BYTES / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
     const int32_t type = options->compute != 0 ? options->compute : activation_type;
-    *bytes = krn_gemm_run_bytes(variant, layout, type, m) + krn_prepare_bytes(context, layout, options, m);
+    *bytes = krn_workspace_of(variant, layout, type, m).end + krn_prepare_bytes(context, layout, options, m);
     return KRN_OK;
 }
 

@@ -44,34 +44,9 @@ typedef struct {
     float *x_sums;
 } gemm_job;
 
-static int64_t align_up(int64_t bytes) {
-    return (bytes + KRN_WORKSPACE_ALIGNMENT - 1) / KRN_WORKSPACE_ALIGNMENT * KRN_WORKSPACE_ALIGNMENT;
-}
-
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t x_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int64_t m) {
-    return align_up(m * layout->padded_k * variant->x_bytes);
-}
-
-static int64_t offsets_bytes(const krn_layout *layout, int32_t activation_type, int64_t m) {
-    const int has_offsets =
-        activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8 || activation_type == KRN_TYPE_S4;
-    return has_offsets ? align_up(m * krn_num_runs(layout) * (int64_t)sizeof(int32_t)) : 0;
-}
-
-/* The reference sums activations itself. */
-static int wants_sums(const krn_gemm_kernel *variant, const krn_layout *layout) {
-    return layout->zero_type != 0 && variant->in_steps;
-}
-
-int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type,
-                           int64_t m) {
-    const int64_t sums = wants_sums(variant, layout) ? align_up(m * layout->num_groups * (int64_t)sizeof(float)) : 0;
-    return x_bytes(variant, layout, m) + offsets_bytes(layout, activation_type, m) + sums;
-}
 
 /* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads as many weights as
  * one of twelve. */
@@ -95,7 +70,7 @@ static void pack_tile(void *task_context, int64_t tile) {
         .rows = tile_rows(job, tile),
         .x = job->x + first_row * job->x_row_bytes,
         .x_offsets = job->x_offsets + first_row * job->num_runs,
-        .x_sums = wants_sums(job->variant, job->layout) ? job->x_sums + first_row * job->layout->num_groups : NULL};
+        .x_sums = krn_wants_sums(job->variant, job->layout) ? job->x_sums + first_row * job->layout->num_groups : NULL};
     krn_prepare_rows(job->prepared, first_row, pack.rows);
     job->variant->pack_rows(&pack);
 }
@@ -223,7 +198,7 @@ static void store_tile(const gemm_job *job, int64_t panel, tile_block *block, in
 static void start_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
     const int64_t first_row = tile_start(job, block->first_tile + i);
     const int32_t rows = tile_rows(job, block->first_tile + i);
-    if (!wants_sums(job->variant, job->layout)) {
+    if (!krn_wants_sums(job->variant, job->layout)) {
         memset(block->t[i], 0, (size_t)rows * KRN_PANEL_CHANNELS * sizeof(float));
         return;
     }
@@ -390,7 +365,8 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
     const krn_layout *layout = &call->weights->layout;
     const krn_gemm_kernel *variant = call->variant;
     const int32_t type = call->options->compute != 0 ? call->options->compute : call->activations->type;
-    uint8_t *const workspace = call->workspace, *const offsets = workspace + x_bytes(variant, layout, call->m);
+    const krn_workspace space = krn_workspace_of(variant, layout, type, call->m);
+    uint8_t *const workspace = call->workspace;
     krn_prepared prepared;
     gemm_job job = {.variant = variant,
                     .layout = layout,
@@ -404,15 +380,14 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
                     .step_blocks = step_blocks_of(variant, layout),
                     .x = workspace,
                     .x_row_bytes = layout->padded_k * variant->x_bytes,
-                    .x_offsets = (int32_t *)(void *)offsets,
+                    .x_offsets = (int32_t *)(void *)(workspace + space.x_offsets),
                     .num_runs = krn_num_runs(layout),
-                    .x_sums = (float *)(void *)(offsets + offsets_bytes(layout, type, call->m))};
-    const int64_t own_bytes = krn_gemm_run_bytes(variant, layout, type, call->m);
+                    .x_sums = (float *)(void *)(workspace + space.x_sums)};
     job.streams = streams_output(&job);
     job.tile_height = call->m / job.num_tiles;
     job.taller_tiles = call->m % job.num_tiles;
     split_work(&job, call->context->num_threads);
-    krn_prepare_open(&prepared, call, workspace + own_bytes);
+    krn_prepare_open(&prepared, call, workspace + space.end);
     krn_context_run(call->context, job.num_tiles, pack_tile, &job);
     const krn_status status = krn_prepare_check(&prepared);
     if (status == KRN_OK)

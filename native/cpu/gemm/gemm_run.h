@@ -6,10 +6,6 @@
 #include "gemm/gemm_kernel.h"
 #include "gemm/prepare.h"
 
-/* Bytes of workspace for m rows, packed as `activation_type`; krn_prepare_bytes come on top. */
-int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type,
-                           int64_t m);
-
 /* m and N are at least 1. Fails only with KRN_ERROR_NON_FINITE, before Y is written. */
 krn_status krn_gemm_run(const krn_gemm_call *call);
 

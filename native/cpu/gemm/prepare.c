@@ -6,10 +6,6 @@
 /* Bits of a row of found[] (side_kernels.h). */
 enum { FOUND_BITS = 16 };
 
-static int64_t align_up(int64_t bytes) {
-    return (bytes + KRN_WORKSPACE_ALIGNMENT - 1) / KRN_WORKSPACE_ALIGNMENT * KRN_WORKSPACE_ALIGNMENT;
-}
-
 /* The parts of the workspace, in order. */
 typedef struct {
     int64_t encoders, scales, zero_points, columns, found, p;
@@ -17,7 +13,7 @@ typedef struct {
 
 /* Bytes of found[] of one piece. Whole lines, so that threads do not share one. */
 static int64_t found_bytes(const krn_layout *layout) {
-    return align_up((layout->k + FOUND_BITS - 1) / FOUND_BITS * (int64_t)sizeof(uint16_t));
+    return krn_align_workspace((layout->k + FOUND_BITS - 1) / FOUND_BITS * (int64_t)sizeof(uint16_t));
 }
 
 static int has_outliers(const krn_gemm_options *options) { return options->outlier_threshold > 0; }
@@ -29,15 +25,15 @@ static int64_t p_width(const krn_layout *layout, const krn_gemm_options *options
 
 static sizes sizes_of(const krn_context *context, const krn_layout *layout, const krn_gemm_options *options,
                       int64_t m) {
-    sizes s = {.p = align_up(m * p_width(layout, options) * (int64_t)sizeof(float))};
+    sizes s = {.p = krn_align_workspace(m * p_width(layout, options) * (int64_t)sizeof(float))};
     if (options->compute != 0) {
-        s.encoders = align_up(m * (int64_t)sizeof(krn_block_encoder));
-        s.scales = align_up(m * (int64_t)sizeof(float));
-        s.zero_points = align_up(m * (int64_t)sizeof(int32_t));
+        s.encoders = krn_align_workspace(m * (int64_t)sizeof(krn_block_encoder));
+        s.scales = krn_align_workspace(m * (int64_t)sizeof(float));
+        s.zero_points = krn_align_workspace(m * (int64_t)sizeof(int32_t));
     }
     if (has_outliers(options)) {
         /* The columns, and in weights with an order of their own the places of these. */
-        s.columns = align_up(layout->k * (int64_t)sizeof(int32_t)) * (layout->ordered ? 3 : 1);
+        s.columns = krn_align_workspace(layout->k * (int64_t)sizeof(int32_t)) * (layout->ordered ? 3 : 1);
         s.found = context->num_threads * found_bytes(layout);
     }
     return s;
@@ -99,8 +95,8 @@ static int64_t find_columns(const krn_gemm_call *call, const krn_side_kernels *k
     return count;
 }
 
-/* Where outlier columns lie in weights that have an order of inputs of their own: places[j] is that of columns[j], and `ascending` has
- * them in rising order. */
+/* Where outlier columns lie in weights that have an order of inputs of their own: places[j] is that of columns[j], and
+ * `ascending` has them in rising order. */
 static void find_places(const krn_layout *layout, const int32_t *permutation, const int32_t *columns, int64_t count,
                         int32_t *places, int32_t *ascending) {
     int64_t found = 0;
@@ -126,7 +122,7 @@ static void find_outliers(krn_prepared *prepared, int32_t *columns, uint8_t *fou
     const krn_layout *layout = &call->weights->layout;
     const int32_t *permutation = krn_layout_permutation(layout, call->weights->packed);
     const int64_t count = find_columns(call, prepared->side.kernels, found, columns);
-    const int64_t stride = align_up(layout->k * (int64_t)sizeof(int32_t)) / (int64_t)sizeof(int32_t);
+    const int64_t stride = krn_align_workspace(layout->k * (int64_t)sizeof(int32_t)) / (int64_t)sizeof(int32_t);
     prepared->side.num_columns = prepared->dynamic.num_columns = count;
     prepared->dynamic.columns = prepared->dynamic.places = prepared->side.places = columns;
     if (permutation == NULL)

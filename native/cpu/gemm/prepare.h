@@ -7,8 +7,7 @@
 #include "gemm/dynamic.h"
 #include "gemm/gemm_kernel.h"
 #include "gemm/side.h"
-
-enum { KRN_WORKSPACE_ALIGNMENT = 64 };
+#include "gemm/workspace.h"
 
 /* The arguments of krn_gemm, checked; `options` is never NULL. */
 typedef struct krn_gemm_call {

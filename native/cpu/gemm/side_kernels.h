@@ -21,7 +21,7 @@ enum {
     KRN_PROJECT_LANES = 16,
 };
 
-/* Rows of floats against rows of floats: sums[r][j][l] gains fma(x[r][k], a[j][k], .) for every k of lane l, in order. */
+/* Rows of floats against rows of floats: sums[r][j][l] gains fma(x[r][k], a[j][k], .) for the k of lane l, in order. */
 typedef struct krn_project_job {
     /* `rows` rows of X and `ranks` rows of A, of `count` f32 each, a multiple of KRN_PROJECT_LANES. */
     const float *x, *a;
