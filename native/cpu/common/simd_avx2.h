@@ -27,6 +27,13 @@ KRN_ALWAYS_INLINE ymm_f zero_f(void) { return _mm256_setzero_ps(); }
 /* 8 consecutive s16 to s32. */
 KRN_ALWAYS_INLINE ymm_i widen_s16(const void *p) { return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)p)); }
 
+/* 8 consecutive f16 or bf16 to f32. */
+KRN_ALWAYS_INLINE ymm_f widen_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+KRN_ALWAYS_INLINE ymm_f widen_bf16(const void *p) {
+    const __m128i words = _mm_loadu_si128((const __m128i *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+}
+
 KRN_ALWAYS_INLINE ymm_i and_i(ymm_i a, ymm_i b) { return _mm256_and_si256(a, b); }
 KRN_ALWAYS_INLINE ymm_i or_i(ymm_i a, ymm_i b) { return _mm256_or_si256(a, b); }
 KRN_ALWAYS_INLINE ymm_i shift_right_i32(ymm_i a, int bits) { return _mm256_srli_epi32(a, bits); }

@@ -29,6 +29,15 @@ KRN_ALWAYS_INLINE zmm_i widen_s16(const void *p) {
     return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)p));
 }
 
+/* 16 consecutive u8 to s32. */
+KRN_ALWAYS_INLINE zmm_i widen_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+/* 16 consecutive f16 or bf16 to f32. */
+KRN_ALWAYS_INLINE zmm_f widen_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+KRN_ALWAYS_INLINE zmm_f widen_bf16(const void *p) {
+    const __m256i words = _mm256_loadu_si256((const __m256i *)p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
+}
+
 KRN_ALWAYS_INLINE zmm_i and_i(zmm_i a, zmm_i b) { return _mm512_and_si512(a, b); }
 /* (a & b) | c in one instruction. */
 KRN_ALWAYS_INLINE zmm_i and_or_i(zmm_i a, zmm_i b, zmm_i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xEA); }
@@ -55,6 +64,14 @@ KRN_ALWAYS_INLINE zmm_f fma_f(zmm_f a, zmm_f b, zmm_f c) { return _mm512_fmadd_p
 
 /* table[index mod 16] for every dword: bits 4 and up of an index are ignored. */
 KRN_ALWAYS_INLINE zmm_f lookup_f32(zmm_f table, zmm_i index) { return _mm512_permutexvar_ps(index, table); }
+/* The 32 floats low, high at index mod 32 for every dword: bits 5 and up of an index are ignored. */
+KRN_ALWAYS_INLINE zmm_f lookup_f32x2(zmm_f low, zmm_f high, zmm_i index) {
+    return _mm512_permutex2var_ps(low, index, high);
+}
+/* b where a bit of `choice` is set, else a. */
+KRN_ALWAYS_INLINE zmm_f select_f(zmm_f a, zmm_f b, zmm_i choice, int bit) {
+    return _mm512_mask_blend_ps(_mm512_test_epi32_mask(choice, _mm512_set1_epi32(1 << bit)), a, b);
+}
 /* table[index mod 32] for every word: bits 5 and up of an index are ignored. */
 KRN_ALWAYS_INLINE zmm_i lookup_u16(zmm_i table, zmm_i index) { return _mm512_permutexvar_epi16(index, table); }
 

@@ -73,7 +73,7 @@ typedef struct krn_tile_job {
     const uint8_t *packed;
     int64_t panel_index;
     const uint8_t *panel;
-    /* [num_groups][32] f32 scales of the stretch, or NULL where they lie behind the codes as f32. */
+    /* Double-quantized scales: [num_groups][32] f32 of the stretch; NULL for others, which lie behind their codes. */
     const float *scales;
     /* Whole groups group..group + num_groups - 1; or, when part_blocks > 0, that many blocks of one group from first_block on. */
     int64_t group, num_groups;
@@ -161,10 +161,8 @@ static inline const uint8_t *krn_tile_group(const krn_tile_job *job, int64_t gro
     return job->panel + krn_layout_group_offset(job->layout, group);
 }
 
-/* The 32 scales of a group, as f32. */
+/* The 32 scales of a group as they are stored; not of double-quantized ones. */
 static inline const uint8_t *krn_tile_scales(const krn_tile_job *job, int64_t group) {
-    if (job->scales != NULL)
-        return (const uint8_t *)(job->scales + (group - job->group) * KRN_PANEL_CHANNELS);
     return job->panel + krn_layout_scales_offset(job->layout, group);
 }
 

@@ -89,10 +89,8 @@ typedef struct {
     int64_t bytes, share_bytes, share_stride;
 } step;
 
-/* Scales are not f32 behind their codes: they are widened before the tiles of a step need them. The reference reads them as they are. */
-static int widens_scales(const gemm_job *job) {
-    return job->layout->scale_type != KRN_TYPE_F32 && job->variant->in_steps;
-}
+/* Double-quantized scales become f32 before the tiles of a step need them. The reference reads them as they are. */
+static int widens_scales(const gemm_job *job) { return krn_layout_is_nested(job->layout) && job->variant->in_steps; }
 
 /* Sizes the step that begins at s->group, s->first_block. */
 static void set_step(step *s, const gemm_job *job) {

@@ -1,5 +1,5 @@
-/* Scales and float offsets of packed weights. Tile functions see scales as f32: those of a step are widened once, before the tiles pass
- * over it, so that the loops know nothing of how they are stored. */
+/* Scales and float offsets of packed weights. Tile functions widen f16 and bf16 scales as they load them (scales_avx512.h); double-quantized
+ * ones are brought to f32 before the tiles of a step need them, once for all of them. */
 #ifndef KRN_GEMM_SCALES_H
 #define KRN_GEMM_SCALES_H
 
@@ -7,11 +7,11 @@
 #include "gemm/layout.h"
 
 enum {
-    /* Groups whose scales are widened at a time: 16 KiB, and all of a step of 512 blocks of 4-bit codes down to groups of 32. */
+    /* Groups whose double-quantized scales are widened at a time: 16 KiB, and all of a step of 512 blocks of 4-bit codes down to groups of 32. */
     KRN_MAX_SCALE_GROUPS = 128,
 };
 
-/* Scales of groups group..group + num_groups - 1 of a panel, widened to scales[num_groups][32]. At most KRN_MAX_SCALE_GROUPS. */
+/* Double-quantized scales of groups group..group + num_groups - 1 of a panel, as scales[num_groups][32]; at most KRN_MAX_SCALE_GROUPS. */
 typedef struct krn_scales_job {
     const krn_layout *layout;
     const uint8_t *packed;
@@ -70,11 +70,14 @@ static inline float krn_scale_at(const krn_layout *layout, const uint8_t *packed
     return krn_nested_scale(layout, packed, scales[c], index);
 }
 
-/* The float offset of channel c of a panel; with a zero_type. */
+/* The float offsets [num_groups][32] of a panel; with a zero_type. */
+static inline const uint8_t *krn_panel_offsets(const krn_layout *layout, const uint8_t *packed, int64_t panel) {
+    return packed + panel * layout->panel_bytes + layout->offsets_at;
+}
+
 static inline float krn_offset_at(const krn_layout *layout, const uint8_t *packed, int64_t panel, int64_t group,
                                   int64_t c) {
-    const uint8_t *offsets = packed + panel * layout->panel_bytes + layout->offsets_at;
-    return krn_float_at(layout->zero_type, offsets, group * KRN_PANEL_CHANNELS + c);
+    return krn_float_at(layout->zero_type, krn_panel_offsets(layout, packed, panel), group * KRN_PANEL_CHANNELS + c);
 }
 
 #endif

@@ -1,4 +1,5 @@
 #include "gemm/side.h"
+#include "common/convert.h"
 
 #include <string.h>
 
@@ -124,10 +125,20 @@ static void open_terms(const krn_layout *layout, group_terms *terms) {
 static void load_terms(const krn_side *side, int64_t panel, int64_t group, group_terms *terms) {
     const krn_layout *layout = &side->weights->layout;
     const uint8_t *packed = side->weights->packed;
-    const krn_scales_job widen = {
-        .layout = layout, .packed = packed, .panel = panel, .group = group, .num_groups = 1, .scales = terms->scales};
     terms->group = group;
-    side->scales->widen(&widen);
+    if (krn_layout_is_nested(layout)) {
+        const krn_scales_job widen = {.layout = layout,
+                                      .packed = packed,
+                                      .panel = panel,
+                                      .group = group,
+                                      .num_groups = 1,
+                                      .scales = terms->scales};
+        side->scales->widen(&widen);
+    } else {
+        krn_widen(terms->scales, layout->scale_type,
+                  packed + panel * layout->panel_bytes + krn_layout_scales_offset(layout, group), 0,
+                  KRN_PANEL_CHANNELS);
+    }
     if (krn_layout_has_zeros(layout)) {
         int16_t zeros[KRN_PANEL_CHANNELS];
         memcpy(zeros, packed + panel * layout->panel_bytes + krn_layout_zeros_offset(layout, group), sizeof zeros);

@@ -4,7 +4,7 @@
 
 #include "common/portability.h"
 #include "common/simd_avx512.h"
-#include "gemm/gemm_kernel.h"
+#include "gemm/scales_avx512.h"
 
 /* Rows whose accumulators fit the registers twice. */
 enum { SMALL_TILE_ROWS = 6 };
@@ -44,11 +44,6 @@ KRN_ALWAYS_INLINE void fold_row(zmm_f t[][2], float *t_in_memory, int32_t r, con
         store_f(row, fma_f(sum[0], scales[0], load_f(row)));
         store_f(row + 16, fma_f(sum[1], scales[1], load_f(row + 16)));
     }
-}
-
-KRN_ALWAYS_INLINE void load_scales(zmm_f scales[2], const uint8_t *p) {
-    scales[0] = load_f(p);
-    scales[1] = load_f(p + 64);
 }
 
 #endif

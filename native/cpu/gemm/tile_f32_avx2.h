@@ -8,7 +8,7 @@
 
 #include "common/portability.h"
 #include "common/simd_avx2.h"
-#include "gemm/gemm_kernel.h"
+#include "gemm/scales_avx2.h"
 
 enum { AVX2_TILE_ROWS = 6, HALF_PANEL = KRN_PANEL_CHANNELS / 2, HALF_BLOCK_BYTES = KRN_BLOCK_BYTES / 2 };
 
@@ -122,9 +122,9 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
     krn_prefetch prefetch = job->prefetch;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
-        const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
         const int64_t length = krn_tile_blocks(job, g) * (32 / bits);
-        const ymm_f s0 = load_f(scales), s1 = load_f(scales + 32);
+        ymm_f s[2];
+        load_scales(s, job, g, half * HALF_PANEL);
         const f32_codes codes = load_codes(job, g, half);
         for (int64_t start = 0; start < length; start += KRN_FLOAT_BLOCK_K) {
             const int64_t inputs = length - start < KRN_FLOAT_BLOCK_K ? length - start : KRN_FLOAT_BLOCK_K;
@@ -142,8 +142,8 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
                 float *t = tile + r * KRN_PANEL_CHANNELS;
-                store_f(t, fma_f(acc[r][0], s0, load_f(t)));
-                store_f(t + 8, fma_f(acc[r][1], s1, load_f(t + 8)));
+                store_f(t, fma_f(acc[r][0], s[0], load_f(t)));
+                store_f(t + 8, fma_f(acc[r][1], s[1], load_f(t + 8)));
             }
         }
         prefetch.next += prefetch.group_stride;

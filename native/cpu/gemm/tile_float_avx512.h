@@ -79,7 +79,7 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         zmm_f scales[2];
-        load_scales(scales, krn_tile_scales(job, run->group + (first + s) * run->groups_per_sum));
+        load_scales(scales, job, run->group + (first + s) * run->groups_per_sum);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++)
             fold_row(t, job->t, r, acc[s * rows + r], scales, rows);
@@ -106,7 +106,7 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
         zmm_f scales[2];
-        load_scales(scales, krn_tile_scales(job, g));
+        load_scales(scales, job, g);
         if (tile->has_zeros)
             tile->load_zeros(codes.zeros, krn_tile_zeros(job, g));
         for (int64_t b = 0; b < blocks;) {

@@ -11,7 +11,7 @@
 
 #include "common/portability.h"
 #include "common/simd_avx2.h"
-#include "gemm/gemm_kernel.h"
+#include "gemm/scales_avx2.h"
 
 enum { AVX2_TILE_ROWS = 6, HALF_PANEL = KRN_PANEL_CHANNELS / 2, HALF_BLOCK_BYTES = KRN_BLOCK_BYTES / 2 };
 
@@ -65,7 +65,7 @@ KRN_ALWAYS_INLINE void open_sums(ymm_i acc[][2], const krn_tile_job *job, const 
 }
 
 KRN_ALWAYS_INLINE void close_sums(ymm_i acc[][2], const krn_tile_job *job, int32_t *resting, float *tile,
-                                  const uint8_t *scales, int32_t rows) {
+                                  const ymm_f scales[2], int32_t rows) {
     if (!job->closes) {
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
@@ -74,12 +74,11 @@ KRN_ALWAYS_INLINE void close_sums(ymm_i acc[][2], const krn_tile_job *job, int32
         }
         return;
     }
-    const ymm_f s0 = load_f(scales), s1 = load_f(scales + 32);
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
         float *t = tile + r * KRN_PANEL_CHANNELS;
-        store_f(t, fma_f(to_f32(acc[r][0]), s0, load_f(t)));
-        store_f(t + 8, fma_f(to_f32(acc[r][1]), s1, load_f(t + 8)));
+        store_f(t, fma_f(to_f32(acc[r][0]), scales[0], load_f(t)));
+        store_f(t + 8, fma_f(to_f32(acc[r][1]), scales[1], load_f(t + 8)));
     }
 }
 
@@ -90,7 +89,8 @@ KRN_ALWAYS_INLINE void half_tile_of_rows(const krn_tile_job *job, int half, int3
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
-        const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
+        ymm_f scales[2];
+        load_scales(scales, job, g, half * HALF_PANEL);
         const uint8_t *zeros = krn_tile_zeros(job, g) + half * HALF_PANEL * 2;
         const int64_t blocks = krn_tile_blocks(job, g);
         ymm_i acc[AVX2_TILE_ROWS][2];

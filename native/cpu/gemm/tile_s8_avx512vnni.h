@@ -140,11 +140,10 @@ KRN_ALWAYS_INLINE void rest_sums(zmm_i acc[][2], const krn_tile_job *job, int32_
     }
 }
 
-KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_job *job, const uint8_t *scales_at,
-                                 int32_t rows) {
+KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_job *job, int64_t g, int32_t rows) {
     zmm_f scales[2];
     float *const t_in_memory = job->t;
-    load_scales(scales, scales_at);
+    load_scales(scales, job, g);
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
         const zmm_f sum[2] = {to_f32(acc[r][0]), to_f32(acc[r][1])};
@@ -161,7 +160,6 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
-        const uint8_t *scales = krn_tile_scales(job, g);
         const int64_t blocks = krn_tile_blocks(job, g);
         zmm_i acc[KRN_MAX_TILE_ROWS][2], zeros[2];
         load_zeros(zeros, job, g);
@@ -170,7 +168,7 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         if (job->x_zeros != NULL)
             subtract_x_zeros(acc, job, g, w, zeros, blocks, rows, is_w4);
         if (job->closes)
-            fold_sums(acc, t, job, scales, rows);
+            fold_sums(acc, t, job, g, rows);
         else
             rest_sums(acc, job, rows);
         x += blocks * (layout->block_k / 4) * rows;
