@@ -49,7 +49,9 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
                 return new PeerResult(
                     $"{peer.Name} {call.Function}", peer.Version, time, verdict.IsRight ? time / times[0] : null, times[0],
                     call.Traits.Quantization != PeerQuantization.None, verdict.FiniteError, call.Traits.Note,
-                    verdict.IsRight ? null : $"wrong result: its relative error is {Figures.Error(verdict.FiniteError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
+                    verdict.IsRight
+                        ? null
+                        : $"wrong result: its relative error is {Figures.Error(verdict.FiniteError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
             }),
         ];
     }

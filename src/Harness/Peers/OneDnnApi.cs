@@ -167,8 +167,9 @@ internal sealed unsafe class OneDnnApi
             status |= _setScales(attributes, ArgWeights, PerGroupAndColumn, 2, group, (int)OneDnnType.F32);
         else if (groupLength == 0)
             status |= _setScales(attributes, ArgWeights, PerColumn, 0, null, (int)OneDnnType.F32);
+        bool hasGroups = groupLength > 0;
         if (zeroPoints != OneDnnType.None)
-            status |= _setZeroPoints(attributes, ArgWeights, groupLength > 0 ? PerGroupAndColumn : PerColumn, groupLength > 0 ? 2 : 0, group, (int)zeroPoints);
+            status |= _setZeroPoints(attributes, ArgWeights, hasGroups ? PerGroupAndColumn : PerColumn, hasGroups ? 2 : 0, group, (int)zeroPoints);
         if (status == 0)
             return attributes;
         DestroyAttributes(attributes);

@@ -13,7 +13,8 @@ internal sealed class OneDnnPeer : IPeer
     public static PeerEntry Entry { get; } = new(
         "oneDNN",
         ["libdnnl.so.3", "libdnnl.so.3.6", "libdnnl.so", "libdnnl.3.dylib", "libdnnl.dylib", "dnnl.dll"],
-        "install libdnnl3 or libdnnl3.6 (Debian, Ubuntu), onednn (Homebrew, vcpkg) or build version 3 with OpenMP", library => new OneDnnPeer(new OneDnnApi(library)));
+        "install libdnnl3 or libdnnl3.6 (Debian, Ubuntu), onednn (Homebrew, vcpkg) or build version 3 with OpenMP",
+        library => new OneDnnPeer(new OneDnnApi(library)));
 
     /// <inheritdoc/>
     public string Name => "oneDNN";
@@ -42,27 +43,36 @@ internal sealed class OneDnnPeer : IPeer
     {
         ElementType activations = problem.Spec.Cell.Activations;
         PeerWeights weights = problem.Weights;
+        // It quantizes no activations.
+        if (problem.Spec.Cell.Compute is not null)
+            yield break;
+        if (activations is ElementType.BF16)
+            yield return new OneDnnRecipe(OneDnnType.BF16, OneDnnType.BF16, "weights in bf16");
+        else if (activations is ElementType.F32)
+            yield return new OneDnnRecipe(OneDnnType.F32, OneDnnType.F32, "weights in f32");
+        if (!weights.IsPlain)
+            yield break;
         bool is8Bit = weights.Format == ElementType.S8;
         OneDnnType own = weights.Format switch { ElementType.S8 => OneDnnType.S8, ElementType.S4 => OneDnnType.S4, _ => OneDnnType.U4 };
         // Groups of which the last is cut off cannot be told, nor rows of 4-bit codes that end within a byte.
         if ((!weights.IsPerChannel && problem.K % weights.GroupLength != 0) || (!is8Bit && problem.K % 2 != 0))
             yield break;
-        if (activations is ElementType.S8 or ElementType.U8)
+        if (activations is ElementType.S8 or ElementType.S4 or ElementType.U8)
         {
-            OneDnnType source = activations == ElementType.S8 ? OneDnnType.S8 : OneDnnType.U8;
-            string left = activations == ElementType.S8 ? "token scales left out" : "token scales and zero points left out";
+            OneDnnType source = activations == ElementType.U8 ? OneDnnType.U8 : OneDnnType.S8;
+            string left = activations switch
+            {
+                ElementType.S8 => "token scales left out",
+                ElementType.S4 => "token scales left out, activations widened to s8 before",
+                _ => "token scales and zero points left out",
+            };
             yield return new OneDnnRecipe(source, OneDnnType.S8, is8Bit ? left : $"{left}, 4-bit codes widened to s8 before");
             if (!is8Bit)
                 yield return new OneDnnRecipe(source, own, left);
         }
         else if (activations is ElementType.BF16)
         {
-            yield return new OneDnnRecipe(OneDnnType.BF16, OneDnnType.BF16, "weights in bf16");
             yield return new OneDnnRecipe(OneDnnType.BF16, own, null);
-        }
-        else if (activations is ElementType.F32)
-        {
-            yield return new OneDnnRecipe(OneDnnType.F32, OneDnnType.F32, "weights in f32");
         }
     }
 }
@@ -232,7 +242,14 @@ internal sealed unsafe class OneDnnCall : IPeerCall
     {
         long bytes = problem.Spec.M * problem.Spec.K * OneDnnRecipe.BitsOf(_recipe.Source) / 8;
         AlignedBuffer buffer = Own(new AlignedBuffer(bytes));
-        problem.Activations.Data[..(int)bytes].CopyTo(buffer.Span);
+        if (problem.Spec.Cell.Activations != ElementType.S4)
+        {
+            problem.Activations.Data[..(int)bytes].CopyTo(buffer.Span);
+            return buffer;
+        }
+
+        for (int m = 0; m < problem.M; m++)
+            Accuracy.CodeReader.Narrow(ElementType.S8, problem.Activations.IntegerRow(m).Values, buffer.Slice<byte>((long)m * problem.K, problem.K));
         return buffer;
     }
 

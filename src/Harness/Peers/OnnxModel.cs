@@ -38,7 +38,8 @@ internal sealed record OnnxConstant(string Name, OnnxType Type, long[] Dims, Rea
 /// <param name="Attributes">Integer attributes.</param>
 /// <param name="Constants">The other inputs in order.</param>
 internal sealed record OnnxModel(
-    string Op, string Domain, OnnxType Input, OnnxType Output, IReadOnlyList<(string Name, long Value)> Attributes, IReadOnlyList<OnnxConstant> Constants)
+    string Op, string Domain, OnnxType Input, OnnxType Output, IReadOnlyList<(string Name, long Value)> Attributes,
+    IReadOnlyList<OnnxConstant> Constants)
 {
     /// <summary>Name of the input and of the output.</summary>
     public const string InputName = "X", OutputName = "Y";

@@ -42,8 +42,9 @@ internal sealed unsafe class OrtApi
         Check(((delegate* unmanaged[Stdcall]<nint*, nint>)_table[CreateThreadingOptions])(&options));
         Check(((delegate* unmanaged[Stdcall]<nint, int, nint>)_table[SetGlobalIntraOpNumThreads])(options, threads));
         Check(((delegate* unmanaged[Stdcall]<nint, int, nint>)_table[SetGlobalInterOpNumThreads])(options, 1));
+        var create = (delegate* unmanaged[Stdcall]<int, byte*, nint, nint*, nint>)_table[CreateEnvWithGlobalThreadPools];
         fixed (byte* name = "kernels\0"u8)
-            Check(((delegate* unmanaged[Stdcall]<int, byte*, nint, nint*, nint>)_table[CreateEnvWithGlobalThreadPools])(OnlyFatal, name, options, &environment));
+            Check(create(OnlyFatal, name, options, &environment));
         Release(ReleaseThreadingOptions, options);
         return environment;
     }
@@ -61,8 +62,9 @@ internal sealed unsafe class OrtApi
         nint options = 0, made = 0, status;
         Check(((delegate* unmanaged[Stdcall]<nint*, nint>)_table[CreateSessionOptions])(&options));
         Check(((delegate* unmanaged[Stdcall]<nint, nint>)_table[DisablePerSessionThreads])(options));
+        var create = (delegate* unmanaged[Stdcall]<nint, void*, nuint, nint, nint*, nint>)_table[CreateSessionFromArray];
         fixed (byte* bytes = model)
-            status = ((delegate* unmanaged[Stdcall]<nint, void*, nuint, nint, nint*, nint>)_table[CreateSessionFromArray])(environment, bytes, (nuint)model.Length, options, &made);
+            status = create(environment, bytes, (nuint)model.Length, options, &made);
         Release(ReleaseSessionOptions, options);
         session = made;
         return Message(status);
@@ -78,7 +80,8 @@ internal sealed unsafe class OrtApi
         nint info = 0, value = 0;
         long* shape = stackalloc long[] { rows, cols };
         Check(((delegate* unmanaged[Stdcall]<int, int, nint*, nint>)_table[CreateCpuMemoryInfo])(ArenaAllocator, DefaultMemory, &info));
-        Check(((delegate* unmanaged[Stdcall]<nint, void*, nuint, long*, nuint, int, nint*, nint>)_table[CreateTensor])(info, data, (nuint)bytes, shape, 2, (int)type, &value));
+        var create = (delegate* unmanaged[Stdcall]<nint, void*, nuint, long*, nuint, int, nint*, nint>)_table[CreateTensor];
+        Check(create(info, data, (nuint)bytes, shape, 2, (int)type, &value));
         Release(ReleaseMemoryInfo, info);
         return value;
     }

@@ -26,19 +26,26 @@ internal sealed record OrtRecipe(string Function, OnnxModel Model, long WeightBy
     {
         ElementType activations = problem.Spec.Cell.Activations;
         PeerWeights weights = problem.Weights;
+        // What our call computes with: its activations, or what it quantizes them to.
+        ElementType? integers = activations.IsQuantized() ? activations : problem.Spec.Cell.Compute;
+        bool isNf4 = problem.Spec.Cell.Weights is { Format: ElementType.C4, IsOrdered: false } && problem.K % weights.GroupLength == 0;
+        if (isNf4 && activations == ElementType.F32 && integers is null)
+            yield return Bnb4(problem);
+        if (!weights.IsPlain)
+            yield break;
         int block = weights.IsPerChannel ? BlockForChannels : weights.GroupLength;
         bool hasBlocks = int.IsPow2(block) && block is >= SmallestBlock and <= LargestBlock;
-        if (activations is ElementType.S8 or ElementType.U8)
+        bool isW8PerChannel = weights.Format == ElementType.S8 && weights.IsPerChannel;
+        if (integers is ElementType.S8 or ElementType.U8)
         {
             if (hasBlocks)
                 yield return NBits(problem, block, accuracyLevel: 4);
-            if (weights.Format == ElementType.S8 && weights.IsPerChannel)
-            {
+            if (isW8PerChannel && activations.IsQuantized())
                 yield return Integer(problem, activations);
+            if (isW8PerChannel)
                 yield return DynamicQuantize(problem);
-            }
         }
-        else if (activations == ElementType.F32 && hasBlocks)
+        else if (integers is null && activations == ElementType.F32 && hasBlocks)
         {
             yield return NBits(problem, block, accuracyLevel: 1);
         }
@@ -81,7 +88,10 @@ internal sealed record OrtRecipe(string Function, OnnxModel Model, long WeightBy
             constants.Add(new OnnxConstant("a_zero_point", OnnxType.U8, [], new[] { SignedShift }));
         var model = new OnnxModel("MatMulInteger", "", OnnxType.U8, OnnxType.S32, [], constants);
         string left = isShifted ? "all scales left out, activations shifted to u8 before" : "all scales and zero points left out";
-        return new OrtRecipe("MatMulInteger u8 x s8", model, weights.Length, new PeerTraits(PeerInput.OfCell, Note: left)) { InputShift = isShifted ? SignedShift : (byte)0 };
+        return new OrtRecipe("MatMulInteger u8 x s8", model, weights.Length, new PeerTraits(PeerInput.OfCell, Note: left))
+        {
+            InputShift = isShifted ? SignedShift : (byte)0,
+        };
     }
 
     private static OrtRecipe DynamicQuantize(PeerProblem problem)
@@ -91,7 +101,21 @@ internal sealed record OrtRecipe(string Function, OnnxModel Model, long WeightBy
             "DynamicQuantizeMatMul", ContribDomain, OnnxType.F32, OnnxType.F32, [],
             [new OnnxConstant("B", OnnxType.S8, [problem.K, problem.N], weights), OnnxConstant.Of("scales", [problem.N], problem.Weights.Scales)]);
         return new OrtRecipe(
-            "DynamicQuantizeMatMul", model, weights.Length, new PeerTraits(PeerInput.Floats, PeerQuantization.PerTensor, Note: "one scale for all tokens"));
+            "DynamicQuantizeMatMul", model, weights.Length,
+            new PeerTraits(PeerInput.Floats, PeerQuantization.PerTensor, Note: "one scale for all tokens"));
+    }
+
+    private static OrtRecipe Bnb4(PeerProblem problem)
+    {
+        const int Nf4 = 1;
+        PeerWeights weights = problem.Weights;
+        // bitsandbytes has the first code of a byte above.
+        byte[] codes = Array.ConvertAll(weights.Codes.ToArray(), pair => (byte)(pair << 4 | pair >> 4));
+        var model = new OnnxModel(
+            "MatMulBnb4", ContribDomain, OnnxType.F32, OnnxType.F32,
+            [("K", problem.K), ("N", problem.N), ("block_size", weights.GroupLength), ("quant_type", Nf4)],
+            [new OnnxConstant("B", OnnxType.U8, [codes.Length], codes), OnnxConstant.Of("absmax", [weights.Scales.Length], weights.Scales)]);
+        return new OrtRecipe("MatMulBnb4 NF4", model, codes.Length + weights.Scales.Length * sizeof(float), new PeerTraits(PeerInput.Floats));
     }
 
     // Codes above 0, the middle standing for 0 where they are signed; rows are padded with it to whole blocks.

@@ -35,7 +35,8 @@ internal static class PeerCatalog
         {
             string reason = "not found";
             IPeer? peer = null;
-            foreach (string file in folders.SelectMany(folder => entry.Files.Select(name => Path.Combine(folder, name))).Where(File.Exists).Concat(entry.Files))
+            IEnumerable<string> inFolders = folders.SelectMany(folder => entry.Files.Select(name => Path.Combine(folder, name))).Where(File.Exists);
+            foreach (string file in inFolders.Concat(entry.Files))
             {
                 // A library that turns out to be useless stays loaded: some start threads, and unloading those would crash.
                 if (!NativeLibrary.TryLoad(file, out nint library))

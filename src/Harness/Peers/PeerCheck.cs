@@ -40,7 +40,7 @@ internal static class PeerCheck
 
         Parallel.For(0, columns.Length, j =>
         {
-            double[] weights = WeightsOf(problem.Weights.Channel(columns[j]));
+            double[] weights = problem.Weights.Row(columns[j]);
             for (int i = 0; i < rows.Length; i++)
             {
                 (double exact, double noise) = Product(activations[i], halfSteps[i], weights, traits.WeightRoundoff);
@@ -77,14 +77,6 @@ internal static class PeerCheck
             return [.. problem.Activations.FloatRow(m).Select(x => (double)x)];
         IntegerRow row = problem.Activations.IntegerRow(m);
         return [.. row.Values.Select(value => value * (double)row.Scale)];
-    }
-
-    private static double[] WeightsOf(OracleChannel channel)
-    {
-        var weights = new double[channel.Values.Length];
-        for (int k = 0; k < weights.Length; k++)
-            weights[k] = channel.Values[k] * (double)channel.Scales[k / channel.GroupLength];
-        return weights;
     }
 
     // Half the step to which the call quantizes each activation.

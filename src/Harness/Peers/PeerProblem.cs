@@ -25,8 +25,10 @@ internal sealed record PeerProblem(GemmSpec Spec, PeerWeights Weights, Activatio
     /// <summary>Inputs.</summary>
     public int K => (int)Spec.K;
 
-    /// <summary>Whether a peer can be asked: sizes that every interface takes, and no empty product.</summary>
-    public bool IsUsual => Spec is { M: > 0, N: > 0, K: > 0 } && Spec.M * Spec.N <= int.MaxValue && Spec.N * Spec.K <= Array.MaxLength;
+    /// <summary>Whether a peer can be asked: sizes that every interface takes, no empty product, and no adapter, whose term no peer
+    /// fuses.</summary>
+    public bool IsUsual => Spec is { M: > 0, N: > 0, K: > 0, Cell.LoraRank: 0 }
+        && Spec.M * Spec.N <= int.MaxValue && Spec.N * Spec.K <= Array.MaxLength;
 
     /// <summary>Copies of weights of so many bytes over which calls rotate.</summary>
     public int CopiesFor(long bytes) => (int)Math.Clamp((ColdBytes + bytes - 1) / Math.Max(bytes, 1), 1, MaxCopies);
@@ -46,22 +48,28 @@ internal sealed class PeerWeights
     public PeerWeights(OracleWeights weights)
     {
         _weights = weights;
-        _dequantized = new Lazy<float[]>(() => Make<float>((channel, row) =>
+        _dequantized = new Lazy<float[]>(() => Make<float>((n, row) =>
         {
+            double[] exact = Row(n);
             for (int k = 0; k < row.Length; k++)
-                row[k] = channel.Values[k] * channel.Scales[k / channel.GroupLength];
+                row[k] = (float)exact[k];
         }));
-        _signed = new Lazy<sbyte[]>(() => Make<sbyte>((channel, row) =>
+        _signed = new Lazy<sbyte[]>(() => Make<sbyte>((n, row) =>
         {
+            int[] values = _weights.Channel(n).Values;
             for (int k = 0; k < row.Length; k++)
-                row[k] = (sbyte)channel.Values[k];
+                row[k] = (sbyte)values[k];
         }));
     }
 
-    private delegate void RowWriter<T>(OracleChannel channel, Span<T> row);
+    private delegate void RowWriter<T>(long n, Span<T> row);
 
-    /// <summary>S8, S4 or U4.</summary>
+    /// <summary>S8, S4, U4 or C4.</summary>
     public ElementType Format => _weights.Shape.Format;
+
+    /// <summary>Whether a weight is an integer times the scale of its group, and groups follow each other: what libraries with integer
+    /// weights know.</summary>
+    public bool IsPlain => _weights is { Codebook: null, GroupIndex: null, Offsets: null };
 
     /// <summary>Elements that share a scale: the group size, or K.</summary>
     public int GroupLength => _weights.GroupLength;
@@ -87,8 +95,19 @@ internal sealed class PeerWeights
     /// <summary>Codes less their zero points, N rows of K. -15 to 15 for u4, so they fit.</summary>
     public sbyte[] Signed => _signed.Value;
 
-    /// <summary>A channel as the oracle reads it.</summary>
-    public OracleChannel Channel(long n) => _weights.Channel(n);
+    /// <summary>A channel in float64, input by input.</summary>
+    public double[] Row(long n)
+    {
+        OracleChannel channel = _weights.Channel(n);
+        var row = new double[channel.Values.Length];
+        for (int k = 0; k < row.Length; k++)
+        {
+            int group = k / channel.GroupLength;
+            row[channel.InputOf(k)] = channel.NumberAt(k) * channel.Scales[group] + (channel.Offsets?[group] ?? 0);
+        }
+
+        return row;
+    }
 
     /// <summary>W rounded to bfloat16, N rows of K.</summary>
     public void WriteBf16(Span<byte> target) => FloatConvert.FromSingle(ElementType.BF16, Dequantized, target);
@@ -151,7 +170,7 @@ internal sealed class PeerWeights
     {
         int n = (int)_weights.Shape.N, k = (int)_weights.Shape.K;
         var values = new T[n * k];
-        Parallel.For(0, n, row => write(_weights.Channel(row), values.AsSpan(row * k, k)));
+        Parallel.For(0, n, row => write(row, values.AsSpan(row * k, k)));
         return values;
     }
 }
@@ -173,12 +192,7 @@ internal sealed class TokenFinish(PeerProblem problem)
     {
         ref double sum = ref CollectionsMarshal.GetValueRefOrAddDefault(_sums, n, out bool isKnown);
         if (!isKnown)
-        {
-            OracleChannel channel = problem.Weights.Channel(n);
-            for (int k = 0; k < channel.Values.Length; k++)
-                sum += channel.Values[k] * (double)channel.Scales[k / channel.GroupLength];
-        }
-
+            sum = problem.Weights.Row(n).Sum();
         return sum;
     }
 }

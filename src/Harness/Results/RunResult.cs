@@ -185,7 +185,8 @@ internal sealed record QuantizationError(
 /// <param name="TimeNs">Median time of one call.</param>
 /// <param name="Speedup">The peer's time over ours: above 1 we are faster; null when its result is wrong.</param>
 /// <param name="OwnTimeNs">Median time of our call in the same turns; null in files of version 1, which had none.</param>
-/// <param name="IncludesQuantization">Whether its time includes the quantization of the activations; ours never does.</param>
+/// <param name="IncludesQuantization">Whether its time includes the quantization of the activations; ours does in cells whose call
+/// quantizes them.</param>
 /// <param name="RelativeError">Frobenius norm of its error over that of the result in float64, on the operands that it was given.</param>
 /// <param name="Note">What else is not like our call; null when nothing is.</param>
 /// <param name="Failure">What is wrong with its result; null when nothing is.</param>

@@ -71,7 +71,8 @@ internal static class ReportVerb
 
         if (options.Check)
         {
-            terminal.Error.WriteLine($"kernels: {readme} is not what {options.Results} says; 'kernels report {options.Results} --readme {readme}' makes its table anew.");
+            terminal.Error.WriteLine(
+                $"kernels: {readme} is not what {options.Results} says; 'kernels report {options.Results} --readme {readme}' makes its table anew.");
             return CommandLine.Found;
         }
 

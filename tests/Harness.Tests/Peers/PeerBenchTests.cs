@@ -86,6 +86,37 @@ public sealed class PeerBenchTests
         Assert.True(medians[0] >= 1.9e6 && medians[1] >= 7.9e6, $"{medians[0]} and {medians[1]} ns");
     }
 
+    [Theory]
+    [InlineData("w4g32-f32-lora16", "")]
+    [InlineData("w4g32o-a8", "")]
+    [InlineData("w4g32o-bf16", "matmul bf16 x bf16")]
+    [InlineData("w4g48-a8", "")]
+    [InlineData("w8-dyn8", "")]
+    [InlineData("w8-a8", "matmul s8 x s8")]
+    [InlineData("w4zg32-a8", "matmul s8 x s8;matmul s8 x u4")]
+    [InlineData("w4g32-bf16", "matmul bf16 x bf16;matmul bf16 x s4")]
+    public void OneDnnIsAskedForWhatItsInterfaceCanSay(string cell, string functions)
+    {
+        using var operands = new PeerOperands(cell, m: 2, n: 6, k: 64);
+        IEnumerable<string> asked = operands.Problem.IsUsual ? OneDnnPeer.RecipesFor(operands.Problem).Select(recipe => recipe.Function) : [];
+        Assert.Equal(functions, string.Join(';', asked));
+    }
+
+    [Theory]
+    [InlineData("w4g48-a8", "")]
+    [InlineData("w4g32o-a8", "")]
+    [InlineData("w4g32-a4", "")]
+    [InlineData("w8-a8", "MatMulNBits 8-bit b128 acc4;MatMulInteger u8 x s8;DynamicQuantizeMatMul")]
+    [InlineData("w8-dyn8", "MatMulNBits 8-bit b128 acc4;DynamicQuantizeMatMul")]
+    [InlineData("w4zg32-f32", "MatMulNBits 4-bit b32 acc1")]
+    [InlineData("w4g32-bf16", "")]
+    [InlineData("nf4b64-f32", "MatMulBnb4 NF4")]
+    public void OnnxRuntimeIsAskedForWhatItHasOpsFor(string cell, string functions)
+    {
+        using var operands = new PeerOperands(cell, m: 2, n: 6, k: 64);
+        Assert.Equal(functions, string.Join(';', OrtRecipe.For(operands.Problem).Select(recipe => recipe.Function)));
+    }
+
     [Fact]
     public void OperandsForPeersAreThoseOfTheCell()
     {
@@ -109,6 +140,11 @@ public sealed class PeerBenchTests
     [PeerTheory("OpenBLAS")]
     [InlineData("w8-a8")]
     [InlineData("w4zg32-f32")]
+    [InlineData("w4g32o-a8")]
+    [InlineData("w4zfg32sf16-bf16")]
+    [InlineData("nf4b64sdq-f32")]
+    [InlineData("w8-a8-outlier1pct")]
+    [InlineData("w4g32-a4")]
     public void OpenBlasIsRight(string cell) => AssertAllRight("OpenBLAS", cell);
 
     // Not grouped integers: oneDNN 3.7 takes the scales of groups and computes something else, which its results then say.
@@ -119,6 +155,8 @@ public sealed class PeerBenchTests
     [InlineData("w8-f32")]
     [InlineData("w8-bf16")]
     [InlineData("w4g32-bf16")]
+    [InlineData("w4-a4")]
+    [InlineData("nf4b64-bf16")]
     public void OneDnnIsRight(string cell) => AssertAllRight("oneDNN", cell);
 
     [PeerTheory("ONNX Runtime")]
@@ -130,6 +168,9 @@ public sealed class PeerBenchTests
     [InlineData("w4zg64-a8")]
     [InlineData("w4zg32-f32")]
     [InlineData("w4g128-f32")]
+    [InlineData("nf4b64-f32")]
+    [InlineData("w8-dyn8")]
+    [InlineData("w4g32-dynu8")]
     public void OnnxRuntimeIsRight(string cell) => AssertAllRight("ONNX Runtime", cell);
 
     private static void AssertAllRight(string name, string cell)

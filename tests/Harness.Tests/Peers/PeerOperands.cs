@@ -15,7 +15,7 @@ internal sealed class PeerOperands : IDisposable
         Spec = new GemmSpec(GemmScheme.Parse(cell), m, n, k);
         Layer = LayerData.Synthetic(n, k, m, seed: 3);
         _weights = WeightOperand.Make(_context, _context, Layer, Spec.Cell.Weights, 0);
-        string variant = Gemm.Variant(_context, Spec.Cell.Weights.Format, Spec.Cell.Activations) ?? throw new InvalidOperationException($"{cell} has no variant.");
+        string variant = Gemm.Variant(_context, Spec.Cell.Weights.Format, Spec.Cell.Activations, Spec.Cell.Compute) ?? throw new InvalidOperationException($"{cell} has no variant.");
         Own = new GemmCase(Spec, variant, _context, _context, Layer, _weights, 0);
         Problem = new PeerProblem(Spec, new PeerWeights(_weights.Oracle), Own.Activations, Layer.Activations, coldBytes);
     }
