@@ -1,5 +1,5 @@
-/* From floats to codes. The first pass finds out whether the source is finite, because then nothing may be written; the
- * second reads the source again and writes scales and codes. */
+/* From floats to codes. The first pass finds out whether the source is finite, because otherwise nothing may be written;
+ * the second reads the source again and writes scales and codes. */
 #include "quantize/quantize_rows.h"
 
 #include "common/context.h"
@@ -23,6 +23,9 @@ typedef struct {
     int32_t *zero_points;
     int64_t pieces;
     piece_range *ranges;
+    /* max|x| of the blocks of the first kept_rows rows, which pass 1 finds on its way and pass 2 would look for again. */
+    float *kept;
+    int64_t kept_rows;
 } quantize_pass;
 
 /* Pass 1: is everything finite, and the range of the tensor where one range serves all. */
@@ -52,12 +55,27 @@ static void scan_rows(const krn_quantize_job *job, const unsigned char *source, 
         scan_span(job, source + row * job->float_ld_bytes, job->cols, range);
 }
 
+static int scan_kept_row(const quantize_pass *pass, int64_t row) {
+    const krn_quantize_job *job = pass->job;
+    float *kept = pass->kept + row * job->blocks_per_row;
+    job->kernels->magnitudes(job->float_type, pass->source + row * job->float_ld_bytes, job->cols, job->block, kept);
+    int finite = 1;
+    for (int64_t b = 0; b < job->blocks_per_row; b++)
+        finite &= kept[b] <= FLT_MAX;
+    return finite;
+}
+
 static void scan_piece(void *task_context, int64_t index) {
     const quantize_pass *pass = task_context;
     const krn_quantize_job *job = pass->job;
-    const int64_t first = krn_first_row(job->rows, pass->pieces, index);
+    piece_range *range = &pass->ranges[index];
     const int64_t end = krn_first_row(job->rows, pass->pieces, index + 1);
-    scan_rows(job, pass->source + first * job->float_ld_bytes, end - first, &pass->ranges[index]);
+    int64_t row = krn_first_row(job->rows, pass->pieces, index);
+    *range = (piece_range){.finite = 1};
+    for (; row < krn_min(end, pass->kept_rows) && range->finite; row++)
+        range->finite = scan_kept_row(pass, row);
+    if (row < end && range->finite)
+        scan_rows(job, pass->source + row * job->float_ld_bytes, end - row, range);
 }
 
 static krn_status fail_non_finite(const krn_quantize_job *job, const unsigned char *source) {
@@ -106,7 +124,18 @@ static void derive_scales(const krn_quantize_scheme *scheme, int64_t count, cons
     }
 }
 
-static void derive_row(const krn_quantize_job *job, const unsigned char *source, float *scales, int32_t *zero_points) {
+static void derive_row(const quantize_pass *pass, int64_t row) {
+    const krn_quantize_job *job = pass->job;
+    if (job->scales_per_row == 0)
+        return;
+    float *scales = pass->scales + row * job->scales_per_row;
+    int32_t *zero_points = pass->zero_points == NULL ? NULL : pass->zero_points + row * job->scales_per_row;
+    if (row < pass->kept_rows) {
+        const float *kept = pass->kept + row * job->blocks_per_row;
+        derive_scales(&job->scheme, job->blocks_per_row, kept, kept, scales, zero_points);
+        return;
+    }
+    const unsigned char *source = pass->source + row * job->float_ld_bytes;
     float lowest[KRN_QUANTIZE_MAX_BLOCKS], highest[KRN_QUANTIZE_MAX_BLOCKS];
     for (int64_t b = 0; b < job->blocks_per_row; b += KRN_QUANTIZE_MAX_BLOCKS) {
         const int64_t blocks = krn_min(KRN_QUANTIZE_MAX_BLOCKS, job->blocks_per_row - b);
@@ -121,8 +150,9 @@ static void derive_row(const krn_quantize_job *job, const unsigned char *source,
     }
 }
 
-static void encode_chunk(const krn_quantize_job *job, const unsigned char *source, int64_t ahead_bytes, int64_t start,
-                         int64_t count, const float *scales, const int32_t *zero_points, uint8_t *codes) {
+static void encode_chunk(const krn_quantize_job *job, const unsigned char *source, krn_memory_hints hints,
+                         int64_t start, int64_t count, const float *scales, const int32_t *zero_points,
+                         uint8_t *codes) {
     const krn_quantize_scheme *scheme = &job->scheme;
     const krn_block_run run = krn_blocks_of(job, start, count);
     krn_block_encoder encoders[KRN_QUANTIZE_MAX_BLOCKS];
@@ -138,21 +168,41 @@ static void encode_chunk(const krn_quantize_job *job, const unsigned char *sourc
     }
     const unsigned char *elements = source + start * krn_element_bytes(job->float_type);
     if (run.head > 0)
-        job->kernels->encode(job->float_type, elements, ahead_bytes, run.head, run.head, encoders, codes);
+        job->kernels->encode(job->float_type, elements, hints, run.head, run.head, encoders, codes);
     if (run.head < count)
-        job->kernels->encode(job->float_type, elements + run.head * krn_element_bytes(job->float_type), ahead_bytes,
+        job->kernels->encode(job->float_type, elements + run.head * krn_element_bytes(job->float_type), hints,
                              count - run.head, job->block, encoders + (run.head > 0), codes + run.head);
 }
 
-static void encode_row(const krn_quantize_job *job, const unsigned char *source, int64_t ahead_bytes,
-                       const float *scales, const int32_t *zero_points, uint8_t *codes) {
+/* What will be read next, seen from chunk `start` of a row: the next chunk, or the row before. A row whose scales were
+ * derived just now was read by that, and the row before will be. */
+static int64_t distance_ahead(const quantize_pass *pass, int64_t row, int64_t first_row, int64_t start) {
+    const krn_quantize_job *job = pass->job;
+    const int64_t element_bytes = krn_element_bytes(job->float_type);
+    const int is_kept = row < pass->kept_rows;
+    if (is_kept && start + KRN_QUANTIZE_CHUNK < job->cols)
+        return KRN_QUANTIZE_CHUNK * element_bytes;
+    if (row == first_row)
+        return 0;
+    return (is_kept ? -start * element_bytes : 0) - job->float_ld_bytes;
+}
+
+static void encode_row(const quantize_pass *pass, int64_t row, int64_t first_row) {
+    const krn_quantize_job *job = pass->job;
+    const unsigned char *source = pass->source + row * job->float_ld_bytes;
+    const int64_t scale_at = row * job->scales_per_row;
+    const float *scales = pass->scales + scale_at;
+    const int32_t *zero_points = pass->zero_points == NULL ? NULL : pass->zero_points + scale_at;
+    uint8_t *codes = pass->codes + row * job->codes_ld_bytes;
+    krn_memory_hints hints = {.stream = job->stream};
     for (int64_t start = 0; start < job->cols; start += KRN_QUANTIZE_CHUNK) {
         const int64_t count = krn_min(KRN_QUANTIZE_CHUNK, job->cols - start);
+        hints.ahead_bytes = distance_ahead(pass, row, first_row, start);
         if (job->scheme.bits == 8) {
-            encode_chunk(job, source, ahead_bytes, start, count, scales, zero_points, codes + start);
+            encode_chunk(job, source, hints, start, count, scales, zero_points, codes + start);
         } else {
-            uint8_t nibbles[KRN_QUANTIZE_CHUNK];
-            encode_chunk(job, source, ahead_bytes, start, count, scales, zero_points, nibbles);
+            _Alignas(64) uint8_t nibbles[KRN_QUANTIZE_CHUNK];
+            encode_chunk(job, source, hints, start, count, scales, zero_points, nibbles);
             job->kernels->pack_nibbles(nibbles, count, codes + start / 2);
         }
     }
@@ -165,21 +215,19 @@ static void encode_piece(void *task_context, int64_t index) {
     const int64_t piece = pass->pieces - 1 - index;
     const int64_t first = krn_first_row(job->rows, pass->pieces, piece);
     for (int64_t row = krn_first_row(job->rows, pass->pieces, piece + 1) - 1; row >= first; row--) {
-        const unsigned char *source = pass->source + row * job->float_ld_bytes;
-        float *scales = pass->scales + row * job->scales_per_row;
-        int32_t *zero_points = pass->zero_points == NULL ? NULL : pass->zero_points + row * job->scales_per_row;
-        if (job->scales_per_row > 0)
-            derive_row(job, source, scales, zero_points);
-        /* While a row is encoded from the first-level cache, the next one is on its way there: 160 against 205 us for
-         * 8 MiB in the third level. */
-        const int64_t ahead_bytes = row > first ? -job->float_ld_bytes : 0;
-        encode_row(job, source, ahead_bytes, scales, zero_points, pass->codes + row * job->codes_ld_bytes);
+        derive_row(pass, row);
+        encode_row(pass, row, first);
     }
+    if (job->stream)
+        KRN_STREAM_FENCE();
 }
 
 krn_status krn_quantize_run(const krn_quantize_job *job, const void *source, uint8_t *codes, float *scales,
                             int32_t *zero_points) {
     piece_range ranges[KRN_QUANTIZE_MAX_PIECES];
+    float kept[KRN_QUANTIZE_KEPT_BLOCKS];
+    /* An asymmetric block has a range, and one range for all needs no keeping. */
+    const int keeps = !job->scheme.asymmetric && job->scales_per_row > 0;
     quantize_pass pass = {
         .job = job,
         .source = source,
@@ -188,6 +236,8 @@ krn_status krn_quantize_run(const krn_quantize_job *job, const void *source, uin
         .zero_points = zero_points,
         .pieces = krn_count_pieces(job->context, job->rows, job->cols),
         .ranges = ranges,
+        .kept = kept,
+        .kept_rows = keeps ? krn_min(job->rows, KRN_QUANTIZE_KEPT_BLOCKS / job->blocks_per_row) : 0,
     };
     krn_context_run(job->context, pass.pieces, scan_piece, &pass);
     piece_range tensor = ranges[0];
