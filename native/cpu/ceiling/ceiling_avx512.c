@@ -11,8 +11,8 @@ KRN_ALWAYS_INLINE void stream_i(void *p, lanes_i a) { _mm512_stream_si512(p, a);
 /* See ceiling_avx2.c. 15 sums, 15 products and an operand are 31 of 32 registers. */
 enum { FMA_CHAINS = 16, MADD_CHAINS = 15 };
 
-/* A loop of its own: with all products before the sums Zen 5 reaches 96% of two products per cycle, and 89% when each is
- * followed by its sum. */
+/* A loop of its own: with all products before the sums Zen 5 reaches 96% of two products per cycle, and 89% when each
+ * is followed by its sum. */
 static int64_t int16_madd(int64_t turns) {
     const lanes_i weight = broadcast_i32(krn_ceiling_opaque(KRN_CEILING_OPERAND_A));
     lanes_i sum[MAX_CHAINS];

@@ -10,9 +10,9 @@
 
 #include "ceiling/ceiling_variants.h"
 
-/* Registers that a turn moves. On Zen 5 eight in address order are the fastest in every cache; from DRAM, prefetching at
- * any distance, with any hint, and reading several streams at once gain nothing, and in the caches a prefetch costs load
- * slots. */
+/* Registers that a turn moves. On Zen 5 eight in address order are the fastest in every cache; from DRAM, prefetching
+ * at any distance, with any hint, and reading several streams at once gain nothing, and in the caches a prefetch costs
+ * load slots. */
 enum { UNROLL = 8, TURN_BYTES = UNROLL * LANE_BYTES };
 
 static void read_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {

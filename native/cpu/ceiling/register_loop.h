@@ -1,5 +1,5 @@
-/* The loop of the arithmetic ceilings: nothing but one operation, in chains that do not wait for each other. Compiled once
- * per instruction set by the file that includes this header after it has defined
+/* The loop of the arithmetic ceilings: nothing but one operation, in chains that do not wait for each other. Compiled
+ * once per instruction set by the file that includes this header after it has defined
  *
  *   lanes_i             a register
  *   broadcast_i32       a 32-bit integer in all of its lanes

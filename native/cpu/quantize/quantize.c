@@ -90,12 +90,12 @@ static krn_status check_shape(int64_t rows, int64_t cols) {
 
 static int64_t blocks_per_row(const krn_quantize_options *options, int64_t cols) {
     if (options->granularity != KRN_GRANULARITY_GROUP)
-        return 1;
+        return cols > 0;
     return cols / options->group_size + (cols % options->group_size != 0);
 }
 
 static int64_t count_scales(const krn_quantize_options *options, int64_t rows, int64_t cols) {
-    return options->granularity == KRN_GRANULARITY_TENSOR ? 1 : rows * blocks_per_row(options, cols);
+    return options->granularity == KRN_GRANULARITY_TENSOR ? rows > 0 && cols > 0 : rows * blocks_per_row(options, cols);
 }
 
 krn_status krn_quantize_scale_count(const krn_quantize_options *options, int64_t rows, int64_t cols, int64_t *count) {
@@ -246,17 +246,12 @@ krn_status krn_quantize(krn_context *context, const krn_quantize_options *option
     krn_status status = check_arguments(&a);
     if (status != KRN_OK)
         return status;
-    const krn_quantize_job job = job_of(context, &a);
     if (rows == 0 || cols == 0) {
-        for (int64_t i = 0; i < count_scales(options, rows, cols); i++) {
-            scales[i] = 0;
-            if (zero_points != NULL)
-                zero_points[i] = job.scheme.zero;
-        }
         if (error != NULL)
             *error = (krn_quantize_error){0, 0};
         return KRN_OK;
     }
+    const krn_quantize_job job = job_of(context, &a);
     status = krn_quantize_run(&job, source, codes, scales, zero_points);
     if (status == KRN_OK && error != NULL)
         krn_quantize_measure(&job, source, codes, scales, zero_points, error);

@@ -20,8 +20,8 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
     return widen(type, _mm256_loadu_si256((const __m256i *)((const uint16_t *)source + at)));
 }
 
-/* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a block,
- * n < 16 elements, is masked. */
+/* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a
+ * block, n < 16 elements, is masked. */
 KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
 
 KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
@@ -47,7 +47,8 @@ KRN_ALWAYS_INLINE __m256i narrow_bf16(lanes_f value) {
 
 KRN_ALWAYS_INLINE __m256i narrow(int32_t type, lanes_f value) {
     if (type == KRN_TYPE_F16)
-        /* GCC's unmasked form, a macro without optimization, breaks -Wsign-conversion; with this mask it is the same. */
+        /* GCC's unmasked form, a macro without optimization, breaks -Wsign-conversion; with this mask it is the
+         * same. */
         return _mm512_maskz_cvtps_ph(0xFFFF, value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     return narrow_bf16(value);
 }

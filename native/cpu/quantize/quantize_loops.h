@@ -1,17 +1,20 @@
 /* The loops of quantization over blocks, written in verbs and compiled once per instruction set by the file that
  * includes this header after it has defined the verbs:
  *
- *   lanes_f, lanes_i                            STEP elements, as f32 or as 32-bit integers
- *   load_lanes, load_rest                       STEP elements of a type, widened; or n < STEP of them, with the first of
- *                                               them in the other lanes
- *   store_lanes, store_rest                     f32 narrowed to a type; the lanes from n on are not written
- *   load_codes, load_codes_rest                 codes, one per byte, with the bits of `flip` turned over, to one per lane
- *   store_codes, stream_codes, store_codes_rest UNROLL steps of codes from the low bytes of lanes whose other bytes are 0;
- *                                               the same past the caches, to an address that is a multiple of their
- *                                               size; n <= STEP codes
- *   magnitude_bits, higher_bits, highest_bits   the bits of |x|; the higher of two, lane by lane; the highest lane
- *   lower_f, higher_f, lowest_f, highest_f      the lower and the higher of two, lane by lane; the extreme lanes
- *   load_i, store_i, broadcast_i32, and_i, ...  as in common/simd_*.h
+ *   lanes_f, lanes_i      STEP elements, as f32 or as 32-bit integers
+ *   load_lanes            STEP elements of a type, widened
+ *   load_rest             n < STEP of them, with the first one in the other lanes
+ *   store_lanes           f32 narrowed to a type
+ *   store_rest            the first n lanes only
+ *   load_codes            codes, one per byte, with the bits of `flip` turned over, to one per lane
+ *   load_codes_rest       n < STEP of them
+ *   store_codes           UNROLL steps of codes from the low bytes of lanes whose other bytes are 0
+ *   stream_codes          the same past the caches, to an address that is a multiple of their size
+ *   store_codes_rest      n <= STEP codes
+ *   magnitude_bits        the bits of |x|
+ *   higher_bits           the higher of two, lane by lane; highest_bits: the highest lane
+ *   lower_f, higher_f     the lower and the higher of two, lane by lane; lowest_f, highest_f: the extreme lanes
+ *   load_i, add_i32, ...  as in common/simd_*.h
  *
  * `type` is a constant wherever these functions are called, so that every switch over it is decided by the compiler. */
 #ifndef KRN_QUANTIZE_LOOPS_H

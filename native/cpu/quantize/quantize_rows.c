@@ -1,5 +1,5 @@
-/* From floats to codes. The first pass finds out whether the source is finite, because otherwise nothing may be written;
- * the second reads the source again and writes scales and codes. */
+/* From floats to codes. The first pass finds out whether the source is finite, because otherwise nothing may be
+ * written; the second reads the source again and writes scales and codes. */
 #include "quantize/quantize_rows.h"
 
 #include "common/context.h"
@@ -23,7 +23,8 @@ typedef struct {
     int32_t *zero_points;
     int64_t pieces;
     piece_range *ranges;
-    /* max|x| of the blocks of the first kept_rows rows, which pass 1 finds on its way and pass 2 would look for again. */
+    /* max|x| of the blocks of the first kept_rows rows, which pass 1 finds on its way and pass 2 would look for
+     * again. */
     float *kept;
     int64_t kept_rows;
 } quantize_pass;

@@ -10,6 +10,9 @@
  *   per group     group_size elements     [rows][ceil(cols / group_size)]; the last group of a row may be shorter
  *                 of a row
  *
+ * A block holds at least one element: a row of no elements, such as a channel of no inputs, has no blocks, and a tensor
+ * without elements has no scales, whatever the granularity.
+ *
  * The arithmetic, in binary32 unless said, with one rounding per operation; every variant gives these bits:
  *
  *   symmetric     r = max|x| * clip_ratio
@@ -72,7 +75,7 @@ typedef struct krn_quantize_error {
     double max_abs_error;
 } krn_quantize_error;
 
-/** The number of scales (and zero points) of a rows x cols tensor.
+/** The number of scales (and zero points) of a rows x cols tensor; 0 when rows or cols is 0.
  *  Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_STRUCT_SIZE, KRN_ERROR_SHAPE. */
 KRN_API krn_status krn_quantize_scale_count(const krn_quantize_options *options, int64_t rows, int64_t cols,
                                             int64_t *count);

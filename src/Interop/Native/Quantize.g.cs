@@ -64,7 +64,7 @@ internal unsafe struct krn_quantize_error
 /// <summary>The functions of quantize.h.</summary>
 internal static unsafe partial class NativeMethods
 {
-    /// <summary>The number of scales (and zero points) of a rows x cols tensor.</summary>
+    /// <summary>The number of scales (and zero points) of a rows x cols tensor; 0 when rows or cols is 0.</summary>
     /// <returns>Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_STRUCT_SIZE, KRN_ERROR_SHAPE.</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
