@@ -20,6 +20,8 @@ internal static class QuantizeOracle
         var zeroPoints = new List<int>();
         switch (options.Granularity)
         {
+            case Granularity.Tensor when codes.Length == 0:
+                break;
             case Granularity.Tensor:
                 (float scale, int zeroPoint) = QuantizeBlock(options, source[..codes.Length], codes);
                 scales.Add(scale);
@@ -30,13 +32,13 @@ internal static class QuantizeOracle
                 for (int row = 0; row < rows; row++)
                 {
                     int first = row * cols;
-                    // A row without elements has a scale of its own, except with groups: then it has no group.
-                    if (cols == 0 && options.Granularity != Granularity.Group)
-                        Add(QuantizeBlock(options, [], []));
                     for (int begin = 0; begin < cols; begin += length)
                     {
                         int count = Math.Min(length, cols - begin);
-                        Add(QuantizeBlock(options, source.Slice(first + begin, count), codes.AsSpan(first + begin, count)));
+                        (float blockScale, int blockZeroPoint) =
+                            QuantizeBlock(options, source.Slice(first + begin, count), codes.AsSpan(first + begin, count));
+                        scales.Add(blockScale);
+                        zeroPoints.Add(blockZeroPoint);
                     }
                 }
 
@@ -44,12 +46,6 @@ internal static class QuantizeOracle
         }
 
         return new QuantizedReference(codes, [.. scales], [.. zeroPoints]);
-
-        void Add((float Scale, int ZeroPoint) block)
-        {
-            scales.Add(block.Scale);
-            zeroPoints.Add(block.ZeroPoint);
-        }
     }
 
     /// <summary>The value of a code: (q - zero) * scale, one rounding.</summary>

@@ -32,6 +32,16 @@ public sealed class QuantizeOracleTests
         Assert.Equal([8], result.ZeroPoints);
     }
 
+    [Theory]
+    [InlineData(Granularity.Tensor)]
+    [InlineData(Granularity.Token)]
+    [InlineData(Granularity.Group)]
+    public void NothingHasNoScales(Granularity granularity)
+    {
+        Assert.Empty(QuantizeOracle.Quantize(new QuantizeOptions(ElementType.S8, granularity, GroupSize: 16), 3, 0, []).Scales);
+        Assert.Empty(QuantizeOracle.Quantize(new QuantizeOptions(ElementType.S8, granularity, GroupSize: 16), 0, 3, []).Scales);
+    }
+
     [Fact]
     public void TheLastGroupMayBeShorter()
     {
