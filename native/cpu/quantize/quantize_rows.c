@@ -125,17 +125,26 @@ static void derive_scales(const krn_quantize_scheme *scheme, int64_t count, cons
     }
 }
 
+static float *scales_of(const quantize_pass *pass, int64_t row) {
+    return pass->scales + row * pass->job->scales_per_row;
+}
+
+static int32_t *zero_points_of(const quantize_pass *pass, int64_t row) {
+    return pass->zero_points == NULL ? NULL : pass->zero_points + row * pass->job->scales_per_row;
+}
+
+/* The scales of a row that pass 1 kept the magnitudes of. */
+static void derive_kept_row(const quantize_pass *pass, int64_t row) {
+    const int64_t blocks = pass->job->blocks_per_row;
+    const float *kept = pass->kept + row * blocks;
+    derive_scales(&pass->job->scheme, blocks, kept, kept, scales_of(pass, row), zero_points_of(pass, row));
+}
+
+/* The scales of another row. */
 static void derive_row(const quantize_pass *pass, int64_t row) {
     const krn_quantize_job *job = pass->job;
-    if (job->scales_per_row == 0)
-        return;
-    float *scales = pass->scales + row * job->scales_per_row;
-    int32_t *zero_points = pass->zero_points == NULL ? NULL : pass->zero_points + row * job->scales_per_row;
-    if (row < pass->kept_rows) {
-        const float *kept = pass->kept + row * job->blocks_per_row;
-        derive_scales(&job->scheme, job->blocks_per_row, kept, kept, scales, zero_points);
-        return;
-    }
+    float *scales = scales_of(pass, row);
+    int32_t *zero_points = zero_points_of(pass, row);
     const unsigned char *source = pass->source + row * job->float_ld_bytes;
     float lowest[KRN_QUANTIZE_MAX_BLOCKS], highest[KRN_QUANTIZE_MAX_BLOCKS];
     for (int64_t b = 0; b < job->blocks_per_row; b += KRN_QUANTIZE_MAX_BLOCKS) {
@@ -175,30 +184,14 @@ static void encode_chunk(const krn_quantize_job *job, const unsigned char *sourc
                              count - run.head, job->block, encoders + (run.head > 0), codes + run.head);
 }
 
-/* What will be read next, seen from chunk `start` of a row: the next chunk, or the row before. A row whose scales were
- * derived just now was read by that, and the row before will be. */
-static int64_t distance_ahead(const quantize_pass *pass, int64_t row, int64_t first_row, int64_t start) {
-    const krn_quantize_job *job = pass->job;
-    const int64_t element_bytes = krn_element_bytes(job->float_type);
-    const int is_kept = row < pass->kept_rows;
-    if (is_kept && start + KRN_QUANTIZE_CHUNK < job->cols)
-        return KRN_QUANTIZE_CHUNK * element_bytes;
-    if (row == first_row)
-        return 0;
-    return (is_kept ? -start * element_bytes : 0) - job->float_ld_bytes;
-}
-
-static void encode_row(const quantize_pass *pass, int64_t row, int64_t first_row) {
+static void encode_row(const quantize_pass *pass, int64_t row, krn_memory_hints hints) {
     const krn_quantize_job *job = pass->job;
     const unsigned char *source = pass->source + row * job->float_ld_bytes;
-    const int64_t scale_at = row * job->scales_per_row;
-    const float *scales = pass->scales + scale_at;
-    const int32_t *zero_points = pass->zero_points == NULL ? NULL : pass->zero_points + scale_at;
+    const float *scales = scales_of(pass, row);
+    const int32_t *zero_points = zero_points_of(pass, row);
     uint8_t *codes = pass->codes + row * job->codes_ld_bytes;
-    krn_memory_hints hints = {.stream = job->stream};
     for (int64_t start = 0; start < job->cols; start += KRN_QUANTIZE_CHUNK) {
         const int64_t count = krn_min(KRN_QUANTIZE_CHUNK, job->cols - start);
-        hints.ahead_bytes = distance_ahead(pass, row, first_row, start);
         if (job->scheme.bits == 8) {
             encode_chunk(job, source, hints, start, count, scales, zero_points, codes + start);
         } else {
@@ -212,12 +205,19 @@ static void encode_row(const quantize_pass *pass, int64_t row, int64_t first_row
 static void encode_piece(void *task_context, int64_t index) {
     const quantize_pass *pass = task_context;
     const krn_quantize_job *job = pass->job;
-    /* Backwards, because the rows that the first pass read last are the likeliest to be in cache. */
-    const int64_t piece = pass->pieces - 1 - index;
-    const int64_t first = krn_first_row(job->rows, pass->pieces, piece);
-    for (int64_t row = krn_first_row(job->rows, pass->pieces, piece + 1) - 1; row >= first; row--) {
-        derive_row(pass, row);
-        encode_row(pass, row, first);
+    const int64_t end = krn_first_row(job->rows, pass->pieces, index + 1);
+    for (int64_t row = krn_first_row(job->rows, pass->pieces, index); row < end; row++) {
+        krn_memory_hints hints = {.stream = job->stream};
+        if (row < pass->kept_rows) {
+            derive_kept_row(pass, row);
+        } else if (job->scales_per_row > 0) {
+            derive_row(pass, row);
+            /* While this row is encoded from the first-level cache, the next one is on its way there (measured: a
+             * seventh of the time with 8 MiB in the third level). Where a row is read once, the processor's own
+             * prefetcher is better. */
+            hints.ahead_bytes = row + 1 < end ? job->float_ld_bytes : 0;
+        }
+        encode_row(pass, row, hints);
     }
     if (job->stream)
         KRN_STREAM_FENCE();

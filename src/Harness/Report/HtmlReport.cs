@@ -7,7 +7,7 @@ namespace Kernels.Harness.Report;
 internal static class HtmlReport
 {
     private const string Style = """
-        body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
+        body { font: 15px/1.45 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
         table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
         th, td { padding: .15rem .6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd; }
         .n { text-align: right; }
