@@ -45,7 +45,7 @@ static void copy_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
                 stream_i(buffer + half + offset + LANE_BYTES * i, load_i(buffer + offset + LANE_BYTES * i));
         }
     }
-    KRN_FENCE_STREAMS();
+    KRN_STREAM_FENCE();
 }
 
 #endif
