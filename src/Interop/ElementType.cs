@@ -24,4 +24,7 @@ public enum ElementType
 
     /// <summary>Unsigned 4-bit integer, 0..15, packed like <see cref="S4"/>.</summary>
     U4 = 13,
+
+    /// <summary>Index 0..15 into a <see cref="Codebook"/> of 16 floats, such as NF4, packed like <see cref="S4"/>.</summary>
+    C4 = 14,
 }

@@ -12,7 +12,7 @@ public static class ElementTypes
         ElementType.F32 => 32,
         ElementType.F16 or ElementType.BF16 => 16,
         ElementType.S8 or ElementType.U8 => 8,
-        ElementType.S4 or ElementType.U4 => 4,
+        ElementType.S4 or ElementType.U4 or ElementType.C4 => 4,
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not an ElementType."),
     };
 
@@ -21,11 +21,11 @@ public static class ElementTypes
     /// <returns>True for the float types.</returns>
     public static bool IsFloat(this ElementType type) => type is ElementType.F32 or ElementType.F16 or ElementType.BF16;
 
-    /// <summary>Tells whether a type is one to quantize to: S8, U8, S4 or U4.</summary>
+    /// <summary>Tells whether a type is one to quantize to: S8, U8, S4, U4 or C4.</summary>
     /// <param name="type">The type.</param>
-    /// <returns>True for the integer types.</returns>
+    /// <returns>True for the types of codes.</returns>
     public static bool IsQuantized(this ElementType type) =>
-        type is ElementType.S8 or ElementType.U8 or ElementType.S4 or ElementType.U4;
+        type is ElementType.S8 or ElementType.U8 or ElementType.S4 or ElementType.U4 or ElementType.C4;
 
     /// <summary>Bytes of one row without padding.</summary>
     /// <param name="type">The type of its elements.</param>

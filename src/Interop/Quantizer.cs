@@ -5,7 +5,7 @@ using Kernels.Native;
 
 namespace Kernels;
 
-/// <summary>Quantization to 8 and 4 bits by rounding to nearest, and back. Matrices are row-major.</summary>
+/// <summary>Quantization to 8 and 4 bits by rounding to nearest, to NF4 and other codebooks, and back. Matrices are row-major.</summary>
 /// <remarks>
 /// Type arguments are <see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>. A leading dimension is the distance from one row
 /// to the next; 0 means that rows follow each other without padding. Every instruction set and thread count gives the same bits.
@@ -18,14 +18,16 @@ public static unsafe class Quantizer
     /// <param name="options">What to quantize to.</param>
     /// <param name="rows">Rows, at least 0.</param>
     /// <param name="cols">Elements of a row, at least 0.</param>
-    /// <returns>The number of blocks that share a scale; 0 when there are no elements.</returns>
+    /// <returns>The number of blocks that share a scale. A row of no elements has a scale too, but no groups.</returns>
     public static long ScaleCount(QuantizeOptions options, long rows, long cols)
     {
         krn_quantize_options native = ToNative(options);
         Guard.Dimension(rows);
         Guard.Dimension(cols);
         long count = 0;
-        KernelException.ThrowIfFailed(NativeMethods.krn_quantize_scale_count(&native, rows, cols, &count));
+        int status = NativeMethods.krn_quantize_scale_count(&native, rows, cols, &count);
+        GC.KeepAlive(options.Codebook);
+        KernelException.ThrowIfFailed(status);
         return count;
     }
 
@@ -160,6 +162,8 @@ public static unsafe class Quantizer
                 Pin.OrEmpty(scalesPinned, &nothing), options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, (int)targetType,
                 Pin.OrEmpty(targetPinned, &nothing), call.FloatLd));
         }
+
+        GC.KeepAlive(options.Codebook);
     }
 
     /// <summary>Dequantizes a matrix. Allocates nothing.</summary>
@@ -180,7 +184,11 @@ public static unsafe class Quantizer
     internal static krn_quantize_options ToNative(QuantizeOptions options, [CallerArgumentExpression(nameof(options))] string? name = null)
     {
         if (!options.Type.IsQuantized())
-            throw new ArgumentOutOfRangeException(name, options.Type, "Type must be S8, U8, S4 or U4.");
+            throw new ArgumentOutOfRangeException(name, options.Type, "Type must be S8, U8, S4, U4 or C4.");
+        if (options.Type == ElementType.C4 ? options.Asymmetric : options.Codebook is not null)
+            throw new ArgumentOutOfRangeException(name, options, "C4 is not asymmetric, and no other type has a codebook.");
+        if (options.ScaleType != default && !options.ScaleType.IsFloat())
+            throw new ArgumentOutOfRangeException(name, options.ScaleType, "ScaleType must be F32, F16 or BF16.");
         Guard.Defined(options.Granularity, name);
         if (options.Granularity == Granularity.Group && options.GroupSize < MinGroupSize)
             throw new ArgumentOutOfRangeException(name, options.GroupSize, $"GroupSize must be at least {MinGroupSize}.");
@@ -194,6 +202,8 @@ public static unsafe class Quantizer
             asymmetric = options.Asymmetric ? 1 : 0,
             group_size = options.Granularity == Granularity.Group ? options.GroupSize : 0,
             clip_ratio = options.ClipRatio,
+            scale_type = (int)options.ScaleType,
+            codebook = options.Codebook is { } codebook ? codebook.Pointer : null,
         };
     }
 
@@ -223,6 +233,8 @@ public static unsafe class Quantizer
         Guard.Holds(floats.Length, rows, cols, floatLd, floats.Name);
         Guard.Holds(codes.Length, rows, rowBytes, codesLdBytes, nameof(codes));
         Guard.Holds(scales.Length, blocks, nameof(scales));
+        if (options.Type == ElementType.C4 && !zeroPoints.IsEmpty)
+            throw new ArgumentException("C4 has no zero points: pass an empty span.", nameof(zeroPoints));
         if (options.Asymmetric || !zeroPoints.IsEmpty)
             Guard.Holds(zeroPoints.Length, blocks, nameof(zeroPoints));
         return new Checked(native, rows, rowBytes, blocks, floatLd, codesLdBytes);
@@ -260,6 +272,8 @@ public static unsafe class Quantizer
                 Pin.OrEmpty(codesPinned, &nothing), call.CodesLdBytes, Pin.OrEmpty(scalesPinned, &nothing),
                 options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, error));
         }
+
+        GC.KeepAlive(options.Codebook);
     }
 
     // The float matrix of a call as it came, and what its parameters are called.

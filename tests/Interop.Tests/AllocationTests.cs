@@ -40,6 +40,10 @@ public sealed class AllocationTests : IDisposable
         AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of(quantized), new GemmOutput<BFloat16>(narrow)));
         AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y), workspace.Span));
         AssertNoAllocation(() => Gemm.WorkspaceBytes(_context, weights, ElementType.S8, M));
+        float[] a = Numbers.Floats(2 * K, seed: 4), b = Numbers.Floats(N * 2, seed: 5);
+        AssertNoAllocation(() => Gemm.Run(
+            _context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y),
+            new GemmOptions { Compute = ElementType.S8, OutlierThreshold = 1, Lora = LoraAdapter.Of<float>(a, b, 2, 1) }));
         AssertNoAllocation(() => Gemm.IsSupported(_context, ElementType.S4, ElementType.S8));
 
         QuantizedTensor unpacked = weights.Unpack(_context);

@@ -97,7 +97,7 @@ public sealed class GemmMisuseTests : IDisposable
             new(ElementType.S8, Granularity.Tensor),
             new(ElementType.S8, Granularity.Token, Asymmetric: true),
             new(ElementType.U8, Granularity.Token),
-            new(ElementType.S4, Granularity.Token),
+            new(ElementType.S4, Granularity.Token, Asymmetric: true),
             new(ElementType.S8, Granularity.Group, GroupSize: 16),
         })
         {
@@ -119,7 +119,7 @@ public sealed class GemmMisuseTests : IDisposable
     public void Pairs_without_a_kernel_are_refused() =>
         Assert.Equal(
             KernelStatus.Unsupported,
-            Assert.Throws<KernelException>(() => Gemm.WorkspaceBytes(_context, _weights, ElementType.S4, M)).Status);
+            Assert.Throws<KernelException>(() => Gemm.WorkspaceBytes(_context, _weights, ElementType.U4, M)).Status);
 
     [Fact]
     public void Workspaces_that_are_too_small_or_not_aligned_are_refused()
@@ -132,7 +132,7 @@ public sealed class GemmMisuseTests : IDisposable
                 "workspace",
                 () => Gemm.Run(_context, _weights, M, Activations.Of<float>(_x), new GemmOutput<float>(_y), buffer.Slice<byte>(0, (int)bytes - 1)));
             Assert.Throws<ArgumentException>(
-                "workspace", () => Gemm.Run(_context, _weights, M, Activations.Of<float>(_x), new GemmOutput<float>(_y), default));
+                "workspace", () => Gemm.Run(_context, _weights, M, Activations.Of<float>(_x), new GemmOutput<float>(_y), Span<byte>.Empty));
         }
 
         Assert.Throws<ArgumentException>(

@@ -24,12 +24,13 @@ public class GemmTests
             float[] x = Numbers.Floats(m * k, seed: (int)k);
             QuantizedTensor signed = Quantizer.Quantize<float>(context, new(ElementType.S8, Granularity.Token), m, k, x);
             QuantizedTensor unsigned = Quantizer.Quantize<float>(context, new(ElementType.U8, Granularity.Token, Asymmetric: true), m, k, x);
+            QuantizedTensor nibbles = Quantizer.Quantize<float>(context, new(ElementType.S4, Granularity.Token), m, k, x);
             foreach ((ElementType format, long groupSize) in s_weights)
             {
                 QuantizedTensor w = Weights(context, new(format, n, k, groupSize));
                 using PackedWeights packed = PackedWeights.Pack(context, w);
                 var y = new float[m * n];
-                foreach (QuantizedTensor activations in new[] { signed, unsigned })
+                foreach (QuantizedTensor activations in new[] { signed, unsigned, nibbles })
                 {
                     Array.Fill(y, float.NaN);
                     Gemm.Run(context, packed, m, Activations.Of(activations), new GemmOutput<float>(y));
@@ -165,16 +166,17 @@ public class GemmTests
         using KernelContext context = IsaTest.Context(isa);
         foreach (ElementType format in new[] { ElementType.S8, ElementType.S4, ElementType.U4 })
         {
-            foreach (ElementType activation in new[] { ElementType.S8, ElementType.U8, ElementType.F32, ElementType.F16, ElementType.BF16 })
+            foreach (ElementType activation in new[] { ElementType.S8, ElementType.U8, ElementType.S4, ElementType.F32, ElementType.F16, ElementType.BF16 })
             {
                 Assert.True(Gemm.IsSupported(context, format, activation));
+                Assert.Equal(activation.IsFloat(), Gemm.IsSupported(context, format, activation, ElementType.S8));
                 Assert.True(Cpu.TryParseIsa(Gemm.Variant(context, format, activation), out Isa variant));
                 Assert.True(variant <= isa);
             }
         }
 
         Assert.False(Gemm.IsSupported(context, ElementType.F32, ElementType.F32));
-        Assert.Null(Gemm.Variant(context, ElementType.S8, ElementType.S4));
+        Assert.Null(Gemm.Variant(context, ElementType.S8, ElementType.U4));
         Assert.Null(Gemm.Variant(context, (ElementType)(-1), (ElementType)99));
     }
 

@@ -108,8 +108,15 @@ static void fill_source(quantize_case *c, test_random *random) {
     }
 }
 
+/* FP4 in ascending order, with two zeros; and a codebook whose midpoints with steps of a half are ties. */
+static const float FP4[16] = {-1, -2 / 3.0f,    -0.5f,    -1 / 3.0f, -0.25f,   -1 / 6.0f, -0.0625f / 12, -0.0f,
+                              0,  0.0625f / 12, 1 / 6.0f, 0.25f,     1 / 3.0f, 0.5f,      2 / 3.0f,      1};
+static const float STEPS[16] = {-127, -64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64};
+
 quantize_case quantize_case_make(test_random *random, int64_t max_elems) {
-    static const int32_t codes[] = {KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4, KRN_TYPE_U4};
+    static const int32_t codes[] = {KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_C4};
+    static const int32_t scale_types[] = {0, KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
+    static const float *const codebooks[] = {NULL, FP4, STEPS};
     static const int32_t floats[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
     static const int64_t groups[] = {16, 17, 23, 31, 32, 33, 48, 64, 100, 127, 128, 129, 1025, 2049, INT64_MAX};
     static const float clips[] = {0, 1, 1, 0.9f, 0.5f, 1e-3f, 1e-30f};
@@ -117,15 +124,20 @@ quantize_case quantize_case_make(test_random *random, int64_t max_elems) {
         .options =
             {
                 .struct_size = sizeof c.options,
-                .type = codes[random_between(random, 0, 3)],
+                .type = codes[random_between(random, 0, 4)],
                 .granularity = (int32_t)random_between(random, KRN_GRANULARITY_TENSOR, KRN_GRANULARITY_GROUP),
                 .asymmetric = (int32_t)random_between(random, 0, 1),
                 .clip_ratio = clips[random_between(random, 0, 6)],
+                .scale_type = scale_types[random_between(random, 0, 3)],
             },
         .source_type = floats[random_between(random, 0, 2)],
         .target_type = floats[random_between(random, 0, 2)],
         .side = random_next(random) & 1 ? GUARD_START : GUARD_END,
     };
+    if (c.options.type == KRN_TYPE_C4) {
+        c.options.asymmetric = 0;
+        c.options.codebook = codebooks[random_between(random, 0, 2)];
+    }
     if (c.options.granularity == KRN_GRANULARITY_GROUP)
         c.options.group_size = groups[random_between(random, 0, 14)];
     /* As often narrow and many rows as wide and few. */
@@ -148,7 +160,8 @@ quantize_result quantize_case_buffers(const quantize_case *c) {
     }
     r.codes = guarded_allocate(r.codes_bytes, c->side);
     r.scales = guarded_allocate(r.scale_count * 4, c->side);
-    r.zero_points = guarded_allocate(r.scale_count * 4, c->side);
+    if (c->options.type != KRN_TYPE_C4)
+        r.zero_points = guarded_allocate(r.scale_count * 4, c->side);
     r.target = guarded_allocate(r.target_bytes, c->side);
     memset(&r.error, 0xA5, sizeof r.error);
     return r;
@@ -170,6 +183,30 @@ typedef struct {
     int32_t zero, low, high;
 } block_oracle;
 
+static const float *codebook_of(const quantize_case *c) {
+    return c->options.codebook == NULL ? krn_nf4_codebook() : c->options.codebook;
+}
+
+/* A scale rounded to its type, no further than its largest finite value. */
+static float stored_scale(const quantize_case *c, float scale) {
+    const int32_t type = c->options.scale_type == 0 ? KRN_TYPE_F32 : c->options.scale_type;
+    if (scale < FLT_MIN)
+        return 0;
+    const double largest = type == KRN_TYPE_F16 ? 65504 : type == KRN_TYPE_BF16 ? ldexp(255, 120) : (double)FLT_MAX;
+    return f32(fmin(round_to(type, (double)scale), largest));
+}
+
+/* The nearest entry by trying all of them; ties, by the rounded midpoint, go to the lower one. */
+static int32_t nearest_code(const quantize_case *c, const block_oracle *o, double x) {
+    const float *codebook = codebook_of(c);
+    const double scaled = o->scale == 0 ? 0 : (double)f32(x * (double)f32(1 / (double)o->scale));
+    int32_t best = 0;
+    for (int32_t i = 1; i < 16; i++)
+        if (scaled > (double)f32(((double)codebook[i - 1] + (double)codebook[i]) / 2))
+            best = i;
+    return best;
+}
+
 /* Rows first_row..end_row-1, columns first..end-1 share a scale. Every operation on binary32 operands is done in
  * binary64 and rounded once more, which for + - * / gives the binary32 result. */
 static block_oracle oracle_of(const quantize_case *c, int64_t first_row, int64_t end_row, int64_t first, int64_t end) {
@@ -186,12 +223,18 @@ static block_oracle oracle_of(const quantize_case *c, int64_t first_row, int64_t
             highest = fmax(highest, x);
         }
     }
-    block_oracle o;
+    block_oracle o = {0};
+    if (c->options.type == KRN_TYPE_C4) {
+        const float *codebook = codebook_of(c);
+        o.scale = f32((double)f32(fmax(-lowest, highest) * clip) / fmax(fabs(codebook[0]), fabs(codebook[15])));
+        o.scale = stored_scale(c, o.scale);
+        return o;
+    }
     if (c->options.asymmetric) {
         const double low = (double)f32(lowest * clip), high = (double)f32(highest * clip);
-        o.scale = f32((high - low) / (q_max - q_min));
+        o.scale = stored_scale(c, f32((high - low) / (q_max - q_min)));
         o.zero = q_min;
-        if (o.scale >= FLT_MIN) {
+        if (o.scale > 0) {
             const double inverse = (double)f32(1 / (double)o.scale);
             const double zero = q_min - nearbyint((double)f32(low * inverse));
             o.zero = (int32_t)fmax(q_min, fmin(q_max, zero));
@@ -200,13 +243,11 @@ static block_oracle oracle_of(const quantize_case *c, int64_t first_row, int64_t
         o.high = q_max;
     } else {
         const int32_t steps = eight ? 127 : 7;
-        o.scale = f32((double)f32(fmax(-lowest, highest) * clip) / steps);
+        o.scale = stored_scale(c, f32((double)f32(fmax(-lowest, highest) * clip) / steps));
         o.zero = is_signed ? 0 : eight ? 128 : 8;
         o.low = o.zero - steps;
         o.high = o.zero + steps;
     }
-    if (o.scale < FLT_MIN)
-        o.scale = 0;
     return o;
 }
 
@@ -230,9 +271,12 @@ static double check_element(const quantize_case *c, const quantize_result *r, co
         const double scaled = (double)f32(x * (double)f32(1 / (double)o->scale));
         expected += (int32_t)nearbyint(fmax(o->low - o->zero, fmin(o->high - o->zero, scaled)));
     }
+    if (c->options.type == KRN_TYPE_C4)
+        expected = nearest_code(c, o, x);
     const int32_t code = code_at(c, r, row, col);
     CHECK(code == expected, "code[%lld, %lld] of %a is %d, not %d", (long long)row, (long long)col, x, code, expected);
-    const float value = f32((double)(code - o->zero) * (double)o->scale);
+    const double unscaled = c->options.type == KRN_TYPE_C4 ? (double)codebook_of(c)[code] : code - o->zero;
+    const float value = f32(unscaled * (double)o->scale);
     const double decoded = quantize_float_at(c->target_type, r->target, row * c->target_ld + col);
     const double rounded = round_to(c->target_type, (double)value);
     CHECK(decoded == rounded && signbit(decoded) == signbit(rounded), "target[%lld, %lld] is %a, not %a",
@@ -268,15 +312,15 @@ void quantize_case_check(const quantize_case *c, const quantize_result *r) {
             }
             CHECK(r->scales[index] == o.scale, "scale %lld is %a, not %a", (long long)index, (double)r->scales[index],
                   (double)o.scale);
-            CHECK(r->zero_points[index] == o.zero, "zero point %lld is %d, not %d", (long long)index,
-                  r->zero_points[index], o.zero);
+            CHECK(r->zero_points == NULL || r->zero_points[index] == o.zero, "zero point %lld is %d, not %d",
+                  (long long)index, r->zero_points == NULL ? 0 : r->zero_points[index], o.zero);
             const double difference = check_element(c, r, &o, row, col);
             squares += difference * difference;
             error.max_abs_error = fmax(error.max_abs_error, fabs(difference));
         }
         error.mean_squared_error += squares;
         if (krn_type_row_bytes(c->options.type, c->cols) * 2 > c->cols && c->cols % 2 == 1 &&
-            (c->options.type == KRN_TYPE_S4 || c->options.type == KRN_TYPE_U4))
+            c->options.type >= KRN_TYPE_S4)
             CHECK(r->codes[row * c->codes_ld_bytes + c->cols / 2] >> 4 == 0, "the last high nibble of row %lld",
                   (long long)row);
     }
@@ -295,7 +339,8 @@ void quantize_case_compare(const quantize_case *c, const quantize_result *expect
                            const char *who) {
     const size_t scale_bytes = (size_t)expected->scale_count * 4;
     CHECK(memcmp(expected->scales, actual->scales, scale_bytes) == 0, "scales of %s", who);
-    CHECK(memcmp(expected->zero_points, actual->zero_points, scale_bytes) == 0, "zero points of %s", who);
+    CHECK(expected->zero_points == NULL || memcmp(expected->zero_points, actual->zero_points, scale_bytes) == 0,
+          "zero points of %s", who);
     CHECK(memcmp(expected->codes, actual->codes, (size_t)expected->codes_bytes) == 0,
           "codes of %s, %lld x %lld, type %d", who, (long long)c->rows, (long long)c->cols, c->options.type);
     CHECK(memcmp(expected->target, actual->target, (size_t)expected->target_bytes) == 0,

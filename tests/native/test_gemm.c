@@ -1,76 +1,13 @@
-/* Every GEMM cell and variant: the reference against an oracle, integer variants bit for bit, float variants within the bound
- * of gemm.h; guard pages around every tensor, dirty outputs, ragged shapes, threads, and places in a batch. */
+/* Every GEMM cell and variant: the reference against an oracle, integer variants bit for bit, float variants within the
+ * bound of gemm.h; guard pages around every tensor, dirty outputs, ragged shapes, threads, and places in a batch. */
 #include "gemm_case.h"
-
-#include "common/half.h"
 
 #include <math.h>
 #include <string.h>
 
 static const int32_t FORMATS[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
-static const int32_t INTEGER_TYPES[] = {KRN_TYPE_S8, KRN_TYPE_U8};
+static const int32_t INTEGER_TYPES[] = {KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4};
 static const int32_t FLOAT_TYPES[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
-
-static int is_integer(const gemm_case *c) {
-    return c->activations.type == KRN_TYPE_S8 || c->activations.type == KRN_TYPE_U8;
-}
-
-static void check_padding(const gemm_case *c, const void *y) {
-    const int64_t bytes = type_bytes(c->shape.output_type);
-    for (int64_t m = 0; m + 1 < c->shape.m; m++)
-        for (int64_t i = (m * c->ld + c->shape.n) * bytes; i < (m + 1) * c->ld * bytes; i++) {
-            const uint8_t *expected = c->residual != NULL && c->shape.residual_is_output ? c->residual : NULL;
-            const uint8_t byte = ((const uint8_t *)y)[i];
-            CHECK(byte == (expected == NULL ? 0xA5 : expected[i]), "row %lld: padding byte %lld was written",
-                  (long long)m, (long long)i);
-        }
-}
-
-/* Stored bits of a float result. */
-static uint32_t bits_of(int32_t type, const void *y, int64_t index) {
-    if (type == KRN_TYPE_F32)
-        return krn_f32_bits(((const float *)y)[index]);
-    return ((const uint16_t *)y)[index];
-}
-
-static uint32_t narrowed_bits(int32_t type, float value) {
-    if (type == KRN_TYPE_F32)
-        return krn_f32_bits(value);
-    return type == KRN_TYPE_F16 ? krn_f32_to_f16(value) : krn_f32_to_bf16(value);
-}
-
-/* Half a unit in the last place of the output type, relative. */
-static double output_rounding(int32_t type) {
-    return type == KRN_TYPE_F32 ? 0 : type == KRN_TYPE_F16 ? ldexp(1, -11) : ldexp(1, -8);
-}
-
-static void check_result(const gemm_case *c, const void *y, const char *variant) {
-    const gemm_shape *s = &c->shape;
-    for (int64_t m = 0; m < s->m; m++) {
-        for (int64_t n = 0; n < s->n; n++) {
-            const int64_t index = m * c->ld + n;
-            if (is_integer(c)) {
-                const uint32_t expected = narrowed_bits(s->output_type, integer_oracle(c, m, n));
-                CHECK(bits_of(s->output_type, y, index) == expected,
-                      "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %g, expected %g", variant,
-                      s->format, s->activation_type, (long long)s->m, (long long)s->n, (long long)s->k,
-                      (long long)s->group_size, (long long)m, (long long)n, float_element(s->output_type, y, index),
-                      (double)integer_oracle(c, m, n));
-                continue;
-            }
-            double magnitude;
-            const double exact = float_oracle(c, m, n, &magnitude);
-            const double got = float_element(s->output_type, y, index);
-            const double compute = (double)(s->k + 8) * ldexp(1, -24) * magnitude;
-            const double bound = compute + (fabs(exact) + compute) * output_rounding(s->output_type) + ldexp(1, -24);
-            CHECK(fabs(got - exact) <= bound,
-                  "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %.9g, expected %.9g +- %.3g", variant,
-                  s->format, s->activation_type, (long long)s->m, (long long)s->n, (long long)s->k,
-                  (long long)s->group_size, (long long)m, (long long)n, got, exact, bound);
-        }
-    }
-    check_padding(c, y);
-}
 
 /* One case on every level. A variant gives a row the same bits alone, in the batch, and on any number of threads. */
 static void run_case(const gemm_shape *shape, krn_context *const *contexts, int num_contexts,
@@ -78,9 +15,9 @@ static void run_case(const gemm_shape *shape, krn_context *const *contexts, int 
     const gemm_case c = gemm_case_make(shape);
     for (int i = 0; i < num_contexts; i++) {
         krn_weights *weights = gemm_case_pack(&c, contexts[i]);
-        const char *variant = krn_gemm_variant(contexts[i], shape->format, shape->activation_type);
+        const char *variant = krn_gemm_variant(contexts[i], shape->format, shape->activation_type, 0);
         const void *y = gemm_case_run(&c, contexts[i], weights, 0, shape->m);
-        check_result(&c, y, variant);
+        gemm_case_check(&c, y, variant);
         const void *again = gemm_case_run(&c, threaded[i], weights, 0, shape->m);
         const int64_t row_bytes = shape->n * type_bytes(shape->output_type);
         const int64_t stride = c.ld * type_bytes(shape->output_type);
@@ -111,9 +48,9 @@ static void sweep(krn_context *const *contexts, int num_contexts, krn_context *c
     test_random random = {2026};
     for (int turn = 0; turn < 60; turn++) {
         for (size_t f = 0; f < 3; f++) {
-            for (int a = 0; a < 5; a++) {
+            for (int a = 0; a < 6; a++) {
                 const gemm_shape shape = {.format = FORMATS[f],
-                                          .activation_type = a < 2 ? INTEGER_TYPES[a] : FLOAT_TYPES[a - 2],
+                                          .activation_type = a < 3 ? INTEGER_TYPES[a] : FLOAT_TYPES[a - 3],
                                           .output_type = OUTPUTS[random_between(&random, 0, 3)],
                                           .m = pick(&random, MS, 16),
                                           .n = pick(&random, NS, 10),
@@ -131,11 +68,50 @@ static void sweep(krn_context *const *contexts, int num_contexts, krn_context *c
     }
 }
 
+/* Everything that weights may bring: scale types, offsets, codebooks, flattened groups, orders of inputs. */
+static void weight_formats(krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
+    static const int32_t ALL_FORMATS[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_C4, KRN_TYPE_C4};
+    static const int32_t SCALE_TYPES[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16, KRN_TYPE_U8};
+    static const int32_t ZERO_TYPES[] = {0, 0, KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
+    static const int32_t ACTIVATIONS[] = {KRN_TYPE_S8,  KRN_TYPE_U8,  KRN_TYPE_S4,
+                                          KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
+    static const int64_t MS[] = {1, 3, 4, 7, 12, 13, 30}, NS[] = {1, 5, 31, 32, 33, 65, 100},
+                         KS[] = {1, 8, 17, 32, 48, 80, 100, 160, 172, 257, 400, 2100},
+                         GROUPS[] = {0, 16, 17, 20, 32, 64, 128, 256};
+    test_random random = {77};
+    for (int turn = 0; turn < 400; turn++) {
+        const int32_t format = ALL_FORMATS[random_between(&random, 0, 4)];
+        const int order = (int)random_between(&random, 0, 3);
+        gemm_shape shape = {.format = format,
+                            .activation_type = ACTIVATIONS[random_between(&random, format == KRN_TYPE_C4 ? 3 : 0, 5)],
+                            .output_type = KRN_TYPE_F32,
+                            .m = pick(&random, MS, 7),
+                            .n = pick(&random, NS, 7),
+                            .k = pick(&random, KS, 12),
+                            .group_size = pick(&random, GROUPS, 8),
+                            .has_bias = random_between(&random, 0, 1) == 1,
+                            .slack = random_between(&random, 0, 1) * 3,
+                            .side = random_between(&random, 0, 1) == 1 ? GUARD_START : GUARD_END,
+                            .seed = random_next(&random),
+                            .scale_type = SCALE_TYPES[random_between(&random, 0, 3)],
+                            .zero_type = format == KRN_TYPE_C4 ? 0 : ZERO_TYPES[random_between(&random, 0, 4)],
+                            .ordered = order == 1,
+                            .high_nibble_first = random_between(&random, 0, 1) == 1};
+        if (order == 2) {
+            /* K a multiple of 16, so that flattened groups of 64 split well. */
+            shape.flattened = 1;
+            shape.k = shape.k / 16 * 16 + 16;
+            shape.group_size = 64;
+        }
+        run_case(&shape, contexts, num_contexts, threaded);
+    }
+}
+
 /* int32 would overflow: 70000 * 127 * 255 > 2^31. Codes and activations at their extremes, all of one sign. */
 static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
-    for (size_t f = 0; f < 3; f++) {
-        for (size_t a = 0; a < 2; a++) {
-            const gemm_shape shape = {.format = FORMATS[f],
+    for (size_t f = 0; f < 4; f++) {
+        for (size_t a = 0; a < 3; a++) {
+            const gemm_shape shape = {.format = FORMATS[f % 3],
                                       .activation_type = INTEGER_TYPES[a],
                                       .output_type = KRN_TYPE_F32,
                                       .m = 3,
@@ -143,21 +119,27 @@ static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
                                       .k = 140001,
                                       .group_size = f == 1 ? 70001 : 0,
                                       .side = GUARD_END,
-                                      .seed = 7 + f};
+                                      .seed = 7 + f,
+                                      .scale_type = f == 3 ? KRN_TYPE_BF16 : 0,
+                                      .zero_type = f == 3 ? KRN_TYPE_F16 : 0,
+                                      .ordered = f == 3};
             gemm_case c = gemm_case_make(&shape);
             memset(c.codes,
                    shape.format == KRN_TYPE_S8   ? 0x80
                    : shape.format == KRN_TYPE_S4 ? 0x88
                                                  : 0xFF,
                    (size_t)(c.codes_ld_bytes * 2));
-            memset((void *)(uintptr_t)c.activations.data, shape.activation_type == KRN_TYPE_S8 ? 0x80 : 0xFF,
-                   (size_t)(3 * shape.k));
+            memset((void *)(uintptr_t)c.activations.data,
+                   shape.activation_type == KRN_TYPE_S8   ? 0x80
+                   : shape.activation_type == KRN_TYPE_S4 ? 0x88
+                                                          : 0xFF,
+                   (size_t)(3 * krn_type_row_bytes(shape.activation_type, shape.k)));
             for (int64_t i = 0; i < shape.m && shape.activation_type == KRN_TYPE_U8; i++)
                 ((int32_t *)(uintptr_t)c.activations.zero_points)[i] = 0;
             for (int i = 0; i < num_contexts; i++) {
                 krn_weights *weights = gemm_case_pack(&c, contexts[i]);
-                check_result(&c, gemm_case_run(&c, contexts[i], weights, 0, shape.m),
-                             krn_gemm_variant(contexts[i], shape.format, shape.activation_type));
+                gemm_case_check(&c, gemm_case_run(&c, contexts[i], weights, 0, shape.m),
+                                krn_gemm_variant(contexts[i], shape.format, shape.activation_type, 0));
                 krn_weights_destroy(weights);
             }
             guarded_free_all();
@@ -199,6 +181,7 @@ int main(void) {
         threaded[i] = context_of(levels[i], 3);
     }
     sweep(contexts, count, threaded);
+    weight_formats(contexts, count, threaded);
     huge_k_is_exact(contexts, count);
     non_finite_activations_propagate(contexts, count);
     for (int i = 0; i < count; i++) {

@@ -26,7 +26,7 @@ static krn_gemm_output good_output(void) {
 static void refuse(krn_status expected, const char *named, int64_t m, const krn_activations *a,
                    const krn_gemm_output *o, void *space, int64_t space_bytes) {
     memset(y, 0x5A, sizeof y);
-    CHECK_STATUS(krn_gemm(context, weights, m, a, o, space, space_bytes), expected);
+    CHECK_STATUS(krn_gemm(context, weights, m, a, o, NULL, space, space_bytes), expected);
     CHECK(strstr(krn_last_error(), named) != NULL, "the message does not name %s: %s", named, krn_last_error());
     for (size_t i = 0; i < sizeof y; i++)
         CHECK(((uint8_t *)y)[i] == 0x5A, "a failing call wrote Y (%s)", named);
@@ -47,14 +47,16 @@ int main(void) {
     static const float scales[N] = {1, 1, 1, 1, 1};
     context = context_of(KRN_ISA_AUTO, 1);
     const krn_weights_desc desc = {.struct_size = sizeof desc, .format = KRN_TYPE_S8, .n = N, .k = K};
-    CHECK_OK(krn_weights_pack(context, &desc, codes, K, scales, NULL, &weights));
+    const krn_weights_source source = {
+        .struct_size = sizeof source, .codes = codes, .codes_ld_bytes = K, .scales = scales};
+    CHECK_OK(krn_weights_pack(context, &desc, &source, &weights));
 
     krn_activations a = good_activations();
     krn_gemm_output o = good_output();
-    CHECK_OK(krn_gemm(context, weights, M, &a, &o, workspace, sizeof workspace));
-    CHECK_OK(krn_gemm(context, weights, 0, &a, &o, NULL, 0));
-    CHECK_STATUS(krn_gemm(NULL, weights, M, &a, &o, workspace, sizeof workspace), KRN_ERROR_NULL_ARGUMENT);
-    CHECK_STATUS(krn_gemm(context, NULL, M, &a, &o, workspace, sizeof workspace), KRN_ERROR_NULL_ARGUMENT);
+    CHECK_OK(krn_gemm(context, weights, M, &a, &o, NULL, workspace, sizeof workspace));
+    CHECK_OK(krn_gemm(context, weights, 0, &a, &o, NULL, NULL, 0));
+    CHECK_STATUS(krn_gemm(NULL, weights, M, &a, &o, NULL, workspace, sizeof workspace), KRN_ERROR_NULL_ARGUMENT);
+    CHECK_STATUS(krn_gemm(context, NULL, M, &a, &o, NULL, workspace, sizeof workspace), KRN_ERROR_NULL_ARGUMENT);
     refuse(KRN_ERROR_NULL_ARGUMENT, "activations", M, NULL, &o, workspace, sizeof workspace);
     refuse(KRN_ERROR_NULL_ARGUMENT, "output", M, &a, NULL, workspace, sizeof workspace);
     refuse(KRN_ERROR_SHAPE, "m is", -1, &a, &o, workspace, sizeof workspace);
@@ -67,7 +69,7 @@ int main(void) {
     a.struct_size = 4;
     refuse_activations(KRN_ERROR_STRUCT_SIZE, "struct_size", a);
     a = good_activations();
-    a.type = KRN_TYPE_S4;
+    a.type = KRN_TYPE_U4;
     refuse_activations(KRN_ERROR_UNSUPPORTED, "activation_type", a);
     a = good_activations();
     a.type = -1;
@@ -116,14 +118,18 @@ int main(void) {
     refuse_output(KRN_ERROR_LEADING_DIMENSION, "residual_ld", o);
 
     int64_t bytes = 0;
-    CHECK_STATUS(krn_gemm_workspace_bytes(context, weights, KRN_TYPE_S8, M, NULL), KRN_ERROR_NULL_ARGUMENT);
-    CHECK_STATUS(krn_gemm_workspace_bytes(context, weights, KRN_TYPE_U4, M, &bytes), KRN_ERROR_UNSUPPORTED);
-    CHECK(krn_gemm_supported(context, KRN_TYPE_S8, KRN_TYPE_S8) == 1, "the main cell is not supported");
-    CHECK(krn_gemm_supported(context, KRN_TYPE_F32, KRN_TYPE_S8) == 0, "f32 weights are supported");
-    CHECK(krn_gemm_supported(NULL, KRN_TYPE_S8, KRN_TYPE_S8) == 0 &&
-              krn_gemm_variant(NULL, KRN_TYPE_S8, KRN_TYPE_S8) == NULL,
+    CHECK_STATUS(krn_gemm_workspace_bytes(context, weights, KRN_TYPE_S8, NULL, M, NULL), KRN_ERROR_NULL_ARGUMENT);
+    CHECK_STATUS(krn_gemm_workspace_bytes(context, weights, KRN_TYPE_U4, NULL, M, &bytes), KRN_ERROR_UNSUPPORTED);
+    CHECK(krn_gemm_supported(context, KRN_TYPE_S8, KRN_TYPE_S8, 0) == 1, "the main cell is not supported");
+    CHECK(krn_gemm_supported(context, KRN_TYPE_F32, KRN_TYPE_S8, 0) == 0, "f32 weights are supported");
+    CHECK(krn_gemm_supported(context, KRN_TYPE_S4, KRN_TYPE_BF16, KRN_TYPE_U8) == 1, "bf16 to u8 is not supported");
+    CHECK(krn_gemm_supported(context, KRN_TYPE_S8, KRN_TYPE_S8, KRN_TYPE_S8) == 0, "s8 to s8 is supported");
+    CHECK(krn_gemm_supported(context, KRN_TYPE_S8, KRN_TYPE_F32, KRN_TYPE_BF16) == 0, "f32 to bf16 is supported");
+    CHECK(krn_gemm_supported(context, KRN_TYPE_S8, KRN_TYPE_F32, -1) == 0, "compute -1 is supported");
+    CHECK(krn_gemm_supported(NULL, KRN_TYPE_S8, KRN_TYPE_S8, 0) == 0 &&
+              krn_gemm_variant(NULL, KRN_TYPE_S8, KRN_TYPE_S8, 0) == NULL,
           "NULL context");
-    CHECK(krn_gemm_variant(context, 1000, KRN_TYPE_S8) == NULL, "unknown format");
+    CHECK(krn_gemm_variant(context, 1000, KRN_TYPE_S8, 0) == NULL, "unknown format");
     krn_weights_destroy(weights);
     krn_context_destroy(context);
     puts("gemm arguments: ok");

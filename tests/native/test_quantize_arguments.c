@@ -103,7 +103,23 @@ static void refuses_bad_options(krn_context *context) {
     REFUSES(c.options.clip_ratio = -0.5f, invalid, "options->clip_ratio", "options->clip_ratio");
     REFUSES(c.options.clip_ratio = 1.0001f, invalid, "options->clip_ratio", "options->clip_ratio");
     REFUSES(c.options.clip_ratio = NAN, invalid, "options->clip_ratio", "options->clip_ratio");
-    REFUSES(c.options.reserved = 1, invalid, "options->reserved", "options->reserved");
+    REFUSES(c.options.scale_type = KRN_TYPE_U8, invalid, "options->scale_type", "options->scale_type");
+    float codebook[16];
+    memcpy(codebook, krn_nf4_codebook(), sizeof codebook);
+    REFUSES(c.options.codebook = codebook, invalid, "options->codebook", "options->codebook");
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 1), invalid, "options->asymmetric",
+            "options->asymmetric");
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0), invalid, "zero_points", "zero_points");
+    codebook[7] = -0.5f;
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0, c.options.codebook = codebook), invalid,
+            "options->codebook[7]", "options->codebook[7]");
+    codebook[7] = INFINITY;
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0, c.options.codebook = codebook),
+            KRN_ERROR_NON_FINITE, "options->codebook[7]", "options->codebook[7]");
+    for (int i = 0; i < 16; i++)
+        codebook[i] = 0;
+    REFUSES((c.options.type = KRN_TYPE_C4, c.options.asymmetric = 0, c.options.codebook = codebook), invalid,
+            "options->codebook", "options->codebook");
 }
 
 static void refuses_bad_tensors(krn_context *context) {
@@ -145,10 +161,10 @@ static void counts_scales_and_bytes(void) {
         int32_t granularity;
         int64_t group_size, rows, cols, count;
     } cases[] = {
-        {KRN_GRANULARITY_TENSOR, 0, 5, 7, 1},        {KRN_GRANULARITY_TENSOR, 0, 0, 7, 0},
-        {KRN_GRANULARITY_TENSOR, 0, 5, 0, 0},        {KRN_GRANULARITY_CHANNEL, 0, 5, 7, 5},
-        {KRN_GRANULARITY_CHANNEL, 0, 5, 0, 0},       {KRN_GRANULARITY_CHANNEL, 0, 0, 7, 0},
-        {KRN_GRANULARITY_TOKEN, 0, 5, 7, 5},         {KRN_GRANULARITY_TOKEN, 0, 5, 0, 0},
+        {KRN_GRANULARITY_TENSOR, 0, 5, 7, 1},        {KRN_GRANULARITY_TENSOR, 0, 5, 0, 1},
+        {KRN_GRANULARITY_TENSOR, 0, 0, 7, 1},        {KRN_GRANULARITY_CHANNEL, 0, 5, 7, 5},
+        {KRN_GRANULARITY_CHANNEL, 0, 5, 0, 5},       {KRN_GRANULARITY_CHANNEL, 0, 0, 7, 0},
+        {KRN_GRANULARITY_TOKEN, 0, 5, 7, 5},         {KRN_GRANULARITY_TOKEN, 0, 5, 0, 5},
         {KRN_GRANULARITY_GROUP, 16, 5, 33, 15},      {KRN_GRANULARITY_GROUP, 16, 5, 0, 0},
         {KRN_GRANULARITY_GROUP, INT64_MAX, 5, 9, 5}, {KRN_GRANULARITY_GROUP, 17, 0, 99, 0},
     };
@@ -181,17 +197,19 @@ static void accepts_empty_tensors(krn_context *context) {
             c.options.type = KRN_TYPE_S8;
             c.rows = shapes[s][0];
             c.cols = shapes[s][1];
-            int64_t count = -1;
-            CHECK_OK(krn_quantize_scale_count(&c.options, c.rows, c.cols, &count));
-            CHECK(count == 0, "nothing has %lld scales", (long long)count);
-            CHECK_OK(quantize(&c));
-            CHECK(error.mean_squared_error == 0 && error.max_abs_error == 0, "the error of nothing");
-            CHECK(((const uint8_t *)scales)[0] == 0xA5 && codes[0] == 0xA5 && zero_points[0] == 0, "it was written");
             c.floats = NULL;
             c.codes = NULL;
-            c.scales = NULL;
-            c.zero_points = NULL;
+            int64_t count;
+            CHECK_OK(krn_quantize_scale_count(&c.options, c.rows, c.cols, &count));
+            if (count == 0) {
+                c.scales = NULL;
+                c.zero_points = NULL;
+            }
             CHECK_OK(quantize(&c));
+            CHECK(error.mean_squared_error == 0 && error.max_abs_error == 0, "the error of nothing");
+            for (int64_t i = 0; i < count; i++)
+                CHECK(scales[i] == 0 && zero_points[i] == -128, "the scale of nothing");
+            CHECK(((const uint8_t *)&scales[count])[0] == 0xA5, "more than %lld scales were written", (long long)count);
             CHECK_OK(dequantize(&c));
         }
     }

@@ -41,6 +41,24 @@ KRN_ALWAYS_INLINE void krn_narrow_bf16(uint16_t *to, const float *from, int64_t 
         to[i] = krn_f32_to_bf16(from[i]);
 }
 
+/* Element `index` of an array of f32, f16 or bf16. */
+KRN_ALWAYS_INLINE float krn_float_at(int32_t type, const void *data, int64_t index) {
+    switch (type) {
+    case KRN_TYPE_F32: return ((const float *)data)[index];
+    case KRN_TYPE_F16: return krn_f16_to_f32(((const uint16_t *)data)[index]);
+    default: return krn_bf16_to_f32(((const uint16_t *)data)[index]);
+    }
+}
+
+/* Rounds to nearest even into element `index` of an array of f32, f16 or bf16. */
+KRN_ALWAYS_INLINE void krn_put_float(int32_t type, void *data, int64_t index, float value) {
+    switch (type) {
+    case KRN_TYPE_F32: ((float *)data)[index] = value; break;
+    case KRN_TYPE_F16: ((uint16_t *)data)[index] = krn_f32_to_f16(value); break;
+    default: ((uint16_t *)data)[index] = krn_f32_to_bf16(value); break;
+    }
+}
+
 /* Elements first..first+count-1 of a row of `type`. */
 KRN_ALWAYS_INLINE void krn_widen(float *to, int32_t type, const void *row, int64_t first, int64_t count) {
     if (type == KRN_TYPE_F32)

@@ -30,16 +30,32 @@ KRN_ALWAYS_INLINE ymm_i widen_s16(const void *p) { return _mm256_cvtepi16_epi32(
 KRN_ALWAYS_INLINE ymm_i and_i(ymm_i a, ymm_i b) { return _mm256_and_si256(a, b); }
 KRN_ALWAYS_INLINE ymm_i or_i(ymm_i a, ymm_i b) { return _mm256_or_si256(a, b); }
 KRN_ALWAYS_INLINE ymm_i shift_right_i32(ymm_i a, int bits) { return _mm256_srli_epi32(a, bits); }
+KRN_ALWAYS_INLINE ymm_i shift_left_i32(ymm_i a, int bits) { return _mm256_slli_epi32(a, bits); }
+/* The same by a number of bits that is no constant. */
+KRN_ALWAYS_INLINE ymm_i shift_right_by_i32(ymm_i a, unsigned bits) {
+    return _mm256_srl_epi32(a, _mm_cvtsi32_si128((int)bits));
+}
 KRN_ALWAYS_INLINE ymm_i shift_right_i16(ymm_i a, int bits) { return _mm256_srli_epi16(a, bits); }
 KRN_ALWAYS_INLINE ymm_i add_i32(ymm_i a, ymm_i b) { return _mm256_add_epi32(a, b); }
+KRN_ALWAYS_INLINE ymm_i sub_i32(ymm_i a, ymm_i b) { return _mm256_sub_epi32(a, b); }
 KRN_ALWAYS_INLINE ymm_i mul_i32(ymm_i a, ymm_i b) { return _mm256_mullo_epi32(a, b); }
 /* a.low * b.low + a.high * b.high for the two s16 of each dword. */
 KRN_ALWAYS_INLINE ymm_i madd_i16(ymm_i a, ymm_i b) { return _mm256_madd_epi16(a, b); }
 KRN_ALWAYS_INLINE ymm_f to_f32(ymm_i a) { return _mm256_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE ymm_f as_f32(ymm_i a) { return _mm256_castsi256_ps(a); }
 
+/* table[index mod 8] for every dword: bits 3 and up of an index are ignored. */
+KRN_ALWAYS_INLINE ymm_f lookup_f32(ymm_f table, ymm_i index) { return _mm256_permutevar8x32_ps(table, index); }
+/* b where the top bit of `choice` is set, else a. */
+KRN_ALWAYS_INLINE ymm_f select_f(ymm_f a, ymm_f b, ymm_i choice) {
+    return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(choice));
+}
 KRN_ALWAYS_INLINE ymm_f sub_f(ymm_f a, ymm_f b) { return _mm256_sub_ps(a, b); }
 KRN_ALWAYS_INLINE ymm_f mul_f(ymm_f a, ymm_f b) { return _mm256_mul_ps(a, b); }
+/* Bit i: a[i] > b[i]; never for NaN. */
+KRN_ALWAYS_INLINE unsigned greater_f(ymm_f a, ymm_f b) {
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 KRN_ALWAYS_INLINE ymm_f add_f(ymm_f a, ymm_f b) { return _mm256_add_ps(a, b); }
 /* a * b + c, rounded once. */
 KRN_ALWAYS_INLINE ymm_f fma_f(ymm_f a, ymm_f b, ymm_f c) { return _mm256_fmadd_ps(a, b, c); }

@@ -33,7 +33,12 @@ KRN_ALWAYS_INLINE zmm_i and_i(zmm_i a, zmm_i b) { return _mm512_and_si512(a, b);
 /* (a & b) | c in one instruction. */
 KRN_ALWAYS_INLINE zmm_i and_or_i(zmm_i a, zmm_i b, zmm_i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xEA); }
 KRN_ALWAYS_INLINE zmm_i shift_right_i32(zmm_i a, unsigned bits) { return _mm512_srli_epi32(a, bits); }
+/* The same by a number of bits that is no constant. */
+KRN_ALWAYS_INLINE zmm_i shift_right_by_i32(zmm_i a, unsigned bits) {
+    return _mm512_srl_epi32(a, _mm_cvtsi32_si128((int)bits));
+}
 KRN_ALWAYS_INLINE zmm_i add_i32(zmm_i a, zmm_i b) { return _mm512_add_epi32(a, b); }
+KRN_ALWAYS_INLINE zmm_i sub_i32(zmm_i a, zmm_i b) { return _mm512_sub_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i16(zmm_i a, zmm_i b) { return _mm512_sub_epi16(a, b); }
 KRN_ALWAYS_INLINE zmm_i mul_i32(zmm_i a, zmm_i b) { return _mm512_mullo_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_f to_f32(zmm_i a) { return _mm512_cvtepi32_ps(a); }
@@ -43,6 +48,8 @@ KRN_ALWAYS_INLINE zmm_i as_i(zmm_f a) { return _mm512_castps_si512(a); }
 KRN_ALWAYS_INLINE zmm_f add_f(zmm_f a, zmm_f b) { return _mm512_add_ps(a, b); }
 KRN_ALWAYS_INLINE zmm_f mul_f(zmm_f a, zmm_f b) { return _mm512_mul_ps(a, b); }
 KRN_ALWAYS_INLINE zmm_f sub_f(zmm_f a, zmm_f b) { return _mm512_sub_ps(a, b); }
+/* Bit i: a[i] > b[i]; never for NaN. */
+KRN_ALWAYS_INLINE __mmask16 greater_f(zmm_f a, zmm_f b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 /* a * b + c, rounded once. */
 KRN_ALWAYS_INLINE zmm_f fma_f(zmm_f a, zmm_f b, zmm_f c) { return _mm512_fmadd_ps(a, b, c); }
 

@@ -1,13 +1,14 @@
 #include "gemm/blob.h"
 
 #include "common/status.h"
+#include "gemm/scales.h"
 
 #include <math.h>
 #include <string.h>
 
 static const uint8_t MAGIC[8] = {'K', 'R', 'N', 'W', 'G', 'T', '\r', '\n'};
 
-_Static_assert(sizeof(krn_blob_header) == 64, "the header of a blob is 64 bytes, so that codes stay aligned");
+_Static_assert(sizeof(krn_blob_header) == 128, "the header of a blob is 128 bytes, so that codes stay aligned");
 
 static uint64_t mix(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
@@ -39,6 +40,10 @@ void krn_blob_write(const krn_weights *weights, void *blob) {
     krn_blob_header header = {.version = KRN_BLOB_VERSION,
                               .layout = KRN_LAYOUT_N32,
                               .format = weights->desc.format,
+                              .scale_type = weights->desc.scale_type,
+                              .zero_type = weights->desc.zero_type,
+                              .flattened = weights->desc.flattened,
+                              .ordered = weights->desc.ordered,
                               .n = weights->desc.n,
                               .k = weights->desc.k,
                               .group_size = weights->desc.group_size,
@@ -50,26 +55,48 @@ void krn_blob_write(const krn_weights *weights, void *blob) {
         memcpy((uint8_t *)blob + sizeof header, weights->packed, (size_t)header.packed_bytes);
 }
 
-/* A checksum can be forged along with the data, so what kernels rely on is checked as well: finite scales, zero points
- * of four bits. */
-static krn_status check_content(const krn_layout *layout, const uint8_t *packed) {
-    for (int64_t p = 0; p < layout->num_panels; p++) {
-        for (int64_t g = 0; g < layout->num_groups; g++) {
-            const int64_t offset = p * layout->panel_bytes + krn_layout_group_offset(layout, g) +
-                                   krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
-            float scales[KRN_PANEL_CHANNELS];
-            int16_t zeros[KRN_PANEL_CHANNELS] = {0};
-            memcpy(scales, packed + offset, sizeof scales);
-            if (layout->format == KRN_TYPE_U4)
-                memcpy(zeros, packed + offset + KRN_SCALES_BYTES, sizeof zeros);
-            for (int c = 0; c < KRN_PANEL_CHANNELS; c++)
-                if (!isfinite(scales[c]) || zeros[c] < 0 || zeros[c] > 15)
+static krn_status fail_content(const char *what) { return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob holds %s", what); }
+
+/* Zero points, scale and offset of a channel at a group. */
+static int is_sound(const krn_layout *layout, const uint8_t *packed, int64_t panel, int64_t g, int64_t c) {
+    int16_t zero = 0;
+    if (krn_layout_has_zeros(layout))
+        memcpy(&zero, packed + panel * layout->panel_bytes + krn_layout_zeros_offset(layout, g) + 2 * c, sizeof zero);
+    if (zero < 0 || zero > 15 || !isfinite(krn_scale_at(layout, packed, panel, g, c)))
+        return 0;
+    return layout->zero_type == 0 || isfinite(krn_offset_at(layout, packed, panel, g, c));
+}
+
+static krn_status check_permutation(const krn_layout *layout, const uint8_t *packed) {
+    const int32_t *permutation = krn_layout_permutation(layout, packed);
+    if (permutation == NULL || layout->k == 0)
+        return KRN_OK;
+    void *memory = NULL;
+    krn_status status = krn_memory_allocate(layout->k, &memory);
+    uint8_t *seen = memory;
+    for (int64_t i = 0; status == KRN_OK && i < layout->k; i++) {
+        if (permutation[i] < 0 || permutation[i] >= layout->k || seen[permutation[i]]++ != 0)
+            status = fail_content("an order of inputs that is not a permutation");
+    }
+    krn_memory_free(memory);
+    return status;
+}
+
+/* A checksum can be forged along with the data, so what kernels rely on is checked as well: finite scales, offsets and codebooks, zero
+ * points of four bits, a permutation that stays within a row. */
+krn_status krn_blob_check_content(const krn_layout *layout, const uint8_t *packed) {
+    const float *codebook = krn_layout_codebook(layout, packed);
+    for (int i = 0; codebook != NULL && i < KRN_CODEBOOK_SIZE; i++)
+        if (!isfinite(codebook[i]))
+            return fail_content("a codebook entry that is not finite");
+    for (int64_t p = 0; p < layout->num_panels; p++)
+        for (int64_t g = 0; g < layout->num_groups; g++)
+            for (int64_t c = 0; c < KRN_PANEL_CHANNELS && p * KRN_PANEL_CHANNELS + c < layout->n; c++)
+                if (!is_sound(layout, packed, p, g, c))
                     return krn_fail(KRN_ERROR_BLOB_FORMAT,
                                     "blob holds a scale or zero point out of range (panel %lld, group %lld)",
                                     (long long)p, (long long)g);
-        }
-    }
-    return KRN_OK;
+    return check_permutation(layout, packed);
 }
 
 krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc *desc, krn_layout *layout) {
@@ -90,10 +117,15 @@ krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc
                                         .format = header.format,
                                         .n = header.n,
                                         .k = header.k,
-                                        .group_size = header.group_size};
+                                        .group_size = header.group_size,
+                                        .scale_type = header.scale_type,
+                                        .zero_type = header.zero_type,
+                                        .flattened = header.flattened,
+                                        .ordered = header.ordered};
+    static const uint8_t NOTHING[sizeof header.reserved];
     krn_layout derived;
     if (krn_layout_of(&described, &derived) != KRN_OK || header.packed_bytes != derived.packed_bytes ||
-        header.reserved != 0)
+        header.scale_type == 0 || header.padding != 0 || memcmp(header.reserved, NOTHING, sizeof NOTHING) != 0)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob describes weights that this library cannot have written");
     if (blob_bytes != (int64_t)sizeof header + header.packed_bytes)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob_bytes is %lld, the header says %lld", (long long)blob_bytes,
@@ -101,9 +133,6 @@ krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc
     const uint8_t *packed = (const uint8_t *)blob + sizeof header;
     if (header.checksum != blob_checksum(&header, packed))
         return krn_fail(KRN_ERROR_BLOB_CHECKSUM, "blob is damaged: its checksum does not match");
-    const krn_status status = check_content(&derived, packed);
-    if (status != KRN_OK)
-        return status;
     *desc = described;
     *layout = derived;
     return KRN_OK;

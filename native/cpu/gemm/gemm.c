@@ -1,8 +1,9 @@
-/* The door of gemm.h: checks and dispatch. */
+/* The door of gemm.h: dispatch; the checks are in gemm_arguments.c. */
 #include "kernels/gemm.h"
 
 #include "common/context.h"
 #include "common/status.h"
+#include "gemm/gemm_arguments.h"
 #include "gemm/gemm_run.h"
 #include "gemm/gemm_variants.h"
 
@@ -15,111 +16,87 @@ static const krn_gemm_kernel variants[] = {KRN_GEMM_VARIANTS(KRN_ROW)};
 #undef KRN_ROW
 
 enum { MAX_M = 1 << 30 };
+/* Packed activations take less than 3 * 2^61 bytes: 2^30 rows of K <= 2^30, padded by less than half, at 4 bytes an
+ * element. This fits beside them. */
+#define MAX_PREPARE_BYTES ((int64_t)1 << 60)
 
-static const krn_gemm_kernel *find_variant(const krn_context *context, int32_t format, int32_t activation_type) {
-    if (context == NULL || format < 0 || format > 31 || activation_type < 0 || activation_type > 31)
+/* What stands for NULL. */
+static const krn_gemm_options plain_options = {.struct_size = sizeof plain_options};
+
+static const krn_gemm_kernel *find_variant(const krn_context *context, int32_t format, int32_t activation_type,
+                                           int32_t compute) {
+    if (context == NULL || format < 0 || format > 31 || activation_type < 0 || activation_type > 31 || compute < 0 ||
+        compute > 31)
         return NULL;
+    if (compute != 0 && (!krn_is_float_type(activation_type) || krn_is_float_type(compute)))
+        return NULL;
+    const int32_t type = compute != 0 ? compute : activation_type;
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const krn_gemm_kernel *v = &variants[i];
         if ((v->features & ~context->features) == 0 && (v->formats & KRN_BIT(format)) != 0 &&
-            (v->activations & KRN_BIT(activation_type)) != 0)
+            (v->activations & KRN_BIT(type)) != 0)
             return v;
     }
     return NULL;
 }
 
-int32_t krn_gemm_supported(const krn_context *context, int32_t weight_format, int32_t activation_type) {
-    return find_variant(context, weight_format, activation_type) != NULL;
+int32_t krn_gemm_supported(const krn_context *context, int32_t weight_format, int32_t activation_type,
+                           int32_t compute) {
+    return find_variant(context, weight_format, activation_type, compute) != NULL;
 }
 
-const char *krn_gemm_variant(const krn_context *context, int32_t weight_format, int32_t activation_type) {
-    const krn_gemm_kernel *variant = find_variant(context, weight_format, activation_type);
+const char *krn_gemm_variant(const krn_context *context, int32_t weight_format, int32_t activation_type,
+                             int32_t compute) {
+    const krn_gemm_kernel *variant = find_variant(context, weight_format, activation_type, compute);
     return variant == NULL ? NULL : variant->name;
 }
 
-static krn_status check_activations(const krn_layout *layout, int64_t m, const krn_activations *a) {
-    if (a->struct_size != sizeof *a)
-        return krn_fail(KRN_ERROR_STRUCT_SIZE, "activations->struct_size is %u, this library knows %u", a->struct_size,
-                        (unsigned)sizeof *a);
-    if (a->ld < layout->k)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "activations->ld is %lld, K is %lld", (long long)a->ld,
-                        (long long)layout->k);
-    if (a->data == NULL && m > 0 && layout->k > 0)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "activations->data is NULL");
-    const int is_integer = a->type == KRN_TYPE_S8 || a->type == KRN_TYPE_U8;
-    if (is_integer && a->scales == NULL && m > 0)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT,
-                        "activations->scales is NULL, but integer activations need one per row");
-    if (!is_integer && a->scales != NULL)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "activations->scales must be NULL for float activations");
-    if (a->type == KRN_TYPE_U8 && a->zero_points == NULL && m > 0)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "activations->zero_points is NULL, but KRN_TYPE_U8 needs one per row");
-    if (a->type != KRN_TYPE_U8 && a->zero_points != NULL)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
-                        "activations->zero_points must be NULL unless the type is KRN_TYPE_U8");
-    if (a->type == KRN_TYPE_U8)
-        for (int64_t i = 0; i < m; i++)
-            if (a->zero_points[i] < 0 || a->zero_points[i] > 255)
-                return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "activations->zero_points[%lld] is %d, not in 0..255",
-                                (long long)i, a->zero_points[i]);
-    return KRN_OK;
-}
-
-static krn_status check_output(const krn_layout *layout, int64_t m, const krn_gemm_output *y) {
-    if (y->struct_size != sizeof *y)
-        return krn_fail(KRN_ERROR_STRUCT_SIZE, "output->struct_size is %u, this library knows %u", y->struct_size,
-                        (unsigned)sizeof *y);
-    if (y->type != KRN_TYPE_F32 && y->type != KRN_TYPE_F16 && y->type != KRN_TYPE_BF16)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
-                        "output->type is %d, not KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16", y->type);
-    if (y->ld < layout->n)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "output->ld is %lld, N is %lld", (long long)y->ld,
-                        (long long)layout->n);
-    if (y->data == NULL && m > 0 && layout->n > 0)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "output->data is NULL");
-    if (y->residual != NULL && y->residual_ld < layout->n)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "output->residual_ld is %lld, N is %lld",
-                        (long long)y->residual_ld, (long long)layout->n);
-    if (y->residual == y->data && y->residual != NULL && y->residual_ld != y->ld)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION,
-                        "output->residual is output->data, but residual_ld is %lld and ld is %lld",
-                        (long long)y->residual_ld, (long long)y->ld);
-    return KRN_OK;
-}
-
 krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weights *weights, int32_t activation_type,
-                                    int64_t m, int64_t *bytes) {
+                                    const krn_gemm_options *options, int64_t m, int64_t *bytes) {
     if (context == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
     if (weights == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "weights is NULL");
     if (bytes == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "bytes is NULL");
-    const krn_gemm_kernel *variant = find_variant(context, weights->layout.format, activation_type);
+    if (options == NULL)
+        options = &plain_options;
+    const krn_status status = krn_gemm_check_options(options, activation_type);
+    if (status != KRN_OK)
+        return status;
+    const krn_layout *layout = &weights->layout;
+    const krn_gemm_kernel *variant = find_variant(context, layout->format, activation_type, options->compute);
     if (variant == NULL)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "activation_type is %d: no kernel for it with weights of format %d",
-                        activation_type, weights->layout.format);
-    /* K <= 2^30, padded by less than half, at 4 bytes an element: 2^30 rows stay below 2^63 bytes. */
+                        activation_type, layout->format);
     if (m < 0 || m > MAX_M)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, not in 0..2^30", (long long)m);
-    *bytes = krn_gemm_run_bytes(variant, &weights->layout, activation_type, m);
+    if (m > 0 && krn_prepare_row_bytes(layout, options) > MAX_PREPARE_BYTES / m)
+        return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
+    const int32_t type = options->compute != 0 ? options->compute : activation_type;
+    *bytes = krn_gemm_run_bytes(variant, layout, type, m) + krn_prepare_bytes(context, layout, options, m);
     return KRN_OK;
 }
 
 krn_status krn_gemm(krn_context *context, const krn_weights *weights, int64_t m, const krn_activations *activations,
-                    const krn_gemm_output *output, void *workspace, int64_t workspace_bytes) {
+                    const krn_gemm_output *output, const krn_gemm_options *options, void *workspace,
+                    int64_t workspace_bytes) {
     if (activations == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "activations is NULL");
     if (output == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "output is NULL");
+    if (options == NULL)
+        options = &plain_options;
     int64_t needed = 0;
-    krn_status status = krn_gemm_workspace_bytes(context, weights, activations->type, m, &needed);
+    krn_status status = krn_gemm_workspace_bytes(context, weights, activations->type, options, m, &needed);
     if (status != KRN_OK)
         return status;
     const krn_layout *layout = &weights->layout;
-    status = check_activations(layout, m, activations);
+    status = krn_gemm_check_activations(layout, m, activations);
     if (status == KRN_OK)
-        status = check_output(layout, m, output);
+        status = krn_gemm_check_output(layout, m, output);
+    if (status == KRN_OK && options->lora != NULL)
+        status = krn_gemm_check_lora(layout, options->lora);
     if (status != KRN_OK)
         return status;
     if (workspace_bytes < needed)
@@ -132,7 +109,15 @@ krn_status krn_gemm(krn_context *context, const krn_weights *weights, int64_t m,
     if (m == 0 || layout->n == 0)
         return KRN_OK;
 
-    const krn_gemm_kernel *variant = find_variant(context, layout->format, activations->type);
-    krn_gemm_run(context, variant, weights, m, activations, output, workspace);
-    return KRN_OK;
+    const krn_gemm_call call = {
+        .context = context,
+        .variant = find_variant(context, layout->format, activations->type, options->compute),
+        .weights = weights,
+        .m = m,
+        .activations = activations,
+        .output = output,
+        .options = options,
+        .workspace = workspace,
+    };
+    return krn_gemm_run(&call);
 }

@@ -4,7 +4,7 @@
  *
  *   pack_rows    rows of X     -> packed rows: the element type and order that the tile function streams through
  *   tile         packed rows x a stretch of a panel of weights: adds to t[rows][32] in f32
- *   store        t -> Y: activation scale, bias, residual, conversion
+ *   store        t -> Y: activation scale, side term, bias, residual, conversion
  *
  * A stretch is either whole groups, or a part of one group that is longer than what the first-level cache holds. Then the integer
  * sums of the tile rest in `acc` between the parts.
@@ -13,7 +13,8 @@
 #define KRN_GEMM_KERNEL_H
 
 #include "common/portability.h"
-#include "gemm/layout.h"
+#include "gemm/dynamic.h"
+#include "gemm/scales.h"
 #include "kernels/gemm.h"
 
 enum {
@@ -40,13 +41,19 @@ enum {
 typedef struct krn_pack_job {
     const krn_layout *layout;
     const krn_activations *activations;
+    /* Input i is element permutation[i] of a row; NULL: element i. */
+    const int32_t *permutation;
+    /* Where codes come from when they are made on the way; then `activations` has no data. Or NULL. */
+    const krn_dynamic *dynamic;
     int64_t first_row;
     int32_t rows;
     /* rows * padded_k elements of the variant's element size. */
     void *x;
     /* [num_runs][rows]; integer activations. With S the sum of the packed values over a run: -S * z for a format with a fixed
-     * offset z (krn_layout_fixed_zero), -S for KRN_TYPE_U4. What an accumulator starts from. */
+     * offset z (krn_layout_fixed_zero), -S for groups with zero points. What an accumulator starts from. */
     int32_t *x_offsets;
+    /* [num_groups][rows]: the sum of every group (krn_start_job), or NULL if not wanted. */
+    float *x_sums;
 } krn_pack_job;
 
 /* Weights that will be wanted soon. Per block of weights the lines at `next` and `next` + `second` are prefetched, then `next` moves by
@@ -59,8 +66,12 @@ typedef struct krn_prefetch {
 
 typedef struct krn_tile_job {
     const krn_layout *layout;
-    /* The panel of packed weights. */
+    /* The packed weights, and the panel that is worked on. */
+    const uint8_t *packed;
+    int64_t panel_index;
     const uint8_t *panel;
+    /* [num_groups][32] f32 scales of the stretch, or NULL where they lie behind the codes as f32. */
+    const float *scales;
     /* Whole groups group..group + num_groups - 1; or, when part_blocks > 0, that many blocks of one group from first_block on. */
     int64_t group, num_groups;
     int64_t first_block, part_blocks;
@@ -84,6 +95,8 @@ typedef struct krn_tile_job {
 
 typedef struct krn_store_job {
     const float *t;
+    /* [rows][32], or NULL. */
+    const float *side;
     int32_t rows;
     /* Channels of the panel that exist, 1..32. */
     int32_t channels;
@@ -137,6 +150,18 @@ static inline int64_t krn_num_runs(const krn_layout *layout) {
 /* Where the tile function's stretch of a group begins, and its length. */
 static inline const uint8_t *krn_tile_group(const krn_tile_job *job, int64_t group) {
     return job->panel + krn_layout_group_offset(job->layout, group);
+}
+
+/* The 32 scales of a group, as f32. */
+static inline const uint8_t *krn_tile_scales(const krn_tile_job *job, int64_t group) {
+    if (job->scales != NULL)
+        return (const uint8_t *)(job->scales + (group - job->group) * KRN_PANEL_CHANNELS);
+    return job->panel + krn_layout_scales_offset(job->layout, group);
+}
+
+/* The 32 zero points of a group, as s16; krn_layout_has_zeros. */
+static inline const uint8_t *krn_tile_zeros(const krn_tile_job *job, int64_t group) {
+    return job->panel + krn_layout_zeros_offset(job->layout, group);
 }
 
 static inline int64_t krn_tile_blocks(const krn_tile_job *job, int64_t group) {

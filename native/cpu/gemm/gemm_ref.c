@@ -1,67 +1,91 @@
 /* The scalar reference of every cell: the contract of gemm.h, written down as plainly as C allows. */
-#include "common/half.h"
+#include "common/convert.h"
 #include "gemm/gemm_variants.h"
 
 #include <math.h>
 #include <string.h>
 
-/* A channel of a panel, as numbers. */
+/* A channel of a panel at a group, as numbers. */
 typedef struct {
     const krn_layout *layout;
-    const uint8_t *group;
-    int64_t blocks;
-    int64_t channel;
+    const uint8_t *codes;
+    const float *codebook;
+    int64_t channel, start, length;
+    /* What is subtracted from a code; not with a codebook. */
+    int32_t zero;
+    float scale;
 } group_channel;
 
 static group_channel channel_of(const krn_tile_job *job, int64_t group, int64_t channel) {
-    return (group_channel){.layout = job->layout,
-                           .group = job->panel + krn_layout_group_offset(job->layout, group),
-                           .blocks = krn_layout_blocks(job->layout, group),
-                           .channel = channel};
+    const krn_layout *layout = job->layout;
+    group_channel c = {.layout = layout,
+                       .codes = job->panel + krn_layout_group_offset(layout, group),
+                       .codebook = krn_layout_codebook(layout, job->packed),
+                       .channel = channel,
+                       .start = krn_layout_group_start(layout, group),
+                       .length = krn_layout_group_length(layout, group),
+                       .zero = krn_layout_fixed_zero(layout)};
+    if (krn_layout_has_zeros(layout)) {
+        int16_t zero;
+        memcpy(&zero, krn_tile_zeros(job, group) + 2 * channel, sizeof zero);
+        c.zero = zero;
+    }
+    /* Channels of the padding have no scale, and nobody reads their result. */
+    if (job->panel_index * KRN_PANEL_CHANNELS + channel < layout->n)
+        c.scale = krn_scale_at(layout, job->packed, job->panel_index, group, channel);
+    return c;
 }
 
-static int32_t zero_of(const group_channel *c) {
-    if (c->layout->format != KRN_TYPE_U4)
-        return krn_layout_fixed_zero(c->layout);
-    int16_t zero;
-    memcpy(&zero, c->group + c->blocks * KRN_BLOCK_BYTES + KRN_SCALES_BYTES + 2 * c->channel, sizeof zero);
-    return zero;
+static int32_t code_of(const group_channel *c, int64_t k) {
+    const uint8_t byte = c->codes[krn_layout_code_byte(c->layout, c->channel, k)];
+    return c->layout->block_k == 8 ? (byte >> krn_layout_code_shift(c->layout, k)) & 15 : byte;
 }
 
-static float scale_of(const group_channel *c) {
-    float scale;
-    memcpy(&scale, c->group + c->blocks * KRN_BLOCK_BYTES + 4 * c->channel, sizeof scale);
-    return scale;
+/* Input k of the group, before scale and offset. */
+static float weight_of(const group_channel *c, int64_t k) {
+    const int32_t code = code_of(c, k);
+    return c->codebook != NULL ? c->codebook[code] : (float)(code - c->zero);
 }
 
-/* Code minus zero point of input k of the group. */
-static int32_t weight_of(const group_channel *c, int64_t k, int32_t zero) {
-    const uint8_t byte = c->group[krn_layout_code_byte(c->layout, c->channel, k)];
-    const int32_t code = c->layout->block_k == 8 ? (byte >> krn_layout_code_shift(c->layout, k)) & 15 : byte;
-    return code - zero;
+/* Input k of a row in the packed order is this element of it. */
+static int64_t input_of(const krn_pack_job *job, int64_t k) {
+    return job->permutation == NULL ? k : job->permutation[k];
 }
 
-static float activation_to_f32(const krn_activations *a, int64_t index) {
+/* Input k of a row of integers in the packed order, less its zero point. */
+static int32_t integer_of(const krn_pack_job *job, int64_t row, int64_t k) {
+    const krn_activations *a = job->activations;
+    const int64_t input = input_of(job, k);
+    uint8_t code;
+    if (job->dynamic != NULL)
+        krn_dynamic_encode(job->dynamic, row, k, 1, &code);
+    else if (a->type == KRN_TYPE_S4)
+        code = ((const uint8_t *)a->data)[row * krn_type_row_bytes(KRN_TYPE_S4, a->ld) + input / 2];
+    else
+        code = ((const uint8_t *)a->data)[row * a->ld + input];
     switch (a->type) {
-    case KRN_TYPE_F32: return ((const float *)a->data)[index];
-    case KRN_TYPE_F16: return krn_f16_to_f32(((const uint16_t *)a->data)[index]);
-    default: return krn_bf16_to_f32(((const uint16_t *)a->data)[index]);
+    case KRN_TYPE_S8: return (int8_t)code;
+    case KRN_TYPE_U8: return code - a->zero_points[row];
+    default: return (((code >> (input % 2 * 4)) & 15) ^ 8) - 8;
     }
 }
 
 /* Packed form: x[row][K] as int32 with the zero point subtracted. */
 void krn_gemm_ref_pack_rows(const krn_pack_job *job) {
-    const krn_activations *a = job->activations;
     const int64_t width = job->layout->k;
     int32_t *x = job->x;
-    for (int32_t r = 0; r < job->rows; r++) {
-        const int64_t row = job->first_row + r;
-        for (int64_t k = 0; k < width; k++) {
-            const int64_t index = row * a->ld + k;
-            x[r * width + k] = a->type == KRN_TYPE_S8 ? ((const int8_t *)a->data)[index]
-                                                      : ((const uint8_t *)a->data)[index] - a->zero_points[row];
-        }
-    }
+    for (int32_t r = 0; r < job->rows; r++)
+        for (int64_t k = 0; k < width; k++)
+            x[r * width + k] = integer_of(job, job->first_row + r, k);
+}
+
+/* The sum of a row's activations over a group, exact and rounded once. */
+static float integer_sum(const krn_tile_job *job, int32_t r, int64_t group) {
+    const int32_t *x = (const int32_t *)job->x + r * job->layout->k + krn_layout_group_start(job->layout, group);
+    int64_t sum = 0;
+    for (int64_t k = 0; k < krn_layout_group_length(job->layout, group); k++)
+        sum += x[k];
+    return (float)sum;
 }
 
 void krn_gemm_ref_tile(const krn_tile_job *job) {
@@ -69,15 +93,16 @@ void krn_gemm_ref_tile(const krn_tile_job *job) {
     const int32_t *x = job->x;
     for (int32_t r = 0; r < job->rows; r++) {
         for (int64_t n = 0; n < KRN_PANEL_CHANNELS; n++) {
-            float t = job->t[r * KRN_PANEL_CHANNELS + n];
+            float t = 0;
+            for (int64_t g = 0; g < layout->num_groups && layout->zero_type != 0; g++)
+                t = fmaf(integer_sum(job, r, g), krn_offset_at(layout, job->packed, job->panel_index, g, n), t);
             for (int64_t g = 0; g < layout->num_groups; g++) {
                 const group_channel channel = channel_of(job, g, n);
-                const int32_t zero = zero_of(&channel);
-                const int32_t *x_group = x + r * layout->k + krn_layout_group_start(layout, g);
+                const int32_t *x_group = x + r * layout->k + channel.start;
                 int64_t acc = 0;
-                for (int64_t k = 0; k < krn_layout_group_length(layout, g); k++)
-                    acc += (int64_t)x_group[k] * weight_of(&channel, k, zero);
-                t = fmaf((float)acc, scale_of(&channel), t);
+                for (int64_t k = 0; k < channel.length; k++)
+                    acc += (int64_t)x_group[k] * (code_of(&channel, k) - channel.zero);
+                t = fmaf((float)acc, channel.scale, t);
             }
             job->t[r * KRN_PANEL_CHANNELS + n] = t;
         }
@@ -91,7 +116,16 @@ void krn_gemm_float_ref_pack_rows(const krn_pack_job *job) {
     float *x = job->x;
     for (int32_t r = 0; r < job->rows; r++)
         for (int64_t k = 0; k < width; k++)
-            x[r * width + k] = activation_to_f32(a, (job->first_row + r) * a->ld + k);
+            x[r * width + k] = krn_float_at(a->type, a->data, (job->first_row + r) * a->ld + input_of(job, k));
+}
+
+/* The sum of a row's activations over a group, in binary64 and rounded once. */
+static float float_sum(const krn_tile_job *job, int32_t r, int64_t group) {
+    const float *x = (const float *)job->x + r * job->layout->k + krn_layout_group_start(job->layout, group);
+    double sum = 0;
+    for (int64_t k = 0; k < krn_layout_group_length(job->layout, group); k++)
+        sum += x[k];
+    return (float)sum;
 }
 
 void krn_gemm_float_ref_tile(const krn_tile_job *job) {
@@ -99,17 +133,17 @@ void krn_gemm_float_ref_tile(const krn_tile_job *job) {
     const float *x = job->x;
     for (int32_t r = 0; r < job->rows; r++) {
         for (int64_t n = 0; n < KRN_PANEL_CHANNELS; n++) {
-            float t = job->t[r * KRN_PANEL_CHANNELS + n];
+            float t = 0;
+            for (int64_t g = 0; g < layout->num_groups && layout->zero_type != 0; g++)
+                t = fmaf(float_sum(job, r, g), krn_offset_at(layout, job->packed, job->panel_index, g, n), t);
             for (int64_t g = 0; g < layout->num_groups; g++) {
                 const group_channel channel = channel_of(job, g, n);
-                const int32_t zero = zero_of(&channel);
-                const float *x_group = x + r * layout->k + krn_layout_group_start(layout, g);
-                const int64_t length = krn_layout_group_length(layout, g);
-                for (int64_t start = 0; start < length; start += KRN_FLOAT_BLOCK_K) {
+                const float *x_group = x + r * layout->k + channel.start;
+                for (int64_t start = 0; start < channel.length; start += KRN_FLOAT_BLOCK_K) {
                     float acc = 0;
-                    for (int64_t k = start; k < length && k < start + KRN_FLOAT_BLOCK_K; k++)
-                        acc = fmaf(x_group[k], (float)weight_of(&channel, k, zero), acc);
-                    t = fmaf(acc, scale_of(&channel), t);
+                    for (int64_t k = start; k < channel.length && k < start + KRN_FLOAT_BLOCK_K; k++)
+                        acc = fmaf(x_group[k], weight_of(&channel, k), acc);
+                    t = fmaf(acc, channel.scale, t);
                 }
             }
             job->t[r * KRN_PANEL_CHANNELS + n] = t;
@@ -126,6 +160,8 @@ static void store(const krn_store_job *job) {
             float y = job->t[r * KRN_PANEL_CHANNELS + c];
             if (job->activations->scales != NULL)
                 y *= job->activations->scales[row];
+            if (job->side != NULL)
+                y += job->side[r * KRN_PANEL_CHANNELS + c];
             if (output->bias != NULL)
                 y += output->bias[n];
             const int64_t from = row * output->residual_ld + n;

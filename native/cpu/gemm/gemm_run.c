@@ -21,8 +21,11 @@ typedef struct {
     const krn_gemm_kernel *variant;
     const krn_layout *layout;
     const uint8_t *packed;
+    const krn_scales_kernel *scales;
+    /* What the tiles and the epilogue see. */
     const krn_activations *activations;
     const krn_gemm_output *output;
+    const krn_prepared *prepared;
     int64_t m;
     /* Tiles of rows, and of these per row block. */
     int64_t num_tiles, block_tiles;
@@ -37,6 +40,8 @@ typedef struct {
     int64_t x_row_bytes;
     int32_t *x_offsets;
     int64_t num_runs;
+    /* [m][num_groups], each tile's interleaved; only if weights have float offsets. */
+    float *x_sums;
 } gemm_job;
 
 static int64_t align_up(int64_t bytes) {
@@ -51,11 +56,21 @@ static int64_t x_bytes(const krn_gemm_kernel *variant, const krn_layout *layout,
     return align_up(m * layout->padded_k * variant->x_bytes);
 }
 
+static int64_t offsets_bytes(const krn_layout *layout, int32_t activation_type, int64_t m) {
+    const int has_offsets =
+        activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8 || activation_type == KRN_TYPE_S4;
+    return has_offsets ? align_up(m * krn_num_runs(layout) * (int64_t)sizeof(int32_t)) : 0;
+}
+
+/* The reference sums activations itself. */
+static int wants_sums(const krn_gemm_kernel *variant, const krn_layout *layout) {
+    return layout->zero_type != 0 && variant->in_steps;
+}
+
 int64_t krn_gemm_run_bytes(const krn_gemm_kernel *variant, const krn_layout *layout, int32_t activation_type,
                            int64_t m) {
-    const int has_offsets = activation_type == KRN_TYPE_S8 || activation_type == KRN_TYPE_U8;
-    const int64_t offsets = has_offsets ? align_up(m * krn_num_runs(layout) * (int64_t)sizeof(int32_t)) : 0;
-    return x_bytes(variant, layout, m) + offsets;
+    const int64_t sums = wants_sums(variant, layout) ? align_up(m * layout->num_groups * (int64_t)sizeof(float)) : 0;
+    return x_bytes(variant, layout, m) + offsets_bytes(layout, activation_type, m) + sums;
 }
 
 /* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads as many weights as
@@ -71,12 +86,17 @@ static int32_t tile_rows(const gemm_job *job, int64_t tile) {
 static void pack_tile(void *task_context, int64_t tile) {
     const gemm_job *job = task_context;
     const int64_t first_row = tile_start(job, tile);
-    const krn_pack_job pack = {.layout = job->layout,
-                               .activations = job->activations,
-                               .first_row = first_row,
-                               .rows = tile_rows(job, tile),
-                               .x = job->x + first_row * job->x_row_bytes,
-                               .x_offsets = job->x_offsets + first_row * job->num_runs};
+    const krn_pack_job pack = {
+        .layout = job->layout,
+        .activations = job->activations,
+        .permutation = krn_layout_permutation(job->layout, job->packed),
+        .dynamic = job->prepared->is_dynamic ? &job->prepared->dynamic : NULL,
+        .first_row = first_row,
+        .rows = tile_rows(job, tile),
+        .x = job->x + first_row * job->x_row_bytes,
+        .x_offsets = job->x_offsets + first_row * job->num_runs,
+        .x_sums = wants_sums(job->variant, job->layout) ? job->x_sums + first_row * job->layout->num_groups : NULL};
+    krn_prepare_rows(job->prepared, first_row, pack.rows);
     job->variant->pack_rows(&pack);
 }
 
@@ -93,6 +113,11 @@ typedef struct {
     /* Of its weights; of each tile's share in prefetching the next step, and of that per block. */
     int64_t bytes, share_bytes, share_stride;
 } step;
+
+/* Scales are not f32 behind their codes: they are widened before the tiles of a step need them. The reference reads them as they are. */
+static int widens_scales(const gemm_job *job) {
+    return job->layout->scale_type != KRN_TYPE_F32 && job->variant->in_steps;
+}
 
 /* Sizes the step that begins at s->group, s->first_block. */
 static void set_step(step *s, const gemm_job *job) {
@@ -113,10 +138,13 @@ static void set_step(step *s, const gemm_job *job) {
         s->closes = !s->is_long && s->first_block + s->part_blocks == group_blocks;
     } else {
         s->num_groups = min_i64(most / group_blocks, layout->num_groups - s->group);
+        if (widens_scales(job))
+            s->num_groups = min_i64(s->num_groups, KRN_MAX_SCALE_GROUPS);
     }
     s->is_last = s->closes && s->group + s->num_groups == layout->num_groups;
     const int64_t blocks = s->part_blocks > 0 ? s->part_blocks : s->num_groups * group_blocks;
-    s->bytes = s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : krn_layout_group_offset(layout, s->num_groups);
+    s->bytes =
+        s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : s->num_groups * krn_layout_group_bytes(layout, group_blocks);
     s->share_bytes = divide_up(s->bytes, job->block_tiles);
     s->share_stride = divide_up(s->share_bytes, blocks);
 }
@@ -150,6 +178,9 @@ typedef struct {
     _Alignas(64) float t[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t w_sums[KRN_MAX_STEP_GROUPS * KRN_PANEL_CHANNELS];
+    _Alignas(64) float scales[KRN_MAX_SCALE_GROUPS * KRN_PANEL_CHANNELS];
+    /* The rows of all tiles, one behind the other. */
+    _Alignas(64) float side[MAX_BLOCK_TILES * KRN_MAX_TILE_ELEMS];
 } tile_block;
 
 /* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step among them: each
@@ -162,9 +193,21 @@ static krn_prefetch prefetch_of(const gemm_job *job, const step *s, const uint8_
     return (krn_prefetch){here + s->bytes + i * s->share_bytes, s->share_stride, 0, 0};
 }
 
+/* The first tile to be stored has the side term of all made: the panel's columns, gathered once, are in L2 by then. */
+static const float *side_of_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
+    if (!job->prepared->has_side)
+        return NULL;
+    const int64_t first_row = tile_start(job, block->first_tile);
+    if (i == 0)
+        krn_side_panel(&job->prepared->side, panel, first_row,
+                       tile_start(job, block->first_tile + block->num_tiles) - first_row, block->side);
+    return block->side + (tile_start(job, block->first_tile + i) - first_row) * KRN_PANEL_CHANNELS;
+}
+
 static void store_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
     const int64_t tile = block->first_tile + i, first_channel = panel * KRN_PANEL_CHANNELS;
     const krn_store_job store = {.t = block->t[i],
+                                 .side = side_of_tile(job, panel, block, i),
                                  .rows = tile_rows(job, tile),
                                  .channels = (int32_t)min_i64(job->layout->n - first_channel, KRN_PANEL_CHANNELS),
                                  .first_row = tile_start(job, tile),
@@ -175,19 +218,51 @@ static void store_tile(const gemm_job *job, int64_t panel, tile_block *block, in
     job->variant->store(&store);
 }
 
+/* t of a tile: zero, or what float offsets add up to. */
+static void start_tile(const gemm_job *job, int64_t panel, tile_block *block, int64_t i) {
+    const int64_t first_row = tile_start(job, block->first_tile + i);
+    const int32_t rows = tile_rows(job, block->first_tile + i);
+    if (!wants_sums(job->variant, job->layout)) {
+        memset(block->t[i], 0, (size_t)rows * KRN_PANEL_CHANNELS * sizeof(float));
+        return;
+    }
+    const krn_start_job start = {.layout = job->layout,
+                                 .packed = job->packed,
+                                 .panel = panel,
+                                 .x_sums = job->x_sums + first_row * job->layout->num_groups,
+                                 .rows = rows,
+                                 .t = block->t[i]};
+    job->scales->start(&start);
+}
+
+static void widen_scales(const gemm_job *job, const step *s, int64_t panel, tile_block *block) {
+    const krn_scales_job widen = {.layout = job->layout,
+                                  .packed = job->packed,
+                                  .panel = panel,
+                                  .group = s->group,
+                                  .num_groups = s->num_groups,
+                                  .scales = block->scales};
+    job->scales->widen(&widen);
+}
+
 static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_block *block) {
     const int32_t *x_zeros = job->activations->zero_points;
     const uint8_t *panel_start = job->packed + panel * job->layout->panel_bytes;
     const uint8_t *here =
         panel_start + krn_layout_group_offset(job->layout, s->group) + s->first_block * KRN_BLOCK_BYTES;
+    if (widens_scales(job))
+        widen_scales(job, s, panel, block);
     for (int64_t i = 0; i < block->num_tiles; i++) {
         const int64_t tile = block->first_tile + i, first_row = tile_start(job, tile);
         const int32_t rows = tile_rows(job, tile);
         if (s->is_first)
-            memset(block->t[i], 0, (size_t)rows * KRN_PANEL_CHANNELS * sizeof(float));
+            start_tile(job, panel, block, i);
         const krn_tile_job compute = {
             .layout = job->layout,
+            .packed = job->packed,
+            .panel_index = panel,
             .panel = panel_start,
+            .scales = widens_scales(job) ? block->scales : NULL,
             .group = s->group,
             .num_groups = s->num_groups,
             .first_block = s->first_block,
@@ -228,11 +303,9 @@ static void run_long_group(const gemm_job *job, step *s, int64_t panel, tile_blo
             break;
         next_step(s, job);
     }
-    float scales[KRN_PANEL_CHANNELS];
-    memcpy(scales,
-           job->packed + panel * job->layout->panel_bytes + krn_layout_group_offset(job->layout, group) +
-               group_blocks * KRN_BLOCK_BYTES,
-           sizeof scales);
+    float scales[KRN_PANEL_CHANNELS] = {0};
+    for (int64_t c = 0; c < KRN_PANEL_CHANNELS && panel * KRN_PANEL_CHANNELS + c < job->layout->n; c++)
+        scales[c] = krn_scale_at(job->layout, job->packed, panel, group, c);
     for (int64_t i = 0; i < block->num_tiles; i++)
         for (int64_t e = 0; e < KRN_MAX_TILE_ELEMS; e++)
             block->t[i][e] = fmaf((float)sums[i][e], scales[e % KRN_PANEL_CHANNELS], block->t[i][e]);
@@ -307,25 +380,36 @@ static void split_work(gemm_job *job, int32_t num_threads) {
         min_i64(num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD, job->layout->num_panels);
 }
 
-void krn_gemm_run(krn_context *context, const krn_gemm_kernel *variant, const krn_weights *weights, int64_t m,
-                  const krn_activations *activations, const krn_gemm_output *output, void *workspace) {
-    const krn_layout *layout = &weights->layout;
+krn_status krn_gemm_run(const krn_gemm_call *call) {
+    const krn_layout *layout = &call->weights->layout;
+    const krn_gemm_kernel *variant = call->variant;
+    const int32_t type = call->options->compute != 0 ? call->options->compute : call->activations->type;
+    uint8_t *const workspace = call->workspace, *const offsets = workspace + x_bytes(variant, layout, call->m);
+    krn_prepared prepared;
     gemm_job job = {.variant = variant,
                     .layout = layout,
-                    .packed = weights->packed,
-                    .activations = activations,
-                    .output = output,
-                    .m = m,
-                    .num_tiles = divide_up(m, max_rows_of(variant, layout)),
+                    .packed = call->weights->packed,
+                    .scales = krn_scales_kernel_for(call->context->features),
+                    .activations = &prepared.activations,
+                    .output = call->output,
+                    .prepared = &prepared,
+                    .m = call->m,
+                    .num_tiles = divide_up(call->m, max_rows_of(variant, layout)),
                     .step_blocks = step_blocks_of(variant, layout),
                     .x = workspace,
                     .x_row_bytes = layout->padded_k * variant->x_bytes,
-                    .x_offsets = (int32_t *)((uint8_t *)workspace + x_bytes(variant, layout, m)),
-                    .num_runs = krn_num_runs(layout)};
+                    .x_offsets = (int32_t *)(void *)offsets,
+                    .num_runs = krn_num_runs(layout),
+                    .x_sums = (float *)(void *)(offsets + offsets_bytes(layout, type, call->m))};
+    const int64_t own_bytes = krn_gemm_run_bytes(variant, layout, type, call->m);
     job.streams = streams_output(&job);
-    job.tile_height = m / job.num_tiles;
-    job.taller_tiles = m % job.num_tiles;
-    split_work(&job, context->num_threads);
-    krn_context_run(context, job.num_tiles, pack_tile, &job);
-    krn_context_run(context, job.row_blocks * job.panel_blocks, run_block, &job);
+    job.tile_height = call->m / job.num_tiles;
+    job.taller_tiles = call->m % job.num_tiles;
+    split_work(&job, call->context->num_threads);
+    krn_prepare_open(&prepared, call, workspace + own_bytes);
+    krn_context_run(call->context, job.num_tiles, pack_tile, &job);
+    const krn_status status = krn_prepare_check(&prepared);
+    if (status == KRN_OK)
+        krn_context_run(call->context, job.row_blocks * job.panel_blocks, run_block, &job);
+    return status;
 }

@@ -9,7 +9,9 @@
 #define KRN_BIT(type) (1u << (type))
 #define KRN_W8 KRN_BIT(KRN_TYPE_S8)
 #define KRN_W4 (KRN_BIT(KRN_TYPE_S4) | KRN_BIT(KRN_TYPE_U4))
-#define KRN_A8 (KRN_BIT(KRN_TYPE_S8) | KRN_BIT(KRN_TYPE_U8))
+#define KRN_W4C (KRN_W4 | KRN_BIT(KRN_TYPE_C4))
+/* s4 activations are packed as s8: the multiplier takes 8 bits, and 4 would have to be widened once per tile of weights. */
+#define KRN_A8 (KRN_BIT(KRN_TYPE_S8) | KRN_BIT(KRN_TYPE_U8) | KRN_BIT(KRN_TYPE_S4))
 #define KRN_A16 (KRN_BIT(KRN_TYPE_F32) | KRN_BIT(KRN_TYPE_F16) | KRN_BIT(KRN_TYPE_BF16))
 #define KRN_ABF16 KRN_BIT(KRN_TYPE_BF16)
 
@@ -23,15 +25,15 @@
 #if defined(KRN_X86_64)
 #  define KRN_GEMM_X86_VARIANTS(V)                                                                                     \
     V(krn_w8a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W8,          KRN_ABF16,  12, 12, 12, 2, 1)  \
-    V(krn_w4a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W4,          KRN_ABF16,  12, 12, 12, 2, 1)  \
+    V(krn_w4a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W4C,         KRN_ABF16,  12, 12, 12, 2, 1)  \
     V(krn_w8a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W8,          KRN_A8,     12, 12,  6, 1, 1)  \
     V(krn_w4a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W4,          KRN_A8,     12,  6,  6, 1, 1)  \
     V(krn_w8a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A16,    12, 12, 12, 4, 1)  \
-    V(krn_w4a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W4,          KRN_A16,    12, 12, 12, 4, 1)  \
+    V(krn_w4a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W4C,         KRN_A16,    12, 12, 12, 4, 1)  \
     V(krn_w8a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A8,       6,  6,  6, 2, 1)  \
     V(krn_w4a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A8,       6,  6,  6, 2, 1)  \
     V(krn_w8a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A16,      6,  6,  6, 4, 1)  \
-    V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A16,      6,  6,  6, 4, 1)
+    V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4C,         KRN_A16,      6,  6,  6, 4, 1)
 #else
 #  define KRN_GEMM_X86_VARIANTS(V)
 #endif
@@ -39,7 +41,7 @@
 #define KRN_GEMM_VARIANTS(V)                                                                                           \
     KRN_GEMM_X86_VARIANTS(V)                                                                                           \
     V(krn_gemm_ref,            "ref",        0,                KRN_W8 | KRN_W4, KRN_A8,       4,  4,  4, 4, 0)  \
-    V(krn_gemm_float_ref,      "ref",        0,                KRN_W8 | KRN_W4, KRN_A16,      4,  4,  4, 4, 0)
+    V(krn_gemm_float_ref,      "ref",        0,                KRN_W8 | KRN_W4C, KRN_A16,     4,  4,  4, 4, 0)
 
 /* clang-format on */
 

@@ -54,36 +54,69 @@ KRN_ALWAYS_INLINE void krn_interleave(uint32_t *x, const krn_pack_chunk *chunk, 
     }
 }
 
-/* The offset (gemm_kernel.h) of a run of values. `zero` is subtracted from every one. */
-KRN_ALWAYS_INLINE int32_t krn_run_offset(const krn_layout *layout, const uint8_t *x, int64_t length, int32_t zero,
-                                         int is_signed) {
-    int32_t sum = 0;
-    if (is_signed)
-        for (int64_t i = 0; i < length; i++)
-            sum += ((const int8_t *)x)[i];
+KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t r, int64_t element_bytes) {
+    return (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld * element_bytes;
+}
+
+/* Where the elements of some inputs of a row lie: in the row, or, when the weights bring their own order, gathered here. */
+typedef union krn_gathered {
+    uint8_t bytes[KRN_PACK_CHUNK];
+    uint16_t halves[KRN_PACK_CHUNK];
+    uint32_t words[KRN_PACK_CHUNK];
+} krn_gathered;
+
+/* Inputs first..first+count-1 of row r; at most KRN_PACK_CHUNK when there is a permutation. */
+KRN_ALWAYS_INLINE const void *krn_row_inputs(const krn_pack_job *job, int32_t r, int64_t first, int64_t count,
+                                             int64_t element_bytes, krn_gathered *gathered) {
+    const uint8_t *row = krn_source_row(job, r, element_bytes);
+    if (job->permutation == NULL)
+        return row + first * element_bytes;
+    const int32_t *from = job->permutation + first;
+    if (element_bytes == 1)
+        for (int64_t i = 0; i < count; i++)
+            gathered->bytes[i] = row[from[i]];
+    else if (element_bytes == 2)
+        for (int64_t i = 0; i < count; i++)
+            gathered->halves[i] = ((const uint16_t *)(const void *)row)[from[i]];
     else
-        for (int64_t i = 0; i < length; i++)
-            sum += x[i];
-    return (sum - (int32_t)length * zero) * (layout->format == KRN_TYPE_U4 ? -1 : -krn_layout_fixed_zero(layout));
+        for (int64_t i = 0; i < count; i++)
+            gathered->words[i] = ((const uint32_t *)(const void *)row)[from[i]];
+    return gathered;
 }
 
-/* Offsets of all runs of a row, `job->rows` apart. */
-KRN_ALWAYS_INLINE void krn_pack_offsets(const krn_pack_job *job, int32_t r, const uint8_t *source, int32_t zero,
-                                        int is_signed) {
-    int32_t *offset = job->x_offsets + r;
-    for (int64_t g = 0; g < job->layout->num_groups; g++) {
-        const int64_t length = krn_layout_group_length(job->layout, g);
-        for (int64_t start = 0; start < length; start += KRN_EXACT_K, offset += job->rows)
-            *offset =
-                krn_run_offset(job->layout, source + start, krn_min64(length - start, KRN_EXACT_K), zero, is_signed);
-        source += length;
+/* The sum of a group of float activations, in binary64: eight partial sums, which a compiler keeps in vectors. */
+KRN_ALWAYS_INLINE float krn_float_group_sum(const krn_pack_job *job, int32_t r, int64_t first, int64_t length) {
+    const int32_t type = job->activations->type;
+    double sums[8] = {0};
+    for (int64_t start = 0; start < length; start += KRN_PACK_CHUNK) {
+        const int64_t count = krn_min64(length - start, KRN_PACK_CHUNK);
+        krn_gathered gathered;
+        float values[KRN_PACK_CHUNK];
+        const void *inputs = krn_row_inputs(job, r, first + start, count, krn_float_bytes(type), &gathered);
+        krn_widen(values, type, inputs, 0, count);
+        for (int64_t i = count; i % 8 != 0; i++)
+            values[i] = 0;
+        for (int64_t i = 0; i < count; i += 8)
+            for (int64_t j = 0; j < 8; j++)
+                sums[j] += values[i + j];
     }
+    return (float)(((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7])));
 }
 
-/* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to `inputs` divided by
- * the values per dword dwords. `first` is an input of the row. */
-typedef void krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                uint32_t *dwords);
+KRN_ALWAYS_INLINE void krn_pack_float_sums(const krn_pack_job *job) {
+    if (job->x_sums == NULL)
+        return;
+    for (int32_t r = 0; r < job->rows; r++)
+        for (int64_t g = 0; g < job->layout->num_groups; g++)
+            job->x_sums[g * job->rows + r] = krn_float_group_sum(job, r, krn_layout_group_start(job->layout, g),
+                                                                 krn_layout_group_length(job->layout, g));
+}
+
+/* How a variant puts `inputs` inputs of row r (the first `real` of them exist, the rest are zero) into order: to
+ * `inputs` divided by the values per dword dwords. `first` is an input of the row. Gives the sum of the packed values
+ * where they are integers, else 0. */
+typedef int32_t krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
+                                   uint32_t *dwords);
 
 KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword) {
     const krn_layout *layout = job->layout;
@@ -103,28 +136,98 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
     }
 }
 
-KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t r, int64_t element_bytes) {
-    return (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld * element_bytes;
+/* The same for integers, with the offsets (krn_pack_job) of all runs and, where they are wanted, the sums of groups. `packs_differences`:
+ * packing subtracts the zero points of u8; else 128. */
+KRN_ALWAYS_INLINE void krn_pack_integers(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword,
+                                         int packs_differences) {
+    const krn_layout *layout = job->layout;
+    const int32_t factor = krn_layout_has_zeros(layout) ? -1 : -krn_layout_fixed_zero(layout);
+    const int has_shift = !packs_differences && job->activations->type == KRN_TYPE_U8;
+    krn_pack_chunk chunk;
+    uint32_t *x = job->x;
+    int32_t *offsets = job->x_offsets;
+    for (int64_t g = 0; g < layout->num_groups; g++) {
+        const int64_t length = krn_layout_group_length(layout, g);
+        const int64_t padded = krn_layout_blocks(layout, g) * layout->block_k;
+        int64_t sums[KRN_MAX_TILE_ROWS] = {0};
+        for (int64_t start = 0; start < padded; start += KRN_PACK_CHUNK) {
+            const int64_t inputs = krn_min64(padded - start, KRN_PACK_CHUNK);
+            /* Chunks divide runs. */
+            const int opens_run = start % KRN_EXACT_K == 0;
+            if (opens_run && start > 0)
+                offsets += job->rows;
+            for (int32_t r = 0; r < job->rows; r++) {
+                const int32_t sum = order(job, r, krn_layout_group_start(layout, g) + start,
+                                          krn_min64(length - start, inputs), inputs, chunk.rows[r]);
+                offsets[r] = (opens_run ? 0 : offsets[r]) + sum * factor;
+                sums[r] += sum;
+            }
+            krn_interleave(x, &chunk, inputs / values_per_dword, job->rows);
+            x += inputs / values_per_dword * job->rows;
+        }
+        offsets += job->rows;
+        for (int32_t r = 0; job->x_sums != NULL && r < job->rows; r++) {
+            const int32_t shift = has_shift ? 128 - job->activations->zero_points[job->first_row + r] : 0;
+            job->x_sums[g * job->rows + r] = (float)(sums[r] + length * shift);
+        }
+    }
+}
+
+/* A nibble of the low 4 bits, as s8. */
+KRN_ALWAYS_INLINE uint8_t krn_extend_nibble(unsigned nibble) { return (uint8_t)((nibble ^ 8) - 8); }
+
+/* Elements first..first+count-1 of a row of nibbles. */
+KRN_ALWAYS_INLINE void krn_widen_s4(const uint8_t *row, int64_t first, int64_t count, uint8_t *codes) {
+    const uint8_t *source = row + first / 2;
+    /* A group may begin in the middle of a byte. */
+    if (first % 2 != 0 && count > 0) {
+        *codes++ = krn_extend_nibble(*source++ >> 4);
+        count--;
+    }
+    for (int64_t i = 0; i < count / 2; i++) {
+        codes[2 * i] = krn_extend_nibble(source[i] & 15u);
+        codes[2 * i + 1] = krn_extend_nibble(source[i] >> 4);
+    }
+    if (count % 2 != 0)
+        codes[count - 1] = krn_extend_nibble(source[count / 2] & 15u);
+}
+
+/* Integer activations, one per byte, as they come or made from floats. */
+KRN_ALWAYS_INLINE void krn_read_codes(const krn_pack_job *job, int32_t r, int64_t first, int64_t count,
+                                      uint8_t *codes) {
+    const krn_activations *a = job->activations;
+    if (job->dynamic != NULL) {
+        krn_dynamic_encode(job->dynamic, job->first_row + r, first, count, codes);
+    } else if (a->type == KRN_TYPE_S4) {
+        const uint8_t *row = (const uint8_t *)a->data + (job->first_row + r) * krn_type_row_bytes(KRN_TYPE_S4, a->ld);
+        if (job->permutation == NULL)
+            krn_widen_s4(row, first, count, codes);
+        else
+            for (int64_t i = 0; i < count; i++)
+                krn_widen_s4(row, job->permutation[first + i], 1, codes + i);
+    } else {
+        krn_gathered gathered;
+        memcpy(codes, krn_row_inputs(job, r, first, count, 1, &gathered), (size_t)count);
+    }
 }
 
 /* u8 is moved to s8 by subtracting 128; the tile function moves its zero point likewise. */
-KRN_ALWAYS_INLINE void krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
-                                       uint32_t *dwords) {
-    const uint8_t *source = krn_source_row(job, r, 1) + first;
-    const uint8_t flip = job->activations->type == KRN_TYPE_S8 ? 0 : 0x80;
+KRN_ALWAYS_INLINE int32_t krn_order_quads(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                          int64_t inputs, uint32_t *dwords) {
+    const uint8_t flip = job->activations->type == KRN_TYPE_U8 ? 0x80 : 0;
     uint8_t *bytes = (uint8_t *)dwords;
-    for (int64_t i = 0; i < real; i++)
-        bytes[i] = source[i] ^ flip;
+    krn_read_codes(job, r, first, real, bytes);
+    int32_t sum = 0;
+    for (int64_t i = 0; i < real; i++) {
+        bytes[i] ^= flip;
+        sum += (int8_t)bytes[i];
+    }
     for (int64_t i = real; i < inputs; i++)
         bytes[i] = 0;
+    return sum;
 }
 
-KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) {
-    const int is_signed = job->activations->type == KRN_TYPE_S8;
-    for (int32_t r = 0; r < job->rows; r++)
-        krn_pack_offsets(job, r, krn_source_row(job, r, 1), is_signed ? 0 : 128, is_signed);
-    krn_pack_ordered(job, krn_order_quads, 4);
-}
+KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) { krn_pack_integers(job, krn_order_quads, 4, 0); }
 
 /* Pairs of a quad: inputs 0 and 2, then 1 and 3. In a block of 8, the two quads' even pairs come first, then their odd ones. */
 KRN_ALWAYS_INLINE void krn_order_pairs(const uint16_t *values, int64_t inputs, int64_t block_k, uint32_t *dwords) {
@@ -146,54 +249,60 @@ KRN_ALWAYS_INLINE void krn_order_pairs_of(const krn_layout *layout, const uint16
         krn_order_pairs(values, inputs, 4, dwords);
 }
 
-/* s8 and u8 as s16 with the zero point subtracted. */
-KRN_ALWAYS_INLINE void krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
-                                           int64_t inputs, uint32_t *dwords) {
-    const uint8_t *source = krn_source_row(job, r, 1) + first;
-    uint16_t values[KRN_PACK_CHUNK];
-    if (job->activations->type == KRN_TYPE_S8) {
-        for (int64_t i = 0; i < real; i++)
-            values[i] = (uint16_t)(int8_t)source[i];
-    } else {
+/* As s16 with the zero point subtracted. */
+KRN_ALWAYS_INLINE int32_t krn_order_pairs_s16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                              int64_t inputs, uint32_t *dwords) {
+    uint8_t codes[KRN_PACK_CHUNK];
+    int16_t values[KRN_PACK_CHUNK];
+    krn_read_codes(job, r, first, real, codes);
+    int32_t sum = 0;
+    if (job->activations->type == KRN_TYPE_U8) {
         const int32_t zero = job->activations->zero_points[job->first_row + r];
         for (int64_t i = 0; i < real; i++)
-            values[i] = (uint16_t)(source[i] - zero);
+            values[i] = (int16_t)(codes[i] - zero);
+    } else {
+        for (int64_t i = 0; i < real; i++)
+            values[i] = (int8_t)codes[i];
     }
+    for (int64_t i = 0; i < real; i++)
+        sum += values[i];
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
-    krn_order_pairs_of(job->layout, values, inputs, dwords);
+    krn_order_pairs_of(job->layout, (const uint16_t *)values, inputs, dwords);
+    return sum;
 }
 
 KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
-    const int is_signed = job->activations->type == KRN_TYPE_S8;
-    for (int32_t r = 0; r < job->rows; r++) {
-        const int32_t zero = is_signed ? 0 : job->activations->zero_points[job->first_row + r];
-        krn_pack_offsets(job, r, krn_source_row(job, r, 1), zero, is_signed);
-    }
-    krn_pack_ordered(job, krn_order_pairs_s16, 2);
+    krn_pack_integers(job, krn_order_pairs_s16, 2, 1);
 }
 
-KRN_ALWAYS_INLINE void krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
-                                            int64_t inputs, uint32_t *dwords) {
+KRN_ALWAYS_INLINE int32_t krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                               int64_t inputs, uint32_t *dwords) {
     uint16_t values[KRN_PACK_CHUNK];
-    memcpy(values, krn_source_row(job, r, 2) + 2 * first, (size_t)real * sizeof values[0]);
+    krn_gathered gathered;
+    memcpy(values, krn_row_inputs(job, r, first, real, 2, &gathered), (size_t)real * sizeof values[0]);
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
     krn_order_pairs_of(job->layout, values, inputs, dwords);
+    return 0;
 }
 
-KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_pairs_bf16, 2); }
+KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
+    krn_pack_float_sums(job);
+    krn_pack_ordered(job, krn_order_pairs_bf16, 2);
+}
 
-KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
-                                         int64_t inputs, uint32_t *dwords) {
+KRN_ALWAYS_INLINE int32_t krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                            int64_t inputs, uint32_t *dwords) {
     float values[KRN_PACK_CHUNK];
-    const krn_activations *a = job->activations;
-    krn_widen(values, a->type, a->data, (job->first_row + r) * a->ld + first, real);
+    const int32_t type = job->activations->type;
+    krn_gathered gathered;
+    krn_widen(values, type, krn_row_inputs(job, r, first, real, krn_float_bytes(type), &gathered), 0, real);
     for (int64_t i = real; i < inputs; i++)
         values[i] = 0;
     if (job->layout->block_k == 4) {
         memcpy(dwords, values, (size_t)inputs * sizeof values[0]);
-        return;
+        return 0;
     }
     for (int64_t k = 0; k < inputs; k += 8) {
         for (int64_t i = 0; i < 4; i++) {
@@ -201,8 +310,12 @@ KRN_ALWAYS_INLINE void krn_order_singles(const krn_pack_job *job, int32_t r, int
             memcpy(&dwords[k + 2 * i + 1], &values[k + 4 + i], 4);
         }
     }
+    return 0;
 }
 
-KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) { krn_pack_ordered(job, krn_order_singles, 1); }
+KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) {
+    krn_pack_float_sums(job);
+    krn_pack_ordered(job, krn_order_singles, 1);
+}
 
 #endif

@@ -90,6 +90,8 @@ KRN_ALWAYS_INLINE void krn_store_rows(const krn_store_job *job, int32_t channels
         krn_load_channels(y, KRN_TYPE_F32, job->t, r * KRN_PANEL_CHANNELS, KRN_PANEL_CHANNELS);
         if (scales != NULL)
             krn_scale_channels(y, scales[row]);
+        if (job->side != NULL)
+            krn_add_channels(y, KRN_TYPE_F32, job->side, r * KRN_PANEL_CHANNELS, KRN_PANEL_CHANNELS);
         if (output->bias != NULL)
             krn_add_channels(y, KRN_TYPE_F32, output->bias, job->first_channel, channels);
         if (output->residual != NULL)

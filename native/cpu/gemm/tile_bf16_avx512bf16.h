@@ -1,9 +1,10 @@
 /* The bf16 tile of AVX-512 BF16, for both weight widths. Codes and their differences with zero points are integers of at most
- * 8 bits, which bf16 holds exactly; scales stay in f32, so dequantization adds no rounding.
+ * 8 bits, which bf16 holds exactly; scales stay in f32, so dequantization adds no rounding. The entries of a codebook are rounded to
+ * bf16, as gemm.h says.
  *
  *   4-bit   the nibbles of a pair of inputs index a table of 32 words (one shift, one permute). A word's index has five bits:
- *           for s4 the fifth belongs to the next nibble, so the table holds its 16 values twice; for u4 the index is
- *           code - zero + 15, in 0..30
+ *           without zero points the fifth belongs to the next nibble, so the table holds its 16 values twice; with them the
+ *           index is code - zero + 15, in 0..30
  *   8-bit   through f32 as in tile_f32_avx512.h: the upper halves of two exact floats are the pair
  *
  * vdpbf16ps takes subnormal inputs as zero and flushes subnormal results. */
@@ -13,30 +14,30 @@
 #include "common/half.h"
 #include "gemm/tile_f32_avx512.h"
 
-typedef struct {
-    zmm_i table;
-    /* Zero point - 15 in both words of each of the 32 channels' dwords; KRN_TYPE_U4 only. */
-    zmm_i offsets[2];
-} bf16_codes;
-
-/* table[i] = i mod 16 - 8, or i - 15. */
-KRN_ALWAYS_INLINE zmm_i bf16_table(int has_zeros) {
+/* table[i] = codebook[i mod 16], i mod 16 less the offset of codes, or, with zero points, i - 15. */
+KRN_ALWAYS_INLINE zmm_i bf16_table(const krn_tile_job *job, int has_zeros) {
+    const float *codebook = krn_layout_codebook(job->layout, job->packed);
+    const int32_t zero = krn_layout_fixed_zero(job->layout);
     uint16_t words[32];
     for (int i = 0; i < 32; i++)
-        words[i] = krn_f32_to_bf16(has_zeros ? (float)(i - 15) : (float)(i % 16 - 8));
+        words[i] = krn_f32_to_bf16(codebook != NULL ? codebook[i % 16] : (float)(has_zeros ? i - 15 : i % 16 - zero));
     return load_i(words);
 }
 
-KRN_ALWAYS_INLINE zmm_i bf16_offsets(const uint8_t *zeros) {
-    const zmm_i wide = add_i32(widen_s16(zeros), broadcast_i32(-15));
-    /* Multiplying the low word by 0x10001 copies it to the high word. */
-    return mul_i32(and_i(wide, broadcast_i32(0xFFFF)), broadcast_i32(0x10001));
+/* Zero point - 15 in both words of each of the 32 channels' dwords. */
+KRN_ALWAYS_INLINE void bf16_zeros(zmm_i zeros[2], const uint8_t *stored) {
+    KRN_UNROLL
+    for (int half = 0; half < 2; half++) {
+        const zmm_i wide = add_i32(widen_s16(stored + 32 * half), broadcast_i32(-15));
+        /* Multiplying the low word by 0x10001 copies it to the high word. */
+        zeros[half] = mul_i32(and_i(wide, broadcast_i32(0xFFFF)), broadcast_i32(0x10001));
+    }
 }
 
-KRN_ALWAYS_INLINE zmm_i nibbles_to_bf16(const bf16_codes *codes, zmm_i raw, unsigned pair, int half, int has_zeros) {
+KRN_ALWAYS_INLINE zmm_i nibbles_to_bf16(const float_codes *codes, zmm_i raw, unsigned pair, int half, int has_zeros) {
     const zmm_i shifted = shift_right_i32(raw, 4 * pair);
     return lookup_u16(codes->table,
-                      has_zeros ? sub_i16(and_i(shifted, broadcast_i32(0x000F000F)), codes->offsets[half]) : shifted);
+                      has_zeros ? sub_i16(and_i(shifted, broadcast_i32(0x000F000F)), codes->zeros[half]) : shifted);
 }
 
 /* Inputs `pair` and `pair` + 2 of a block of 4. */
@@ -45,8 +46,9 @@ KRN_ALWAYS_INLINE zmm_i bytes_to_bf16(zmm_i raw, unsigned pair) {
     return and_or_i(high, broadcast_i32((int32_t)0xFFFF0000), shift_right_i32(low, 16));
 }
 
-KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const bf16_codes *codes, const uint8_t *w, const int32_t *x,
-                                 int32_t rows, int bits, int has_zeros) {
+KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const float_codes *codes, const uint8_t *w, const uint8_t *x_bytes,
+                                 int32_t rows, int32_t bits, int32_t has_zeros) {
+    const int32_t *x = (const int32_t *)(const void *)x_bytes;
     const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
     KRN_UNROLL
     for (int32_t p = 0; p < 16 / bits; p++) {
@@ -63,60 +65,14 @@ KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const bf16_codes *codes, const 
     }
 }
 
-KRN_ALWAYS_INLINE void tile_bf16_of_rows(const krn_tile_job *job, int32_t rows, int bits, int has_zeros) {
-    const krn_layout *layout = job->layout;
-    const int64_t block_k = 32 / bits;
-    const int32_t *x = job->x;
-    bf16_codes codes = {.table = bf16_table(has_zeros)};
-    krn_prefetch prefetch = job->prefetch;
-    zmm_f t[SMALL_TILE_ROWS][2];
-    load_t(t, job, rows);
-    for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
-        const uint8_t *group = krn_tile_group(job, g);
-        const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
-        const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
-        const int64_t blocks = krn_tile_blocks(job, g);
-        zmm_f s[2];
-        load_scales(s, scales);
-        if (has_zeros) {
-            codes.offsets[0] = bf16_offsets(scales + KRN_SCALES_BYTES);
-            codes.offsets[1] = bf16_offsets(scales + KRN_SCALES_BYTES + 32);
-        }
-        for (int64_t b = 0; b < blocks;) {
-            const int64_t end = b + KRN_FLOAT_BLOCK_K / block_k < blocks ? b + KRN_FLOAT_BLOCK_K / block_k : blocks;
-            zmm_f acc[KRN_MAX_TILE_ROWS][2];
-            KRN_UNROLL
-            for (int32_t r = 0; r < rows; r++)
-                acc[r][0] = acc[r][1] = zero_f();
-            for (; b < end; b++, w += KRN_BLOCK_BYTES, x += block_k / 2 * rows) {
-                krn_prefetch_block(&prefetch);
-                dot_block(acc, &codes, w, x, rows, bits, has_zeros);
-            }
-            KRN_UNROLL
-            for (int32_t r = 0; r < rows; r++)
-                fold_row(t, job->t, r, acc[r], s, rows);
-        }
-        prefetch.next += prefetch.group_stride;
-    }
-    store_t(job, t, rows);
-}
-
-/* One copy of the loop for every height, so that its accumulators are registers. */
-KRN_ALWAYS_INLINE void tile_bf16(const krn_tile_job *job, int bits, int has_zeros) {
-    switch (job->rows) {
-    case 1: tile_bf16_of_rows(job, 1, bits, has_zeros); break;
-    case 2: tile_bf16_of_rows(job, 2, bits, has_zeros); break;
-    case 3: tile_bf16_of_rows(job, 3, bits, has_zeros); break;
-    case 4: tile_bf16_of_rows(job, 4, bits, has_zeros); break;
-    case 5: tile_bf16_of_rows(job, 5, bits, has_zeros); break;
-    case 6: tile_bf16_of_rows(job, 6, bits, has_zeros); break;
-    case 7: tile_bf16_of_rows(job, 7, bits, has_zeros); break;
-    case 8: tile_bf16_of_rows(job, 8, bits, has_zeros); break;
-    case 9: tile_bf16_of_rows(job, 9, bits, has_zeros); break;
-    case 10: tile_bf16_of_rows(job, 10, bits, has_zeros); break;
-    case 11: tile_bf16_of_rows(job, 11, bits, has_zeros); break;
-    default: tile_bf16_of_rows(job, 12, bits, has_zeros); break;
-    }
+KRN_ALWAYS_INLINE void tile_bf16(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
+    const float_tile tile = {.bits = bits,
+                             .has_zeros = has_zeros,
+                             .x_block_bytes = 32 / bits * (int64_t)sizeof(uint16_t),
+                             .load_zeros = bf16_zeros,
+                             .block = dot_block};
+    const float_codes codes = {.table = bf16_table(job, has_zeros)};
+    run_float_tile(job, &tile, &codes);
 }
 
 #endif

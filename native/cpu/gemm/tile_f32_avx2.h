@@ -1,7 +1,7 @@
 /* The f32 tile of AVX2, for both weight widths, on half panels of 16 channels: 6 rows x 2 ymm of accumulators.
  *
  * A code under the exponent of 2^23 is the float 2^23 + u; minus 2^23 + zero it is the difference of the code and its zero
- * point, exactly. The only roundings are those of the fma. */
+ * point, exactly. A codebook of 16 floats is two tables of 8, and bit 3 of a code chooses. The only roundings are those of the fma. */
 #ifndef KRN_GEMM_TILE_F32_AVX2_H
 #define KRN_GEMM_TILE_F32_AVX2_H
 
@@ -11,6 +11,13 @@
 
 enum { AVX2_TILE_ROWS = 6, HALF_PANEL = KRN_PANEL_CHANNELS / 2, HALF_BLOCK_BYTES = KRN_BLOCK_BYTES / 2 };
 
+typedef struct {
+    /* Of the 16 channels: 2^23 + zero. Without a codebook. */
+    ymm_f offsets[2];
+    /* Entries 0..7 and 8..15. */
+    ymm_f low, high;
+} f32_codes;
+
 /* Code `index` of every dword, less its offset of 2^23 + zero. */
 KRN_ALWAYS_INLINE ymm_f code_to_f32(ymm_i raw, int index, int bits, ymm_f offset) {
     const ymm_i exponent = broadcast_i32(0x4B000000);
@@ -18,13 +25,19 @@ KRN_ALWAYS_INLINE ymm_f code_to_f32(ymm_i raw, int index, int bits, ymm_f offset
     return sub_f(as_f32(or_i(and_i(shift_right_i32(raw, bits * index), mask), exponent)), offset);
 }
 
-KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const uint8_t *w, const float *x, const ymm_f offsets[2], int32_t rows,
-                                 int bits) {
+/* The codebook's entry for nibble `index` of every dword. */
+KRN_ALWAYS_INLINE ymm_f nibble_to_entry(const f32_codes *codes, ymm_i raw, int index) {
+    const ymm_i code = shift_right_i32(raw, 4 * index);
+    return select_f(lookup_f32(codes->low, code), lookup_f32(codes->high, code), shift_left_i32(code, 28));
+}
+
+KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const f32_codes *codes, const uint8_t *w, const float *x, int32_t rows,
+                                 int bits, int has_codebook) {
     const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
     KRN_UNROLL
     for (int32_t p = 0; p < 32 / bits; p++) {
-        const ymm_f w0 = code_to_f32(raw0, p, bits, offsets[0]);
-        const ymm_f w1 = code_to_f32(raw1, p, bits, offsets[1]);
+        const ymm_f w0 = has_codebook ? nibble_to_entry(codes, raw0, p) : code_to_f32(raw0, p, bits, codes->offsets[0]);
+        const ymm_f w1 = has_codebook ? nibble_to_entry(codes, raw1, p) : code_to_f32(raw1, p, bits, codes->offsets[1]);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const ymm_f xr = broadcast_f32(x[p * rows + r]);
@@ -34,8 +47,23 @@ KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const uint8_t *w, const float *
     }
 }
 
-KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits) {
-    const krn_layout *layout = job->layout;
+/* What turns the codes of a group into floats; `half` of the panel. */
+KRN_ALWAYS_INLINE f32_codes load_codes(const krn_tile_job *job, int64_t group, int half) {
+    f32_codes codes;
+    const float *codebook = krn_layout_codebook(job->layout, job->packed);
+    codes.low = codebook == NULL ? zero_f() : load_f(codebook);
+    codes.high = codebook == NULL ? zero_f() : load_f(codebook + 8);
+    codes.offsets[0] = codes.offsets[1] = broadcast_f32(8388608.0f + (float)krn_layout_fixed_zero(job->layout));
+    if (krn_layout_has_zeros(job->layout)) {
+        const uint8_t *zeros = krn_tile_zeros(job, group) + half * HALF_PANEL * 2;
+        codes.offsets[0] = add_f(broadcast_f32(8388608.0f), to_f32(widen_s16(zeros)));
+        codes.offsets[1] = add_f(broadcast_f32(8388608.0f), to_f32(widen_s16(zeros + 16)));
+    }
+    return codes;
+}
+
+KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits,
+                                             int has_codebook) {
     const int64_t block_k = 32 / bits, blocks_per_sum = KRN_FLOAT_BLOCK_K / block_k;
     const float *x = job->x;
     float *tile = job->t + half * HALF_PANEL;
@@ -43,18 +71,10 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
-        const uint8_t *group_scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
-        const uint8_t *scales = group_scales + half * HALF_PANEL * 4;
-        const uint8_t *zeros = group_scales + KRN_SCALES_BYTES + half * HALF_PANEL * 2;
+        const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
         const int64_t blocks = krn_tile_blocks(job, g);
         const ymm_f s0 = load_f(scales), s1 = load_f(scales + 32);
-        ymm_f offsets[2];
-        if (layout->format == KRN_TYPE_U4) {
-            offsets[0] = add_f(broadcast_f32(8388608.0f), to_f32(widen_s16(zeros)));
-            offsets[1] = add_f(broadcast_f32(8388608.0f), to_f32(widen_s16(zeros + 16)));
-        } else {
-            offsets[0] = offsets[1] = broadcast_f32(8388608.0f + (float)krn_layout_fixed_zero(layout));
-        }
+        const f32_codes codes = load_codes(job, g, half);
         for (int64_t b = 0; b < blocks;) {
             const int64_t end = b + blocks_per_sum < blocks ? b + blocks_per_sum : blocks;
             ymm_f acc[AVX2_TILE_ROWS][2];
@@ -63,7 +83,7 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
                 acc[r][0] = acc[r][1] = zero_f();
             for (; b < end; b++, w += KRN_BLOCK_BYTES, x += block_k * rows) {
                 krn_prefetch_block(&prefetch);
-                fma_block(acc, w, x, offsets, rows, bits);
+                fma_block(acc, &codes, w, x, rows, bits, has_codebook);
             }
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
@@ -77,15 +97,15 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */
-KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int bits) {
+KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int bits, int has_codebook) {
     for (int half = 0; half < 2; half++) {
         switch (job->rows) {
-        case 1: half_tile_f32_of_rows(job, half, 1, bits); break;
-        case 2: half_tile_f32_of_rows(job, half, 2, bits); break;
-        case 3: half_tile_f32_of_rows(job, half, 3, bits); break;
-        case 4: half_tile_f32_of_rows(job, half, 4, bits); break;
-        case 5: half_tile_f32_of_rows(job, half, 5, bits); break;
-        default: half_tile_f32_of_rows(job, half, 6, bits); break;
+        case 1: half_tile_f32_of_rows(job, half, 1, bits, has_codebook); break;
+        case 2: half_tile_f32_of_rows(job, half, 2, bits, has_codebook); break;
+        case 3: half_tile_f32_of_rows(job, half, 3, bits, has_codebook); break;
+        case 4: half_tile_f32_of_rows(job, half, 4, bits, has_codebook); break;
+        case 5: half_tile_f32_of_rows(job, half, 5, bits, has_codebook); break;
+        default: half_tile_f32_of_rows(job, half, 6, bits, has_codebook); break;
         }
     }
 }

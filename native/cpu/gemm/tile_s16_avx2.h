@@ -21,6 +21,8 @@ KRN_ALWAYS_INLINE void madd_rows(ymm_i acc[][2], ymm_i w0, ymm_i w1, const int32
         const ymm_i xr = broadcast_i32(x[r]);
         acc[r][0] = add_i32(acc[r][0], madd_i16(w0, xr));
         acc[r][1] = add_i32(acc[r][1], madd_i16(w1, xr));
+        KRN_IN_ORDER(acc[r][0]);
+        KRN_IN_ORDER(acc[r][1]);
     }
 }
 
@@ -52,7 +54,7 @@ KRN_ALWAYS_INLINE void open_sums(ymm_i acc[][2], const krn_tile_job *job, const 
         if (!job->opens) {
             acc[r][0] = load_i(resting + r * KRN_PANEL_CHANNELS);
             acc[r][1] = load_i(resting + r * KRN_PANEL_CHANNELS + 8);
-        } else if (job->layout->format == KRN_TYPE_U4) {
+        } else if (krn_layout_has_zeros(job->layout)) {
             const ymm_i offset = broadcast_i32(x_offsets[r]);
             acc[r][0] = mul_i32(widen_s16(zeros), offset);
             acc[r][1] = mul_i32(widen_s16(zeros + 16), offset);
@@ -88,14 +90,13 @@ KRN_ALWAYS_INLINE void half_tile_of_rows(const krn_tile_job *job, int half, int3
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
-        const uint8_t *group_scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
-        const uint8_t *zeros = group_scales + KRN_SCALES_BYTES + half * HALF_PANEL * 2;
+        const uint8_t *scales = krn_tile_scales(job, g) + half * HALF_PANEL * 4;
+        const uint8_t *zeros = krn_tile_zeros(job, g) + half * HALF_PANEL * 2;
         const int64_t blocks = krn_tile_blocks(job, g);
         ymm_i acc[AVX2_TILE_ROWS][2];
         open_sums(acc, job, job->acc + half * HALF_PANEL, zeros, x_offsets, rows);
         dot(acc, w, x, blocks, rows, &prefetch, bits);
-        close_sums(acc, job, job->acc + half * HALF_PANEL, job->t + half * HALF_PANEL,
-                   group_scales + half * HALF_PANEL * 4, rows);
+        close_sums(acc, job, job->acc + half * HALF_PANEL, job->t + half * HALF_PANEL, scales, rows);
         x += blocks * (layout->block_k / 2) * rows;
         x_offsets += rows;
         prefetch.next += prefetch.group_stride;

@@ -69,12 +69,13 @@ KRN_ALWAYS_INLINE void dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, i
 }
 
 /* Zero points of the 32 channels of a group, as int32. */
-KRN_ALWAYS_INLINE void load_zeros(zmm_i zeros[2], const krn_layout *layout, const uint8_t *scales) {
-    if (layout->format == KRN_TYPE_U4) {
-        zeros[0] = widen_s16(scales + KRN_SCALES_BYTES);
-        zeros[1] = widen_s16(scales + KRN_SCALES_BYTES + 32);
+KRN_ALWAYS_INLINE void load_zeros(zmm_i zeros[2], const krn_tile_job *job, int64_t group) {
+    if (krn_layout_has_zeros(job->layout)) {
+        const uint8_t *stored = krn_tile_zeros(job, group);
+        zeros[0] = widen_s16(stored);
+        zeros[1] = widen_s16(stored + 32);
     } else {
-        zeros[0] = zeros[1] = broadcast_i32(krn_layout_fixed_zero(layout));
+        zeros[0] = zeros[1] = broadcast_i32(krn_layout_fixed_zero(job->layout));
     }
 }
 
@@ -86,7 +87,7 @@ KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const 
         if (!job->opens) {
             acc[r][0] = load_i(job->acc + r * KRN_PANEL_CHANNELS);
             acc[r][1] = load_i(job->acc + r * KRN_PANEL_CHANNELS + 16);
-        } else if (job->layout->format == KRN_TYPE_U4) {
+        } else if (krn_layout_has_zeros(job->layout)) {
             const zmm_i offset = broadcast_i32(x_offsets[r]);
             acc[r][0] = mul_i32(zeros[0], offset);
             acc[r][1] = mul_i32(zeros[1], offset);
@@ -160,10 +161,10 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
-        const uint8_t *scales = group + krn_layout_blocks(layout, g) * KRN_BLOCK_BYTES;
+        const uint8_t *scales = krn_tile_scales(job, g);
         const int64_t blocks = krn_tile_blocks(job, g);
         zmm_i acc[KRN_MAX_TILE_ROWS][2], zeros[2];
-        load_zeros(zeros, layout, scales);
+        load_zeros(zeros, job, g);
         open_sums(acc, job, zeros, x_offsets, rows);
         dot(acc, w, x, blocks, rows, &prefetch, is_w4);
         if (job->x_zeros != NULL)

@@ -6,6 +6,11 @@
 
 void krn_w4a16_avx2_pack_rows(const krn_pack_job *job) { krn_pack_singles(job); }
 
-void krn_w4a16_avx2_tile(const krn_tile_job *job) { tile_f32(job, 4); }
+void krn_w4a16_avx2_tile(const krn_tile_job *job) {
+    if (job->layout->format == KRN_TYPE_C4)
+        tile_f32(job, 4, 1);
+    else
+        tile_f32(job, 4, 0);
+}
 
 void krn_w4a16_avx2_store(const krn_store_job *job) { krn_store_tile(job); }

@@ -7,7 +7,7 @@
 void krn_w4a16_avx512bf16_pack_rows(const krn_pack_job *job) { krn_pack_pairs_bf16(job); }
 
 void krn_w4a16_avx512bf16_tile(const krn_tile_job *job) {
-    if (job->layout->format == KRN_TYPE_U4)
+    if (krn_layout_has_zeros(job->layout))
         tile_bf16(job, 4, 1);
     else
         tile_bf16(job, 4, 0);

@@ -6,6 +6,6 @@
 
 void krn_w8a16_avx2_pack_rows(const krn_pack_job *job) { krn_pack_singles(job); }
 
-void krn_w8a16_avx2_tile(const krn_tile_job *job) { tile_f32(job, 8); }
+void krn_w8a16_avx2_tile(const krn_tile_job *job) { tile_f32(job, 8, 0); }
 
 void krn_w8a16_avx2_store(const krn_store_job *job) { krn_store_tile(job); }

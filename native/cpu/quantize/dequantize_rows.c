@@ -16,6 +16,14 @@ typedef struct {
     int64_t pieces;
 } dequantize_pass;
 
+static void decode_run(const krn_quantize_job *job, const uint8_t *codes, int64_t count, int64_t block,
+                       const krn_block_decoder *decoders, int32_t type, void *target) {
+    if (job->scheme.codebook != NULL)
+        job->kernels->decode_entries(codes, count, block, decoders, job->scheme.codebook, type, target);
+    else
+        job->kernels->decode(codes, job->scheme.flip, count, block, decoders, type, target);
+}
+
 /* Elements start..start+count-1 of row `row`, at most KRN_QUANTIZE_CHUNK, to target[0..count-1] of `type`. */
 static void decode_chunk(const dequantize_pass *pass, int64_t row, int64_t start, int64_t count, int32_t type,
                          void *target) {
@@ -38,10 +46,10 @@ static void decode_chunk(const dequantize_pass *pass, int64_t row, int64_t start
         codes = nibbles;
     }
     if (run.head > 0)
-        job->kernels->decode(codes, scheme->flip, run.head, run.head, decoders, type, target);
+        decode_run(job, codes, run.head, run.head, decoders, type, target);
     if (run.head < count)
-        job->kernels->decode(codes + run.head, scheme->flip, count - run.head, job->block, decoders + (run.head > 0),
-                             type, (unsigned char *)target + run.head * krn_element_bytes(type));
+        decode_run(job, codes + run.head, count - run.head, job->block, decoders + (run.head > 0), type,
+                   (unsigned char *)target + run.head * krn_element_bytes(type));
 }
 
 static void decode_piece(void *task_context, int64_t index) {

@@ -5,13 +5,15 @@
 #include "common/status.h"
 #include "quantize/quantize_rows.h"
 
+#include <float.h>
+#include <math.h>
 #include <stddef.h>
 
 #define ADDRESS(variant) &variant,
 static const krn_quantize_kernels *const variants[] = {KRN_QUANTIZE_VARIANTS(ADDRESS)};
 #undef ADDRESS
 
-static const krn_quantize_kernels *choose_variant(const krn_context *context) {
+const krn_quantize_kernels *krn_quantize_kernels_of(const krn_context *context) {
     const krn_quantize_kernels *const *variant = variants;
     /* The reference is last and needs no features. */
     while (((*variant)->features & ~context->features) != 0)
@@ -20,7 +22,7 @@ static const krn_quantize_kernels *choose_variant(const krn_context *context) {
 }
 
 const char *krn_quantize_variant(const krn_context *context) {
-    return context == NULL ? NULL : choose_variant(context)->name;
+    return context == NULL ? NULL : krn_quantize_kernels_of(context)->name;
 }
 
 /* Bits of a code of `type`; 0 for a type that is not one of codes. */
@@ -29,7 +31,8 @@ static int32_t code_bits(int32_t type) {
     case KRN_TYPE_S8:
     case KRN_TYPE_U8: return 8;
     case KRN_TYPE_S4:
-    case KRN_TYPE_U4: return 4;
+    case KRN_TYPE_U4:
+    case KRN_TYPE_C4: return 4;
     default: return 0;
     }
 }
@@ -48,6 +51,55 @@ int64_t krn_type_row_bytes(int32_t type, int64_t cols) {
     }
 }
 
+/* To 16 digits: with 8 the seventh entry would round to another float. */
+static const float NF4[16] = {-1.0f,
+                              -0.6961928009986877f,
+                              -0.5250730514526367f,
+                              -0.3949174880981445f,
+                              -0.2844413816928864f,
+                              -0.1847734302282333f,
+                              -0.0910500362515450f,
+                              0.0f,
+                              0.0795802995562553f,
+                              0.1609302014112473f,
+                              0.2461123019456863f,
+                              0.3379152417182922f,
+                              0.4407098293304443f,
+                              0.5626170039176941f,
+                              0.7229568362236023f,
+                              1.0f};
+
+const float *krn_nf4_codebook(void) { return NF4; }
+
+static const float *codebook_of(const krn_quantize_options *options) {
+    if (options->type != KRN_TYPE_C4)
+        return NULL;
+    return options->codebook == NULL ? NF4 : options->codebook;
+}
+
+/* Entries lie between the outer two. */
+static float largest_entry(const float *codebook) { return fmaxf(fabsf(codebook[0]), fabsf(codebook[15])); }
+
+static krn_status check_codebook(const krn_quantize_options *options) {
+    if (options->type != KRN_TYPE_C4) {
+        if (options->codebook != NULL)
+            return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->codebook must be NULL but for KRN_TYPE_C4");
+        return KRN_OK;
+    }
+    if (options->asymmetric)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->asymmetric must be 0 for KRN_TYPE_C4");
+    const float *codebook = codebook_of(options);
+    for (int i = 0; i < 16; i++) {
+        if (!isfinite(codebook[i]))
+            return krn_fail(KRN_ERROR_NON_FINITE, "options->codebook[%d] is not finite", i);
+        if (i > 0 && codebook[i] < codebook[i - 1])
+            return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->codebook[%d] is below the entry before it", i);
+    }
+    if (largest_entry(codebook) < FLT_MIN)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->codebook has no entry of at least 2^-126");
+    return KRN_OK;
+}
+
 static krn_status check_options(const krn_quantize_options *options) {
     if (options == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "options is NULL");
@@ -55,8 +107,8 @@ static krn_status check_options(const krn_quantize_options *options) {
         return krn_fail(KRN_ERROR_STRUCT_SIZE, "options->struct_size is %u, this library knows %u",
                         options->struct_size, (unsigned)sizeof(krn_quantize_options));
     if (code_bits(options->type) == 0)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->type is %d, not one of KRN_TYPE_S8, _U8, _S4 and _U4",
-                        options->type);
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
+                        "options->type is %d, not one of KRN_TYPE_S8, _U8, _S4, _U4 and _C4", options->type);
     if (options->granularity < KRN_GRANULARITY_TENSOR || options->granularity > KRN_GRANULARITY_GROUP)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->granularity is %d, which is not a krn_granularity",
                         options->granularity);
@@ -69,9 +121,11 @@ static krn_status check_options(const krn_quantize_options *options) {
     if (!(options->clip_ratio >= 0 && options->clip_ratio <= 1))
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->clip_ratio is %g, not in 0..1",
                         (double)options->clip_ratio);
-    if (options->reserved != 0)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->reserved is %d, must be 0", options->reserved);
-    return KRN_OK;
+    if (options->scale_type != 0 && !is_float(options->scale_type))
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
+                        "options->scale_type is %d, not 0, KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16",
+                        options->scale_type);
+    return check_codebook(options);
 }
 
 /* Sizes of a tensor, small enough that no later product of them overflows: 4 bytes and one scale and zero point for
@@ -90,12 +144,12 @@ static krn_status check_shape(int64_t rows, int64_t cols) {
 
 static int64_t blocks_per_row(const krn_quantize_options *options, int64_t cols) {
     if (options->granularity != KRN_GRANULARITY_GROUP)
-        return cols > 0;
+        return 1;
     return cols / options->group_size + (cols % options->group_size != 0);
 }
 
 static int64_t count_scales(const krn_quantize_options *options, int64_t rows, int64_t cols) {
-    return options->granularity == KRN_GRANULARITY_TENSOR ? rows > 0 && cols > 0 : rows * blocks_per_row(options, cols);
+    return options->granularity == KRN_GRANULARITY_TENSOR ? 1 : rows * blocks_per_row(options, cols);
 }
 
 krn_status krn_quantize_scale_count(const krn_quantize_options *options, int64_t rows, int64_t cols, int64_t *count) {
@@ -169,6 +223,8 @@ static krn_status check_codes(const arguments *a) {
     const int64_t scale_count = count_scales(a->options, a->rows, a->cols);
     if (status == KRN_OK)
         status = check_buffer("scales", a->scales, scale_count, sizeof(float));
+    if (status == KRN_OK && a->zero_points != NULL && a->options->type == KRN_TYPE_C4)
+        status = krn_fail(KRN_ERROR_INVALID_ARGUMENT, "zero_points must be NULL for KRN_TYPE_C4");
     if (status == KRN_OK && (a->zero_points != NULL || a->options->asymmetric))
         status = check_buffer("zero_points", a->zero_points, scale_count, sizeof(int32_t));
     return status;
@@ -185,12 +241,21 @@ static krn_status check_arguments(const arguments *a) {
     return status != KRN_OK ? status : check_codes(a);
 }
 
-static krn_quantize_scheme scheme_of(const krn_quantize_options *options) {
+krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options) {
     krn_quantize_scheme scheme = {
         .asymmetric = options->asymmetric,
         .bits = code_bits(options->type),
         .clip_ratio = options->clip_ratio == 0 ? 1 : options->clip_ratio,
+        .scale_type = options->scale_type,
+        .codebook = codebook_of(options),
     };
+    if (scheme.codebook != NULL) {
+        for (int i = 0; i < 15; i++)
+            scheme.midpoints[i] = (float)(((double)scheme.codebook[i] + (double)scheme.codebook[i + 1]) / 2);
+        scheme.midpoints[15] = INFINITY;
+        scheme.steps = largest_entry(scheme.codebook);
+        return scheme;
+    }
     const int is_signed = options->type == KRN_TYPE_S8 || options->type == KRN_TYPE_S4;
     const int32_t half = scheme.bits == 8 ? 128 : 8;
     scheme.flip = (uint8_t)(is_signed ? half : 0);
@@ -202,6 +267,7 @@ static krn_quantize_scheme scheme_of(const krn_quantize_options *options) {
         scheme.q_min = -(half - 1);
         scheme.q_max = half - 1;
         scheme.zero = is_signed ? 0 : half;
+        scheme.steps = (float)scheme.q_max;
     }
     return scheme;
 }
@@ -210,10 +276,10 @@ static krn_quantize_job job_of(krn_context *context, const arguments *a) {
     const int64_t per_row = blocks_per_row(a->options, a->cols);
     const int per_group = a->options->granularity == KRN_GRANULARITY_GROUP;
     const int64_t element_bytes = krn_element_bytes(a->float_type);
-    const krn_quantize_scheme scheme = scheme_of(a->options);
+    const krn_quantize_scheme scheme = krn_quantize_scheme_of(a->options);
     return (krn_quantize_job){
         .context = context,
-        .kernels = choose_variant(context),
+        .kernels = krn_quantize_kernels_of(context),
         .scheme = scheme,
         .rows = a->rows,
         .cols = a->cols,
@@ -246,12 +312,17 @@ krn_status krn_quantize(krn_context *context, const krn_quantize_options *option
     krn_status status = check_arguments(&a);
     if (status != KRN_OK)
         return status;
+    const krn_quantize_job job = job_of(context, &a);
     if (rows == 0 || cols == 0) {
+        for (int64_t i = 0; i < count_scales(options, rows, cols); i++) {
+            scales[i] = 0;
+            if (zero_points != NULL)
+                zero_points[i] = job.scheme.zero;
+        }
         if (error != NULL)
             *error = (krn_quantize_error){0, 0};
         return KRN_OK;
     }
-    const krn_quantize_job job = job_of(context, &a);
     status = krn_quantize_run(&job, source, codes, scales, zero_points);
     if (status == KRN_OK && error != NULL)
         krn_quantize_measure(&job, source, codes, scales, zero_points, error);

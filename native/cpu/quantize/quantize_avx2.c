@@ -113,10 +113,8 @@ KRN_ALWAYS_INLINE float highest_f(lanes_f x) {
     return _mm_cvtss_f32(_mm_max_ps(best, _mm_shuffle_ps(best, best, 1)));
 }
 
-KRN_ALWAYS_INLINE lanes_f multiply_f(lanes_f a, lanes_f b) { return _mm256_mul_ps(a, b); }
 /* To the nearest integer, of two the even one. */
 KRN_ALWAYS_INLINE lanes_i round_i32(lanes_f a) { return _mm256_cvtps_epi32(a); }
-KRN_ALWAYS_INLINE lanes_i subtract_i32(lanes_i a, lanes_i b) { return _mm256_sub_epi32(a, b); }
 /* 16-bit lanes shifted by a nibble. */
 KRN_ALWAYS_INLINE lanes_i nibble_down_i16(lanes_i a) { return _mm256_srli_epi16(a, 4); }
 KRN_ALWAYS_INLINE lanes_i nibble_up_i16(lanes_i a) { return _mm256_slli_epi16(a, 4); }
@@ -128,6 +126,21 @@ KRN_ALWAYS_INLINE void store_low_bytes_i16(uint8_t *p, lanes_i a) {
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
 }
 
+/* AVX2 looks up 8 entries at a time: bit 3 of an index chooses between two lookups. */
+typedef struct {
+    lanes_f low, high;
+} lanes_table;
+
+KRN_ALWAYS_INLINE lanes_table load_table(const float *entries) {
+    return (lanes_table){.low = load_f(entries), .high = load_f(entries + STEP)};
+}
+KRN_ALWAYS_INLINE lanes_f entries_at(lanes_table table, lanes_i index) {
+    return select_f(lookup_f32(table.low, index), lookup_f32(table.high, index), shift_left_i32(index, 28));
+}
+KRN_ALWAYS_INLINE lanes_i add_where_greater(lanes_i sum, lanes_i addend, lanes_f a, lanes_f b) {
+    return add_i32(sum, and_i(addend, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ))));
+}
+
 #include "quantize/quantize_loops.h"
 
 const krn_quantize_kernels krn_quantize_avx2 = {
@@ -137,6 +150,8 @@ const krn_quantize_kernels krn_quantize_avx2 = {
     .extents = extents,
     .encode = encode,
     .decode = decode,
+    .encode_nearest = encode_nearest,
+    .decode_entries = decode_entries,
     .pack_nibbles = pack_nibbles,
     .unpack_nibbles = unpack_nibbles,
 };

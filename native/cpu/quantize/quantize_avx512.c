@@ -111,10 +111,8 @@ KRN_ALWAYS_INLINE lanes_f higher_f(lanes_f a, lanes_f b) { return _mm512_max_ps(
 KRN_ALWAYS_INLINE float lowest_f(lanes_f x) { return _mm512_reduce_min_ps(x); }
 KRN_ALWAYS_INLINE float highest_f(lanes_f x) { return _mm512_reduce_max_ps(x); }
 
-KRN_ALWAYS_INLINE lanes_f multiply_f(lanes_f a, lanes_f b) { return _mm512_mul_ps(a, b); }
 /* To the nearest integer, of two the even one. */
 KRN_ALWAYS_INLINE lanes_i round_i32(lanes_f a) { return _mm512_cvtps_epi32(a); }
-KRN_ALWAYS_INLINE lanes_i subtract_i32(lanes_i a, lanes_i b) { return _mm512_sub_epi32(a, b); }
 KRN_ALWAYS_INLINE lanes_i or_i(lanes_i a, lanes_i b) { return _mm512_or_si512(a, b); }
 /* 16-bit lanes shifted by a nibble. */
 KRN_ALWAYS_INLINE lanes_i nibble_down_i16(lanes_i a) { return _mm512_srli_epi16(a, 4); }
@@ -127,6 +125,14 @@ KRN_ALWAYS_INLINE void store_low_bytes_i16(uint8_t *p, lanes_i a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(a));
 }
 
+typedef lanes_f lanes_table;
+
+KRN_ALWAYS_INLINE lanes_table load_table(const float *entries) { return load_f(entries); }
+KRN_ALWAYS_INLINE lanes_f entries_at(lanes_table table, lanes_i index) { return lookup_f32(table, index); }
+KRN_ALWAYS_INLINE lanes_i add_where_greater(lanes_i sum, lanes_i addend, lanes_f a, lanes_f b) {
+    return _mm512_mask_add_epi32(sum, greater_f(a, b), sum, addend);
+}
+
 #include "quantize/quantize_loops.h"
 
 const krn_quantize_kernels krn_quantize_avx512 = {
@@ -137,6 +143,8 @@ const krn_quantize_kernels krn_quantize_avx512 = {
     .extents = extents,
     .encode = encode,
     .decode = decode,
+    .encode_nearest = encode_nearest,
+    .decode_entries = decode_entries,
     .pack_nibbles = pack_nibbles,
     .unpack_nibbles = unpack_nibbles,
 };

@@ -14,6 +14,8 @@
  *   magnitude_bits        the bits of |x|
  *   higher_bits           the higher of two, lane by lane; highest_bits: the highest lane
  *   lower_f, higher_f     the lower and the higher of two, lane by lane; lowest_f, highest_f: the extreme lanes
+ *   lanes_table           16 floats; load_table: from memory; entries_at: those at indices 0..15
+ *   add_where_greater     sum + addend in the lanes in which one float is above another
  *   load_i, add_i32, ...  as in common/simd_*.h
  *
  * `type` is a constant wherever these functions are called, so that every switch over it is decided by the compiler. */
@@ -99,7 +101,7 @@ typedef struct {
 
 /* Codes in the low bytes of lanes. The other bytes are 0, so that a saturating pack keeps the codes. */
 KRN_ALWAYS_INLINE lanes_i encode_lanes(const lanes_encoder *e, lanes_f x) {
-    const lanes_f clamped = lower_f(higher_f(multiply_f(x, e->inverse), e->low), e->high);
+    const lanes_f clamped = lower_f(higher_f(mul_f(x, e->inverse), e->low), e->high);
     return and_i(add_i32(round_i32(clamped), e->zero), e->low_byte);
 }
 
@@ -163,7 +165,7 @@ typedef struct {
 } lanes_decoder;
 
 KRN_ALWAYS_INLINE lanes_f decode_lanes(const lanes_decoder *d, lanes_i codes) {
-    return multiply_f(to_f32(subtract_i32(codes, d->zero)), d->scale);
+    return mul_f(to_f32(sub_i32(codes, d->zero)), d->scale);
 }
 
 KRN_ALWAYS_INLINE void decode_of(const uint8_t *codes, uint8_t flip, int64_t count, int64_t block,
@@ -188,6 +190,45 @@ static void decode(const uint8_t *codes, uint8_t flip, int64_t count, int64_t bl
     case KRN_TYPE_F32: decode_of(codes, flip, count, block, decoders, KRN_TYPE_F32, target); break;
     case KRN_TYPE_F16: decode_of(codes, flip, count, block, decoders, KRN_TYPE_F16, target); break;
     default: decode_of(codes, flip, count, block, decoders, KRN_TYPE_BF16, target); break;
+    }
+}
+
+/* How many of the 15 ascending midpoints lie below each element, by bisection: 4 lookups instead of 15 comparisons. */
+KRN_ALWAYS_INLINE lanes_i nearest_entries(lanes_table midpoints, lanes_f scaled) {
+    lanes_i code = broadcast_i32(0);
+    KRN_UNROLL
+    for (int half = 8; half > 0; half /= 2) {
+        const lanes_f middle = entries_at(midpoints, add_i32(code, broadcast_i32(half - 1)));
+        code = add_where_greater(code, broadcast_i32(half), scaled, middle);
+    }
+    return code;
+}
+
+static void encode_nearest(int32_t type, const void *source, int64_t count, int64_t block,
+                           const krn_block_encoder *encoders, const float *midpoints, uint8_t *codes) {
+    const lanes_table table = load_table(midpoints);
+    for (int64_t from = 0; from < count; from += block, encoders++) {
+        const int64_t to = block_end(from, count, block);
+        const lanes_f inverse = broadcast_f32(encoders->inverse);
+        for (int64_t i = from; i < to; i += STEP) {
+            const int64_t n = to - i < STEP ? to - i : STEP;
+            const lanes_f x = n < STEP ? load_rest(type, source, i, n) : load_lanes(type, source, i);
+            store_codes_rest(codes + i, n, nearest_entries(table, mul_f(x, inverse)));
+        }
+    }
+}
+
+static void decode_entries(const uint8_t *codes, int64_t count, int64_t block, const krn_block_decoder *decoders,
+                           const float *codebook, int32_t type, void *target) {
+    const lanes_table table = load_table(codebook);
+    for (int64_t from = 0; from < count; from += block, decoders++) {
+        const int64_t to = block_end(from, count, block);
+        const lanes_f scale = broadcast_f32(decoders->scale);
+        int64_t i = from;
+        for (; i + STEP <= to; i += STEP)
+            store_lanes(type, target, i, mul_f(entries_at(table, load_codes(codes + i, 0)), scale));
+        if (i < to)
+            store_rest(type, target, i, to - i, mul_f(entries_at(table, load_codes_rest(codes + i, to - i, 0)), scale));
     }
 }
 

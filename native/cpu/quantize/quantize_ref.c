@@ -61,6 +61,22 @@ static void decode(const uint8_t *codes, uint8_t flip, int64_t count, int64_t bl
     }
 }
 
+static void encode_nearest(int32_t type, const void *source, int64_t count, int64_t block,
+                           const krn_block_encoder *encoders, const float *midpoints, uint8_t *codes) {
+    for (int64_t i = 0; i < count; i++) {
+        const float scaled = load(type, source, i) * encoders[i / block].inverse;
+        codes[i] = 0;
+        while (scaled > midpoints[codes[i]])
+            codes[i]++;
+    }
+}
+
+static void decode_entries(const uint8_t *codes, int64_t count, int64_t block, const krn_block_decoder *decoders,
+                           const float *codebook, int32_t type, void *target) {
+    for (int64_t i = 0; i < count; i++)
+        store(type, target, i, codebook[codes[i]] * decoders[i / block].scale);
+}
+
 static void pack_nibbles(const uint8_t *codes, int64_t count, uint8_t *packed) {
     for (int64_t i = 0; i < count; i += 2) {
         const int high = i + 1 < count ? codes[i + 1] & 15 : 0;
@@ -80,6 +96,8 @@ const krn_quantize_kernels krn_quantize_ref = {
     .extents = extents,
     .encode = encode,
     .decode = decode,
+    .encode_nearest = encode_nearest,
+    .decode_entries = decode_entries,
     .pack_nibbles = pack_nibbles,
     .unpack_nibbles = unpack_nibbles,
 };

@@ -3,6 +3,7 @@
 #include "quantize/quantize_rows.h"
 
 #include "common/context.h"
+#include "common/half.h"
 #include "common/status.h"
 
 #include <float.h>
@@ -95,33 +96,42 @@ static krn_status fail_non_finite(const krn_quantize_job *job, const unsigned ch
 
 /* Pass 2: scales and codes. */
 
-/* Scales and zero points of `count` blocks. Symmetric: `highest` is max|x| and `lowest` is not read. */
-static void derive_scales(const krn_quantize_scheme *scheme, int64_t count, const float *lowest, const float *highest,
-                          float *scales, int32_t *zero_points) {
+/* A scale as it is stored, widened again: at most the largest finite value of its type. Those below FLT_MIN count as
+ * 0. */
+static float round_scale(const krn_quantize_scheme *scheme, float scale) {
+    if (scale < FLT_MIN)
+        return 0;
+    if (scheme->scale_type == KRN_TYPE_F16)
+        return krn_f16_to_f32(scale > 65504.0f ? 0x7BFF : krn_f32_to_f16(scale));
+    if (scheme->scale_type == KRN_TYPE_BF16) {
+        const uint16_t rounded = krn_f32_to_bf16(scale);
+        return krn_bf16_to_f32(rounded > 0x7F7F ? 0x7F7F : rounded);
+    }
+    return scale > FLT_MAX ? FLT_MAX : scale;
+}
+
+void krn_quantize_derive(const krn_quantize_scheme *scheme, int64_t count, const float *lowest, const float *highest,
+                         float *scales, int32_t *zero_points) {
     const float clip = scheme->clip_ratio;
     if (!scheme->asymmetric) {
-        const float steps = (float)scheme->q_max;
-        for (int64_t b = 0; b < count; b++) {
-            const float scale = highest[b] * clip / steps;
-            scales[b] = scale < FLT_MIN ? 0 : scale;
-        }
+        for (int64_t b = 0; b < count; b++)
+            scales[b] = round_scale(scheme, highest[b] * clip / scheme->steps);
         for (int64_t b = 0; zero_points != NULL && b < count; b++)
             zero_points[b] = scheme->zero;
         return;
     }
+    const int32_t range = scheme->q_max - scheme->q_min;
     for (int64_t b = 0; b < count; b++) {
         const float low = (lowest[b] < 0 ? lowest[b] : 0) * clip;
         const float high = (highest[b] > 0 ? highest[b] : 0) * clip;
-        const float scale = (float)(((double)high - (double)low) / (double)(scheme->q_max - scheme->q_min));
-        if (scale < FLT_MIN) {
-            scales[b] = 0;
+        scales[b] = round_scale(scheme, (float)(((double)high - (double)low) / (double)range));
+        if (scales[b] == 0) {
             zero_points[b] = scheme->zero;
             continue;
         }
-        const float inverse = 1.0f / scale;
-        const int32_t zero = scheme->q_min - (int32_t)lrintf(low * inverse);
-        scales[b] = scale;
-        zero_points[b] = zero > scheme->q_max ? scheme->q_max : zero;
+        /* A scale that was rounded down may leave more steps below zero than there are codes. */
+        const float below = low * (1.0f / scales[b]);
+        zero_points[b] = below < (float)-range ? scheme->q_max : scheme->q_min - (int32_t)lrintf(below);
     }
 }
 
@@ -137,7 +147,7 @@ static int32_t *zero_points_of(const quantize_pass *pass, int64_t row) {
 static void derive_kept_row(const quantize_pass *pass, int64_t row) {
     const int64_t blocks = pass->job->blocks_per_row;
     const float *kept = pass->kept + row * blocks;
-    derive_scales(&pass->job->scheme, blocks, kept, kept, scales_of(pass, row), zero_points_of(pass, row));
+    krn_quantize_derive(&pass->job->scheme, blocks, kept, kept, scales_of(pass, row), zero_points_of(pass, row));
 }
 
 /* The scales of another row. */
@@ -156,8 +166,27 @@ static void derive_row(const quantize_pass *pass, int64_t row) {
             job->kernels->extents(job->float_type, elements, count, job->block, lowest, highest);
         else
             job->kernels->magnitudes(job->float_type, elements, count, job->block, highest);
-        derive_scales(&job->scheme, blocks, lowest, highest, scales + b, zero_points == NULL ? NULL : zero_points + b);
+        krn_quantize_derive(&job->scheme, blocks, lowest, highest, scales + b,
+                            zero_points == NULL ? NULL : zero_points + b);
     }
+}
+
+static void encode_run(const krn_quantize_job *job, const unsigned char *elements, krn_memory_hints hints,
+                       int64_t count, int64_t block, const krn_block_encoder *encoders, uint8_t *codes) {
+    if (job->scheme.codebook != NULL)
+        job->kernels->encode_nearest(job->float_type, elements, count, block, encoders, job->scheme.midpoints, codes);
+    else
+        job->kernels->encode(job->float_type, elements, hints, count, block, encoders, codes);
+}
+
+krn_block_encoder krn_quantize_encoder(const krn_quantize_scheme *scheme, float scale, int32_t zero_point) {
+    const int32_t zero = scheme->asymmetric ? zero_point : scheme->zero;
+    /* Relative to the zero point; a symmetric range is so already. */
+    const int32_t offset = scheme->asymmetric ? zero : 0;
+    return (krn_block_encoder){.inverse = scale == 0 ? 0 : 1.0f / scale,
+                               .low = (float)(scheme->q_min - offset),
+                               .high = (float)(scheme->q_max - offset),
+                               .zero = zero};
 }
 
 static void encode_chunk(const krn_quantize_job *job, const unsigned char *source, krn_memory_hints hints,
@@ -167,21 +196,15 @@ static void encode_chunk(const krn_quantize_job *job, const unsigned char *sourc
     const krn_block_run run = krn_blocks_of(job, start, count);
     krn_block_encoder encoders[KRN_QUANTIZE_MAX_BLOCKS];
     for (int64_t b = 0; b < run.blocks; b++) {
-        const float scale = scales[run.first + b];
-        const int32_t zero = scheme->asymmetric ? zero_points[run.first + b] : scheme->zero;
-        /* Relative to the zero point; a symmetric range is so already. */
-        const int32_t offset = scheme->asymmetric ? zero : 0;
-        encoders[b].inverse = scale == 0 ? 0 : 1.0f / scale;
-        encoders[b].low = (float)(scheme->q_min - offset);
-        encoders[b].high = (float)(scheme->q_max - offset);
-        encoders[b].zero = zero;
+        const int64_t i = run.first + b;
+        encoders[b] = krn_quantize_encoder(scheme, scales[i], scheme->asymmetric ? zero_points[i] : 0);
     }
     const unsigned char *elements = source + start * krn_element_bytes(job->float_type);
     if (run.head > 0)
-        job->kernels->encode(job->float_type, elements, hints, run.head, run.head, encoders, codes);
+        encode_run(job, elements, hints, run.head, run.head, encoders, codes);
     if (run.head < count)
-        job->kernels->encode(job->float_type, elements + run.head * krn_element_bytes(job->float_type), hints,
-                             count - run.head, job->block, encoders + (run.head > 0), codes + run.head);
+        encode_run(job, elements + run.head * krn_element_bytes(job->float_type), hints, count - run.head, job->block,
+                   encoders + (run.head > 0), codes + run.head);
 }
 
 static void encode_row(const quantize_pass *pass, int64_t row, krn_memory_hints hints) {
@@ -249,7 +272,7 @@ krn_status krn_quantize_run(const krn_quantize_job *job, const void *source, uin
         tensor.highest = ranges[i].highest > tensor.highest ? ranges[i].highest : tensor.highest;
     }
     if (job->scales_per_row == 0)
-        derive_scales(&job->scheme, 1, &tensor.lowest, &tensor.highest, scales, zero_points);
+        krn_quantize_derive(&job->scheme, 1, &tensor.lowest, &tensor.highest, scales, zero_points);
     krn_context_run(job->context, pass.pieces, encode_piece, &pass);
     return KRN_OK;
 }

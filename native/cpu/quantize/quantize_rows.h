@@ -42,6 +42,13 @@ typedef struct krn_quantize_scheme {
     /* See `decode` in quantize_variants.h. */
     uint8_t flip;
     float clip_ratio;
+    /* What max|x| is divided by; symmetric and codebook. */
+    float steps;
+    /* Type that scales are rounded to. */
+    int32_t scale_type;
+    /* 16 entries, or NULL for integer codes; and what lies between them (`encode_nearest`). */
+    const float *codebook;
+    float midpoints[16];
 } krn_quantize_scheme;
 
 /* One call: a float tensor and its quantized form. Row r, block b has scale scales[r * scales_per_row + b]. */
@@ -74,6 +81,22 @@ void krn_dequantize_run(const krn_quantize_job *job, const uint8_t *codes, const
 /* rows > 0 and cols > 0. The error of codes made from `source`. */
 void krn_quantize_measure(const krn_quantize_job *job, const void *source, const uint8_t *codes, const float *scales,
                           const int32_t *zero_points, krn_quantize_error *error);
+
+/* What other ops take to quantize on the way, with the same bits. */
+
+/* Of checked options. */
+krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options);
+
+/* The variant that runs in a context. */
+const krn_quantize_kernels *krn_quantize_kernels_of(const krn_context *context);
+
+/* Scales and zero points of `count` blocks. Symmetric: `highest` is max|x|, `lowest` is not read, and `zero_points` may
+ * be NULL. */
+void krn_quantize_derive(const krn_quantize_scheme *scheme, int64_t count, const float *lowest, const float *highest,
+                         float *scales, int32_t *zero_points);
+
+/* How a block with this scale is encoded. The zero point is read only when asymmetric. */
+krn_block_encoder krn_quantize_encoder(const krn_quantize_scheme *scheme, float scale, int32_t zero_point);
 
 /* What the passes share. */
 

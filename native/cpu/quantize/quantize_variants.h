@@ -58,6 +58,13 @@ typedef struct krn_quantize_kernels {
      * turns s4 into u4 (q + 8), 0 leaves unsigned codes. The decoders' zero points are biased likewise. */
     void (*decode)(const uint8_t *codes, uint8_t flip, int64_t count, int64_t block, const krn_block_decoder *decoders,
                    int32_t type, void *target);
+    /* Codes 0..15 of finite elements, one per byte: how many of the 15 ascending `midpoints` lie below x * inverse.
+     * `midpoints` has 16 entries, the last one infinity. Of the encoders only `inverse` is read. */
+    void (*encode_nearest)(int32_t type, const void *source, int64_t count, int64_t block,
+                           const krn_block_encoder *encoders, const float *midpoints, uint8_t *codes);
+    /* codebook[code] * scale for codes 0..15, one per byte. Of the decoders only `scale` is read. */
+    void (*decode_entries)(const uint8_t *codes, int64_t count, int64_t block, const krn_block_decoder *decoders,
+                           const float *codebook, int32_t type, void *target);
     /* Low nibbles of `count` bytes, two per byte of `packed`; the last high nibble of an odd count is 0. */
     void (*pack_nibbles)(const uint8_t *codes, int64_t count, uint8_t *packed);
     /* The inverse: `count` bytes of 0..15. */

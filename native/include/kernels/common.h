@@ -90,6 +90,8 @@ enum krn_type {
     KRN_TYPE_S4 = 12,
     /** Unsigned 4-bit integer, 0..15, packed like KRN_TYPE_S4. */
     KRN_TYPE_U4 = 13,
+    /** Index 0..15 into a codebook of 16 floats, packed like KRN_TYPE_U4. NF4 is one such codebook (quantize.h). */
+    KRN_TYPE_C4 = 14,
 };
 
 /** Name of a status, such as "KRN_ERROR_SHAPE"; "KRN_UNKNOWN_STATUS" for a number that is not one. Never NULL. */

@@ -3,10 +3,24 @@
  * W[N,K] has N output channels and K inputs; a channel's K inputs are cut into groups of group_size elements with a scale each,
  * the last one possibly shorter; group_size 0 means one group per channel ("per channel").
  *
- *   format         element value              zero point
- *   KRN_TYPE_S8    q * scale, q in -128..127  none
- *   KRN_TYPE_S4    q * scale, q in -8..7      none
- *   KRN_TYPE_U4    (q - zero) * scale         0..15, per group
+ *   format         zero_type       element value
+ *   KRN_TYPE_S8    0               q * scale             q in -128..127
+ *   KRN_TYPE_S4    0               q * scale             q in -8..7
+ *   KRN_TYPE_U4    0               (q - zero) * scale    q and zero in 0..15
+ *   any of these   F32, F16, BF16  q * scale + offset    offset = -zero * scale, a float per group (AWQ's "scaled zeros", HQQ)
+ *   KRN_TYPE_C4    0               codebook[q] * scale   q in 0..15; NF4 and other codebooks of 16 floats
+ *
+ * Scales are stored as they come, and widened exactly where they are used:
+ *
+ *   scale_type            scale
+ *   KRN_TYPE_F32 (or 0)   the float itself
+ *   KRN_TYPE_F16, _BF16   widened to binary32
+ *   KRN_TYPE_U8           "double quantized" (QLoRA, Dettmers et al. 2023): scale[i] = scale_map[u8[i]] * nested_scales[i / 256] +
+ *                         scale_offset, two roundings in binary32, i the scale's place in the unpacked order
+ *
+ * Unpacked scales, zero points and offsets lie [N][groups]. With `flattened` they belong to runs of group_size elements of the tensor read
+ * as one line of N * K elements, as bitsandbytes stores them: [ceil(N * K / group_size)]. When K is no multiple of group_size such a run
+ * crosses rows; it is then stored once for every gcd(K, group_size) elements, which must be at least 16.
  *
  * Packed weights are immutable, know nothing of the context that made them but its layout, and may be used by many
  * contexts and threads at once.
@@ -23,11 +37,12 @@ extern "C" {
 /** Packed weights. Opaque, immutable. */
 typedef struct krn_weights krn_weights;
 
-/** Shape and format of weights. */
+/** Shape and format of weights. Fields that are 0 have their usual meaning: f32 scales, the format's own zero points, groups along K in
+ *  order. */
 typedef struct krn_weights_desc {
     /** sizeof(krn_weights_desc). */
     uint32_t struct_size;
-    /** KRN_TYPE_S8, KRN_TYPE_S4 or KRN_TYPE_U4. */
+    /** KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4 or KRN_TYPE_C4. */
     int32_t format;
     /** Output channels, N >= 0. */
     int64_t n;
@@ -35,30 +50,103 @@ typedef struct krn_weights_desc {
     int64_t k;
     /** Elements per group, at least 16, or 0 for one scale per channel. */
     int64_t group_size;
+    /** Type of the scales as stored: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16, KRN_TYPE_BF16, or KRN_TYPE_U8 for
+     *  double-quantized scales. */
+    int32_t scale_type;
+    /** 0: integer zero points for KRN_TYPE_U4 and none for the others. KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16: a float
+     *  offset per group of that type; not for KRN_TYPE_C4. */
+    int32_t zero_type;
+    /** 1: groups are cut from the flattened tensor (see above); needs a group_size. Else 0. */
+    int32_t flattened;
+    /** 1: every input names its group ("activation order", GPTQ's g_idx). Packing brings the inputs of a group together, and krn_gemm
+     *  takes its activations through the same permutation. Not with `flattened`. Else 0. */
+    int32_t ordered;
 } krn_weights_desc;
 
-/** Bytes that the packed form of `desc` takes: codes, scales, zero points and padding.
- *  Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_SHAPE (also when the size does not fit). */
+/** Quantized weights as they come from a checkpoint or from krn_quantize. */
+typedef struct krn_weights_source {
+    /** sizeof(krn_weights_source). */
+    uint32_t struct_size;
+    /** Order of two 4-bit codes in a byte. 0: element 2i is the low nibble; 1: it is the high nibble (bitsandbytes). */
+    int32_t high_nibble_first;
+    /** N rows of K codes of the format, `codes_ld_bytes` bytes apart. */
+    const void *codes;
+    /** At least krn_type_row_bytes(format, K). */
+    int64_t codes_ld_bytes;
+    /** Scales of scale_type, krn_weights_scale_count() of them, finite; u8 when they are double quantized. */
+    const void *scales;
+    /** Zero points in 0..15, as many; for KRN_TYPE_U4 with zero_type 0, else NULL. */
+    const int32_t *zero_points;
+    /** Offsets of zero_type, as many, finite; with a zero_type, else NULL. */
+    const void *zero_offsets;
+    /** 16 finite floats for KRN_TYPE_C4, else NULL. */
+    const float *codebook;
+    /** The group of each input [K], with `ordered`, else NULL. Every group has group_size inputs, the last one what is left. */
+    const int32_t *group_index;
+    /** 256 finite floats, with scale_type KRN_TYPE_U8, else NULL. */
+    const float *scale_map;
+    /** f32 [ceil(scale count / 256)], finite, with scale_type KRN_TYPE_U8, else NULL. */
+    const float *nested_scales;
+    /** Added to a double-quantized scale; else 0. */
+    float scale_offset;
+    /** Must be 0. */
+    int32_t reserved;
+} krn_weights_source;
+
+/** Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not there, is left
+ *  out. */
+typedef struct krn_weights_parts {
+    /** sizeof(krn_weights_parts). */
+    uint32_t struct_size;
+    /** Order of two 4-bit codes in a byte, as in krn_weights_source. */
+    int32_t high_nibble_first;
+    /** N rows of K codes; the unused nibble at the end of a row of odd width is 0. */
+    void *codes;
+    /** At least krn_type_row_bytes(format, K); read only with `codes`. */
+    int64_t codes_ld_bytes;
+    /** Scales of scale_type. */
+    void *scales;
+    /** Zero points. */
+    int32_t *zero_points;
+    /** Offsets of zero_type. */
+    void *zero_offsets;
+    /** 16 floats. */
+    float *codebook;
+    /** The group of each input [K]. */
+    int32_t *group_index;
+    /** 256 floats. */
+    float *scale_map;
+    /** f32 [ceil(scale count / 256)]. */
+    float *nested_scales;
+    /** 1 float: the offset of double-quantized scales. */
+    float *scale_offset;
+} krn_weights_parts;
+
+/** The number of scales, and of zero points or offsets, in unpacked form.
+ *  Errors: those of krn_weights_packed_bytes. */
+KRN_API krn_status krn_weights_scale_count(const krn_weights_desc *desc, int64_t *count);
+
+/** Bytes that the packed form of `desc` takes: codes, scales, zero points, tables and padding.
+ *  Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_SHAPE (also when flattened groups would be split below 16 elements). */
 KRN_API krn_status krn_weights_packed_bytes(const krn_context *context, const krn_weights_desc *desc, int64_t *bytes);
 
-/** Packs quantized weights into the layout of the context's instruction set.
- *  codes             N rows of K codes of the format, `codes_ld_bytes` bytes apart
- *  scales            [N][groups] f32, finite
- *  zero_points       [N][groups] int32 in 0..15 for KRN_TYPE_U4; NULL for the others
- *  The result is freed by krn_weights_destroy. */
-KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc, const void *codes,
-                                    int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points,
-                                    krn_weights **weights);
+/** Packs quantized weights into the layout of the context's instruction set. The result is freed by krn_weights_destroy.
+ *  Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have other sizes than
+ *  group_size, and those of the arguments. */
+KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc,
+                                    const krn_weights_source *source, krn_weights **weights);
 
 /** Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it.
- *  `clip_ratio` as in krn_quantize_options; `error` may be NULL. */
+ *  `clip_ratio` as in krn_quantize_options. `codebook`: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for the other formats.
+ *  `error` may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale rounded to zero_type; `error` does not know
+ *  of that rounding. KRN_ERROR_UNSUPPORTED: `ordered`, float offsets for another format, double-quantized scales. Flattened groups that
+ *  cross rows take a source without gaps (source_ld = K). */
 KRN_API krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type,
                                           const void *source, int64_t source_ld, float clip_ratio,
-                                          krn_weights **weights, krn_quantize_error *error);
+                                          const float *codebook, krn_weights **weights, krn_quantize_error *error);
 
-/** Gives back exactly what was packed: the inverse of krn_weights_pack. `zero_points` may be NULL. */
-KRN_API krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, void *codes,
-                                      int64_t codes_ld_bytes, float *scales, int32_t *zero_points);
+/** Gives back exactly what was packed: the inverse of krn_weights_pack. */
+KRN_API krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, const krn_weights_parts *parts);
 
 /** Shape and format of packed weights. `desc->struct_size` must be set. */
 KRN_API krn_status krn_weights_describe(const krn_weights *weights, krn_weights_desc *desc);

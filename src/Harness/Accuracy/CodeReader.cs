@@ -4,7 +4,7 @@ namespace Kernels.Harness.Accuracy;
 internal static class CodeReader
 {
     /// <summary>Widens a row of codes.</summary>
-    /// <param name="type">S8, U8, S4 or U4.</param>
+    /// <param name="type">S8, U8, S4, U4 or C4.</param>
     /// <param name="row">The bytes of the row.</param>
     /// <param name="codes">Receives as many codes as it has room for.</param>
     public static void Widen(ElementType type, ReadOnlySpan<byte> row, Span<int> codes)
@@ -19,7 +19,7 @@ internal static class CodeReader
                 for (int i = 0; i < codes.Length; i++)
                     codes[i] = row[i];
                 break;
-            case ElementType.U4:
+            case ElementType.U4 or ElementType.C4:
                 for (int i = 0; i < codes.Length; i++)
                     codes[i] = Nibble(row, i);
                 break;

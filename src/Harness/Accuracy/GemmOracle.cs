@@ -2,7 +2,8 @@ namespace Kernels.Harness.Accuracy;
 
 /// <summary>One output of a GEMM in float64.</summary>
 /// <param name="Value">The result on the quantized operands.</param>
-/// <param name="Magnitude">Sum of |x||w| over k, which the error bound is made of; bias and residual included.</param>
+/// <param name="Magnitude">Sum of |x||w| over k, which the error bound is made of, |w| being |code * scale| + |offset|; bias and residual
+/// included.</param>
 internal readonly record struct OracleOutput(double Value, double Magnitude);
 
 /// <summary>A row of integer activations.</summary>
@@ -18,9 +19,11 @@ internal static class GemmOracle
 
     /// <summary>An output with integer activations as the numeric contract prescribes it, bit for bit, in binary32 before it is rounded
     /// to the output type.</summary>
-    public static float ExactInteger(IntegerRow row, OracleChannel channel, float? bias, float? residual)
+    public static float ExactInteger(IntegerRow row, OracleChannel channel, float? bias, float? residual, float? side = null)
     {
         float t = 0;
+        for (int g = 0; channel.Offsets is not null && g < channel.Offsets.Length; g++)
+            t = MathF.FusedMultiplyAdd((float)(double)SumOfGroup(row.Values, channel, g), channel.Offsets[g], t);
         for (int g = 0; g < channel.Scales.Length; g++)
         {
             // A sum of K products of at most 2^8 * 2^8 fits 64 bits for any K that fits memory; and below 2^53 the step through
@@ -30,6 +33,8 @@ internal static class GemmOracle
         }
 
         t *= row.Scale;
+        if (side is { } s)
+            t += s;
         if (bias is { } b)
             t += b;
         if (residual is { } r)
@@ -38,47 +43,55 @@ internal static class GemmOracle
     }
 
     /// <summary>The same output in float64.</summary>
-    public static OracleOutput Integer(IntegerRow row, OracleChannel channel, float? bias, float? residual)
+    public static OracleOutput Integer(
+        IntegerRow row, OracleChannel channel, float? bias, float? residual, OracleOutput side = default)
     {
         double value = 0, magnitude = 0;
         for (int g = 0; g < channel.Scales.Length; g++)
         {
             (int begin, int end) = GroupRange(channel, g);
-            long dot = 0, absolute = 0;
+            long dot = 0, absolute = 0, sum = 0, absoluteSum = 0;
             for (int k = begin; k < end; k++)
             {
-                int product = row.Values[k] * channel.Values[k];
+                int x = row.Values[channel.InputOf(k)], product = x * channel.Values[k];
                 dot += product;
                 absolute += Math.Abs(product);
+                sum += x;
+                absoluteSum += Math.Abs(x);
             }
 
-            value += dot * (double)channel.Scales[g];
-            magnitude += absolute * Math.Abs((double)channel.Scales[g]);
+            double offset = channel.Offsets?[g] ?? 0;
+            value += dot * (double)channel.Scales[g] + sum * offset;
+            magnitude += absolute * Math.Abs((double)channel.Scales[g]) + absoluteSum * Math.Abs(offset);
         }
 
-        return Finish(value * row.Scale, magnitude * Math.Abs((double)row.Scale), bias, residual);
+        return Finish(value * row.Scale, magnitude * Math.Abs((double)row.Scale), bias, residual, side);
     }
 
     /// <summary>An output with float activations in float64.</summary>
-    public static OracleOutput Float(ReadOnlySpan<float> row, OracleChannel channel, float? bias, float? residual)
+    public static OracleOutput Float(
+        ReadOnlySpan<float> row, OracleChannel channel, float? bias, float? residual, OracleOutput side = default)
     {
         double value = 0, magnitude = 0;
         for (int g = 0; g < channel.Scales.Length; g++)
         {
             (int begin, int end) = GroupRange(channel, g);
-            double dot = 0, absolute = 0;
+            double dot = 0, absolute = 0, sum = 0, absoluteSum = 0;
             for (int k = begin; k < end; k++)
             {
-                double product = (double)row[k] * channel.Values[k];
+                double x = row[channel.InputOf(k)], product = x * channel.NumberAt(k);
                 dot += product;
                 absolute += Math.Abs(product);
+                sum += x;
+                absoluteSum += Math.Abs(x);
             }
 
-            value += dot * channel.Scales[g];
-            magnitude += absolute * Math.Abs((double)channel.Scales[g]);
+            double offset = channel.Offsets?[g] ?? 0;
+            value += dot * channel.Scales[g] + sum * offset;
+            magnitude += absolute * Math.Abs((double)channel.Scales[g]) + absoluteSum * Math.Abs(offset);
         }
 
-        return Finish(value, magnitude, bias, residual);
+        return Finish(value, magnitude, bias, residual, side);
     }
 
     /// <summary>The unquantized product in float64.</summary>
@@ -91,10 +104,11 @@ internal static class GemmOracle
     }
 
     /// <summary>The bound of gemm.h on the error of a float cell: (K + 8) * eps * sum |x||w|, and half a unit in the last place of an
-    /// output type narrower than binary32.</summary>
-    public static double Bound(in OracleOutput exact, long k, ElementType output)
+    /// output type narrower than binary32. With an adapter, K / 16 + rank + 12 roundings of its term are less than those of K + rank + 12
+    /// taken for both.</summary>
+    public static double Bound(in OracleOutput exact, long k, ElementType output, long rank = 0)
     {
-        double bound = (k + 8) * UnitRoundoff * exact.Magnitude;
+        double bound = (k + (rank == 0 ? 8 : rank + 12)) * UnitRoundoff * exact.Magnitude;
         double largest = Math.Abs(exact.Value) + bound;
         // Relative half unit of the type, and half of its smallest subnormal.
         return output switch
@@ -105,15 +119,25 @@ internal static class GemmOracle
         };
     }
 
-    private static OracleOutput Finish(double value, double magnitude, float? bias, float? residual) => new(
-        value + (bias ?? 0) + (residual ?? 0), magnitude + Math.Abs((double)(bias ?? 0)) + Math.Abs((double)(residual ?? 0)));
+    private static OracleOutput Finish(double value, double magnitude, float? bias, float? residual, OracleOutput side) => new(
+        value + side.Value + (bias ?? 0) + (residual ?? 0),
+        magnitude + side.Magnitude + Math.Abs((double)(bias ?? 0)) + Math.Abs((double)(residual ?? 0)));
 
     private static long DotOfGroup(int[] x, OracleChannel channel, int group)
     {
         (int begin, int end) = GroupRange(channel, group);
         long sum = 0;
         for (int k = begin; k < end; k++)
-            sum += x[k] * channel.Values[k];
+            sum += x[channel.InputOf(k)] * channel.Values[k];
+        return sum;
+    }
+
+    private static long SumOfGroup(int[] x, OracleChannel channel, int group)
+    {
+        (int begin, int end) = GroupRange(channel, group);
+        long sum = 0;
+        for (int k = begin; k < end; k++)
+            sum += x[channel.InputOf(k)];
         return sum;
     }
 

@@ -1,34 +1,76 @@
 namespace Kernels.Harness.Accuracy;
 
+/// <summary>Double-quantized scales: scale i is Map[Codes[i]] * Scales[i / 256] + Offset, with both roundings.</summary>
+/// <param name="Codes">A byte for each scale.</param>
+/// <param name="Map">What the bytes are indices to.</param>
+/// <param name="Scales">One for every 256.</param>
+/// <param name="Offset">Added to every scale.</param>
+internal sealed record NestedScales(byte[] Codes, float[] Map, float[] Scales, float Offset)
+{
+    /// <summary>Scales that share a nested scale.</summary>
+    public const int Block = 256;
+
+    /// <summary>A scale in binary32.</summary>
+    public float At(int index)
+    {
+        float product = Map[Codes[index]] * Scales[index / Block];
+        return product + Offset;
+    }
+}
+
 /// <summary>Quantized weights as the oracle reads them: codes, scales and zero points, nothing packed.</summary>
 /// <param name="Shape">Format and sizes.</param>
 /// <param name="Codes">N rows of K codes.</param>
 /// <param name="StrideBytes">Bytes from a row to the next.</param>
-/// <param name="Scales">[N][groups].</param>
+/// <param name="Scales">[N][groups], widened from the type they are stored in.</param>
 /// <param name="ZeroPoints">[N][groups], or null for formats that have none.</param>
 internal sealed record OracleWeights(
     WeightsShape Shape, byte[] Codes, long StrideBytes, float[] Scales, int[]? ZeroPoints)
 {
+    /// <summary>[N][groups] float offsets, widened, or null.</summary>
+    public float[]? Offsets { get; init; }
+
+    /// <summary>The codebook of C4.</summary>
+    public float[]? Codebook { get; init; }
+
+    /// <summary>The group of each input, or null when groups follow each other.</summary>
+    public int[]? GroupIndex { get; init; }
+
+    /// <summary>Where <see cref="Scales"/> come from when they are double-quantized.</summary>
+    public NestedScales? Nested { get; init; }
+
     /// <summary>Elements that share a scale: the group size, or all of a channel.</summary>
     public int GroupLength => (int)(Shape.GroupSize == 0 ? Shape.K : Math.Min(Shape.GroupSize, Shape.K));
 
     /// <summary>Groups of a channel.</summary>
     public int Groups => Shape.GroupSize == 0 ? 1 : (int)((Shape.K + Shape.GroupSize - 1) / Shape.GroupSize);
 
-    /// <summary>Reads a channel: its codes with the zero points taken off, and its scales.</summary>
-    public OracleChannel Channel(long n)
+    /// <summary>Reads a channel: its codes with the zero points taken off, group by group, and its scales.</summary>
+    /// <param name="n">The channel.</param>
+    /// <param name="roundsEntries">Entries of a codebook are rounded to bf16, as variants with bf16 products do.</param>
+    public OracleChannel Channel(long n, bool roundsEntries = false)
     {
         var values = new int[Shape.K];
         CodeReader.Widen(Shape.Format, Codes.AsSpan(checked((int)(n * StrideBytes)), (int)Shape.Format.RowBytes(Shape.K)), values);
+        // Inputs of a group keep their order: the sort is stable.
+        int[]? inputs = GroupIndex is { } groupIndex ? [.. Enumerable.Range(0, values.Length).OrderBy(k => groupIndex[k])] : null;
+        if (inputs is not null)
+            values = Array.ConvertAll(inputs, k => values[k]);
         int first = checked((int)(n * Groups));
-        float[] scales = Scales.AsSpan(first, Groups).ToArray();
         if (ZeroPoints is { } zeroPoints)
         {
             for (int k = 0; k < values.Length; k++)
                 values[k] -= zeroPoints[first + k / GroupLength];
         }
 
-        return new OracleChannel(values, scales, GroupLength);
+        return new OracleChannel(values, Scales.AsSpan(first, Groups).ToArray(), GroupLength)
+        {
+            Inputs = inputs,
+            Offsets = Offsets?.AsSpan(first, Groups).ToArray(),
+            Entries = Codebook is { } codebook
+                ? Array.ConvertAll(values, code => roundsEntries ? (float)BFloat16.FromSingle(codebook[code]) : codebook[code])
+                : null,
+        };
     }
 }
 
@@ -36,4 +78,20 @@ internal sealed record OracleWeights(
 /// <param name="Values">Codes less zero points [K].</param>
 /// <param name="Scales">Scale of each group.</param>
 /// <param name="GroupLength">Elements per group; the last may be shorter.</param>
-internal sealed record OracleChannel(int[] Values, float[] Scales, int GroupLength);
+internal sealed record OracleChannel(int[] Values, float[] Scales, int GroupLength)
+{
+    /// <summary>The input that each value belongs to; null when they are in order.</summary>
+    public int[]? Inputs { get; init; }
+
+    /// <summary>Float offset of each group, or null.</summary>
+    public float[]? Offsets { get; init; }
+
+    /// <summary>The codebook's entries for the values, or null when these are numbers themselves.</summary>
+    public float[]? Entries { get; init; }
+
+    /// <summary>The input of value k.</summary>
+    public int InputOf(int k) => Inputs is null ? k : Inputs[k];
+
+    /// <summary>Value k as a number.</summary>
+    public double NumberAt(int k) => Entries is null ? Values[k] : Entries[k];
+}

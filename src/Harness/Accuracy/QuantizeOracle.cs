@@ -1,3 +1,5 @@
+using Kernels.Harness.Benchmarks;
+
 namespace Kernels.Harness.Accuracy;
 
 /// <summary>Codes, scales and zero points as quantize.h prescribes them.</summary>
@@ -20,8 +22,6 @@ internal static class QuantizeOracle
         var zeroPoints = new List<int>();
         switch (options.Granularity)
         {
-            case Granularity.Tensor when codes.Length == 0:
-                break;
             case Granularity.Tensor:
                 (float scale, int zeroPoint) = QuantizeBlock(options, source[..codes.Length], codes);
                 scales.Add(scale);
@@ -32,13 +32,13 @@ internal static class QuantizeOracle
                 for (int row = 0; row < rows; row++)
                 {
                     int first = row * cols;
+                    // A row without elements has a scale of its own, except with groups: then it has no group.
+                    if (cols == 0 && options.Granularity != Granularity.Group)
+                        Add(QuantizeBlock(options, [], []));
                     for (int begin = 0; begin < cols; begin += length)
                     {
                         int count = Math.Min(length, cols - begin);
-                        (float blockScale, int blockZeroPoint) =
-                            QuantizeBlock(options, source.Slice(first + begin, count), codes.AsSpan(first + begin, count));
-                        scales.Add(blockScale);
-                        zeroPoints.Add(blockZeroPoint);
+                        Add(QuantizeBlock(options, source.Slice(first + begin, count), codes.AsSpan(first + begin, count)));
                     }
                 }
 
@@ -46,13 +46,50 @@ internal static class QuantizeOracle
         }
 
         return new QuantizedReference(codes, [.. scales], [.. zeroPoints]);
+
+        void Add((float Scale, int ZeroPoint) block)
+        {
+            scales.Add(block.Scale);
+            zeroPoints.Add(block.ZeroPoint);
+        }
     }
 
-    /// <summary>The value of a code: (q - zero) * scale, one rounding.</summary>
-    public static float Dequantize(int code, int zeroPoint, float scale) => (float)(code - zeroPoint) * scale;
+    /// <summary>The value of a code: (q - zero) * scale or codebook[q] * scale, one rounding.</summary>
+    public static float Dequantize(QuantizeOptions options, int code, int zeroPoint, float scale) =>
+        (options.Type == ElementType.C4 ? EntriesOf(options)[code] : code - zeroPoint) * scale;
+
+    private static ReadOnlySpan<float> EntriesOf(QuantizeOptions options) => (options.Codebook ?? Kernels.Codebook.NF4).Entries;
+
+    private static float Stored(QuantizeOptions options, float scale) =>
+        scale < SmallestScale ? 0 : MathF.Min(FloatConvert.Round(options.ScaleType, scale), options.ScaleType switch
+        {
+            ElementType.F16 => 65504,
+            ElementType.BF16 => 3.3895314e38f,
+            _ => float.MaxValue,
+        });
+
+    private static float QuantizeToEntries(QuantizeOptions options, ReadOnlySpan<float> source, Span<int> codes)
+    {
+        ReadOnlySpan<float> entries = EntriesOf(options);
+        float largest = 0;
+        foreach (float x in source)
+            largest = MathF.Max(largest, MathF.Abs(x));
+        float scale = Stored(options, largest * options.ClipRatio / MathF.Max(MathF.Abs(entries[0]), MathF.Abs(entries[^1])));
+        float inverse = scale == 0 ? 0 : 1 / scale;
+        for (int i = 0; i < source.Length; i++)
+        {
+            codes[i] = 0;
+            while (codes[i] < entries.Length - 1 && source[i] * inverse > (float)(((double)entries[codes[i]] + entries[codes[i] + 1]) / 2))
+                codes[i]++;
+        }
+
+        return scale;
+    }
 
     private static (float Scale, int ZeroPoint) QuantizeBlock(QuantizeOptions options, ReadOnlySpan<float> source, Span<int> codes)
     {
+        if (options.Type == ElementType.C4)
+            return (QuantizeToEntries(options, source, codes), 0);
         bool isUnsigned = options.Type is ElementType.U8 or ElementType.U4;
         int bits = options.Type.Bits();
         int qMin = isUnsigned ? 0 : -(1 << (bits - 1));
@@ -72,7 +109,7 @@ internal static class QuantizeOracle
 
             lo *= options.ClipRatio;
             hi *= options.ClipRatio;
-            scale = (float)(((double)hi - lo) / (qMax - qMin));
+            scale = Stored(options, (float)(((double)hi - lo) / (qMax - qMin)));
             low = qMin;
             high = qMax;
             // As for all-zero input, for which lo * inv is 0, when the scale counts as 0.
@@ -84,7 +121,7 @@ internal static class QuantizeOracle
             foreach (float x in source)
                 largest = MathF.Max(largest, MathF.Abs(x));
             int q = (1 << (bits - 1)) - 1;
-            scale = largest * options.ClipRatio / q;
+            scale = Stored(options, largest * options.ClipRatio / q);
             zeroPoint = isUnsigned ? 1 << (bits - 1) : 0;
             low = zeroPoint - q;
             high = zeroPoint + q;

@@ -1,25 +1,31 @@
 using System.Runtime.InteropServices;
 using Kernels.Harness.Accuracy;
+using Kernels.Harness.Cases;
+using Kernels.Harness.Synthetic;
 
 namespace Kernels.Harness.Benchmarks;
 
-/// <summary>Activations of a cell's type, for the library and for the oracle.</summary>
+/// <summary>Activations of a cell, and what the call does to them, for the library and for the oracle.</summary>
 internal sealed class ActivationOperand : IDisposable
 {
+    private readonly GemmScheme _cell;
     private readonly AlignedBuffer _data;
     private readonly float[] _scales;
     private readonly int[] _zeroPoints;
     private readonly int _columns;
+    private readonly float _outlierThreshold;
+    private readonly LoraOperand? _lora;
 
     /// <summary>Converts the first <paramref name="m"/> rows of a layer's activations, quantizing per token where the type is an
     /// integer.</summary>
-    public ActivationOperand(KernelContext quantizing, LayerData layer, long m, ElementType type)
+    public ActivationOperand(KernelContext quantizing, LayerData layer, long m, GemmScheme cell)
     {
-        Type = type;
+        _cell = cell;
         _columns = (int)layer.K;
         int elements = checked((int)(m * layer.K));
         ReadOnlySpan<float> source = layer.Activations.AsSpan(0, elements);
-        _data = new AlignedBuffer(Math.Max(1, type.RowBytes(elements)));
+        ElementType type = cell.Activations;
+        _data = new AlignedBuffer(Math.Max(1, m * type.RowBytes(layer.K)));
         _scales = type.IsQuantized() ? new float[m] : [];
         _zeroPoints = type == ElementType.U8 ? new int[m] : [];
         if (type.IsQuantized())
@@ -31,27 +37,56 @@ internal sealed class ActivationOperand : IDisposable
         {
             FloatConvert.FromSingle(type, source, _data.Span);
         }
+
+        int[] outliers = [];
+        if (cell.HasOutliers)
+        {
+            _outlierThreshold = ThresholdFor(source, _columns);
+            outliers = SideOracle.FindOutliers(Enumerable.Range(0, (int)m).Select(i => FloatRow(i)), _columns, _outlierThreshold);
+        }
+
+        if (cell.LoraRank > 0)
+            _lora = LoraData.Make((int)cell.LoraRank, layer.N, layer.K);
+        Side = new SideOracle(outliers, _lora);
+        Adapter = new SideOracle([], _lora);
     }
 
-    /// <summary>S8, U8, F32, F16 or BF16.</summary>
-    public ElementType Type { get; }
+    /// <summary>The side term for the oracle.</summary>
+    public SideOracle Side { get; }
+
+    /// <summary>The adapter's part of it, which is no error of quantization.</summary>
+    public SideOracle Adapter { get; }
+
+    /// <summary>Bytes of a row of activations.</summary>
+    public long RowBytes => _cell.Activations.RowBytes(_columns);
+
+    /// <summary>The options as the library takes them.</summary>
+    public GemmOptions ToOptions() => new()
+    {
+        Compute = _cell.Compute,
+        OutlierThreshold = _outlierThreshold,
+        Lora = _lora is null ? default : LoraAdapter.Of<float>(_lora.A, _lora.B, _lora.Rank, _lora.Scale),
+    };
 
     /// <summary>The activations as the library takes them.</summary>
-    public Activations ToActivations() => Type switch
+    public Activations ToActivations() => _cell.Activations switch
     {
         ElementType.S8 => Activations.S8(_data.Span, _scales),
+        ElementType.S4 => Activations.S4(_data.Span, _scales),
         ElementType.U8 => Activations.U8(_data.Span, _scales, _zeroPoints),
         ElementType.F32 => Activations.Of<float>(_data.AsSpan<float>()),
         ElementType.F16 => Activations.Of<Half>(_data.AsSpan<Half>()),
         _ => Activations.Of<BFloat16>(_data.AsSpan<BFloat16>()),
     };
 
-    /// <summary>A row of integer activations for the oracle.</summary>
+    /// <summary>A row of integer activations for the oracle, quantized as the call does it where it does.</summary>
     public IntegerRow IntegerRow(long m)
     {
+        if (_cell.Compute is { } compute)
+            return Side.Quantize(compute, FloatRow(m));
         var values = new int[_columns];
-        CodeReader.Widen(Type, _data.Slice<byte>(m * _columns, _columns), values);
-        if (Type == ElementType.U8)
+        CodeReader.Widen(_cell.Activations, RowOf(m), values);
+        if (_cell.Activations == ElementType.U8)
         {
             for (int k = 0; k < values.Length; k++)
                 values[k] -= _zeroPoints[m];
@@ -60,17 +95,54 @@ internal sealed class ActivationOperand : IDisposable
         return new IntegerRow(values, _scales[m]);
     }
 
+    /// <summary>What a row brings to the side term, for the oracle.</summary>
+    public SideRow SideRow(long m) => _cell.Activations.IsFloat() ? Side.Row(FloatRow(m)) : new SideRow([], [], []);
+
     /// <summary>A row of float activations for the oracle.</summary>
     public float[] FloatRow(long m)
     {
         var row = new float[_columns];
-        int bytes = Type.Bits() / 8;
-        FloatConvert.ToSingle(Type, _data.Slice<byte>(m * _columns * bytes, _columns * bytes), row);
+        FloatConvert.ToSingle(_cell.Activations, RowOf(m), row);
         return row;
     }
 
     /// <inheritdoc/>
     public void Dispose() => _data.Dispose();
+
+    private ReadOnlySpan<byte> RowOf(long m) => _data.Slice<byte>(m * RowBytes, (int)RowBytes);
+
+    // The threshold that makes outliers of as many columns as ids say, at least one: the data decides where it lies.
+    private static float ThresholdFor(ReadOnlySpan<float> source, int columns)
+    {
+        var largest = new float[columns];
+        for (int i = 0; i < source.Length; i++)
+            largest[i % columns] = MathF.Max(largest[i % columns], MathF.Abs(source[i]));
+        Array.Sort(largest);
+        int outliers = Math.Clamp((int)Math.Round(columns * GemmScheme.OutlierShare), 1, columns);
+        return outliers == columns ? float.Epsilon : MathF.Max(largest[columns - outliers - 1], float.Epsilon);
+    }
+}
+
+/// <summary>Adapters of the size and spread that training leaves.</summary>
+internal static class LoraData
+{
+    private const ulong Seed = 0x6C6F7261;
+
+    /// <summary>Makes an adapter whose term is about as large as a layer's output.</summary>
+    public static LoraOperand Make(int rank, long n, long k)
+    {
+        var random = new Xoshiro256(Seed, (ulong)rank);
+        return new LoraOperand(
+            rank, 0.5f, Normals(checked((int)(rank * k)), 1 / Math.Sqrt(k), ref random), Normals(checked((int)(n * rank)), 1 / Math.Sqrt(rank), ref random));
+    }
+
+    private static float[] Normals(int count, double deviation, ref Xoshiro256 random)
+    {
+        var values = new float[count];
+        for (int i = 0; i < count; i++)
+            values[i] = (float)(deviation * random.NextNormal());
+        return values;
+    }
 }
 
 /// <summary>Conversions between f32 and the float types.</summary>

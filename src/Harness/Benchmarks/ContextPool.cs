@@ -24,7 +24,7 @@ internal sealed class ContextPool : IDisposable
     {
         KernelContext context = Get(level, 1);
         return spec is GemmSpec gemm
-            ? Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations)
+            ? Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations, gemm.Cell.Compute)
             : Quantizer.Variant(context);
     }
 

@@ -28,7 +28,7 @@ internal sealed class DequantizeCase : MeasuredCase
         _variant = variant;
         _context = context;
         _values = values;
-        var shape = new WeightsShape(spec.Weights.Format, spec.Rows, spec.Cols, spec.Weights.GroupSize);
+        WeightsShape shape = spec.Weights.ToShape(spec.Rows, spec.Cols);
         _tensor = Quantizer.Quantize<float>(context, shape.ToQuantizeOptions(), spec.Rows, spec.Cols, values);
         _codeBytes = _tensor.Codes.Length;
         _targetBytes = spec.Rows * spec.Target.RowBytes(spec.Cols);
@@ -97,7 +97,7 @@ internal sealed class DequantizeCase : MeasuredCase
             for (int col = 0; col < cols; col++)
             {
                 int block = (int)row * groups + col / groupLength;
-                float value = QuantizeOracle.Dequantize(codes[col], _tensor.ZeroPoints?[block] ?? 0, _tensor.Scales[block]);
+                float value = QuantizeOracle.Dequantize(_tensor.Options, codes[col], _tensor.ZeroPoints?[block] ?? 0, _tensor.Scales[block]);
                 kernel.AddExact(actual[col], FloatConvert.Round(_spec.Target, value), value, 0, () => $"the value at [{row},{col}]");
                 quantization.Add(actual[col], _values[row * cols + col]);
             }

@@ -12,6 +12,9 @@ internal sealed class GemmCase : MeasuredCase
 
     private const string ReferenceVariant = "ref";
 
+    // Its products are bf16, and so are the entries of a codebook.
+    private const string Bf16Variant = "avx512bf16";
+
     private readonly GemmSpec _spec;
     private readonly string _variant;
     private readonly KernelContext _context;
@@ -40,9 +43,9 @@ internal sealed class GemmCase : MeasuredCase
         _context = context;
         _layer = layer;
         _weights = weights;
-        _activations = new ActivationOperand(quantizing, layer, spec.M, spec.Cell.Activations);
+        _activations = new ActivationOperand(quantizing, layer, spec.M, spec.Cell);
         _output = new AlignedBuffer(Math.Max(1, spec.M * spec.N * sizeof(float)));
-        long workspaceBytes = Gemm.WorkspaceBytes(context, weights.Copies[0], spec.Cell.Activations, spec.M);
+        long workspaceBytes = Gemm.WorkspaceBytes(context, weights.Copies[0], spec.Cell.Activations, spec.M, _activations.ToOptions());
         _workspace = new AlignedBuffer(workspaceBytes);
         _copies = spec.M <= ColdBatch ? weights.Copies.Count : 1;
         _isFromMemory = _copies * weights.PackedBytes >= coldBytes / 2;
@@ -54,7 +57,8 @@ internal sealed class GemmCase : MeasuredCase
 
     /// <inheritdoc/>
     public override double BytesMoved =>
-        _weights.PackedBytes + _spec.M * (double)_spec.Cell.Activations.RowBytes(_spec.K) + _spec.M * (double)_spec.N * sizeof(float);
+        _weights.PackedBytes + _spec.M * (double)_activations.RowBytes + _spec.M * (double)_spec.N * sizeof(float)
+        + _spec.Cell.LoraRank * (double)(_spec.N + _spec.K) * sizeof(float);
 
     /// <inheritdoc/>
     public override CaseBytes Bytes { get; }
@@ -67,7 +71,8 @@ internal sealed class GemmCase : MeasuredCase
     public override void Invoke()
     {
         Gemm.Run(
-            _context, _weights.Copies[_next], _spec.M, _activations.ToActivations(), new GemmOutput<float>(_output.AsSpan<float>()), _workspace.Span);
+            _context, _weights.Copies[_next], _spec.M, _activations.ToActivations(), new GemmOutput<float>(_output.AsSpan<float>()),
+            _activations.ToOptions(), _workspace.Span);
         _next = _next + 1 == _copies ? 0 : _next + 1;
     }
 
@@ -79,24 +84,26 @@ internal sealed class GemmCase : MeasuredCase
         long[] rows = SampleGrid.Indices(_spec.M), columns = SampleGrid.Indices(_spec.N);
         double[] unquantized = _layer.Exact(_spec.M);
         var channels = new OracleChannel[columns.Length];
-        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j]));
+        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j], _variant == Bf16Variant));
 
         var outputs = new (float Prescribed, OracleOutput Exact)[columns.Length];
         for (int i = 0; i < rows.Length; i++)
         {
             long m = rows[i];
-            ComputeRow(m, channels, outputs);
+            ComputeRow(m, columns, channels, outputs);
+            SideRow adapted = _activations.Adapter.Row(_layer.ActivationRow(m).ToArray());
             ReadOnlySpan<float> actual = _output.Slice<float>(m * _spec.N, (int)_spec.N);
             for (int j = 0; j < columns.Length; j++)
             {
                 long n = columns[j];
                 (float prescribed, OracleOutput exact) = outputs[j];
-                double bound = GemmOracle.Bound(exact, _spec.K, ElementType.F32);
+                double bound = GemmOracle.Bound(exact, _spec.K, ElementType.F32, _spec.Cell.LoraRank);
                 if (_spec.Cell.IsInteger)
                     kernel.AddExact(actual[(int)n], prescribed, exact.Value, bound, () => $"Y[{m},{n}]");
                 else
                     kernel.AddBounded(actual[(int)n], exact.Value, bound, () => $"Y[{m},{n}]");
-                quantization.Add(actual[(int)n], unquantized[i * columns.Length + j]);
+                quantization.Add(
+                    actual[(int)n], unquantized[i * columns.Length + j] + _activations.Adapter.Exact(adapted, channels[j], n).Value);
             }
         }
 
@@ -111,18 +118,22 @@ internal sealed class GemmCase : MeasuredCase
         _workspace.Dispose();
     }
 
-    private void ComputeRow(long m, OracleChannel[] channels, (float Prescribed, OracleOutput Exact)[] outputs)
+    private void ComputeRow(long m, long[] columns, OracleChannel[] channels, (float Prescribed, OracleOutput Exact)[] outputs)
     {
+        SideOracle side = _activations.Side;
+        SideRow sideRow = _activations.SideRow(m);
         if (_spec.Cell.IsInteger)
         {
             IntegerRow row = _activations.IntegerRow(m);
             Parallel.For(0, channels.Length, j => outputs[j] = (
-                GemmOracle.ExactInteger(row, channels[j], null, null), GemmOracle.Integer(row, channels[j], null, null)));
+                GemmOracle.ExactInteger(row, channels[j], null, null, side.Bits(sideRow, channels[j], columns[j])),
+                GemmOracle.Integer(row, channels[j], null, null, side.Exact(sideRow, channels[j], columns[j]))));
         }
         else
         {
             float[] row = _activations.FloatRow(m);
-            Parallel.For(0, channels.Length, j => outputs[j] = (0, GemmOracle.Float(row, channels[j], null, null)));
+            Parallel.For(0, channels.Length, j => outputs[j] = (
+                0, GemmOracle.Float(row, channels[j], null, null, side.Exact(sideRow, channels[j], columns[j]))));
         }
     }
 }

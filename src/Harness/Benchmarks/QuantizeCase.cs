@@ -96,8 +96,8 @@ internal sealed class QuantizeCase : MeasuredCase
             {
                 int block = _options.Granularity == Granularity.Group ? col / (int)_options.GroupSize : 0;
                 int zeroPoint = _options.Asymmetric ? zeroPoints[firstBlock + block] : reference.ZeroPoints[block];
-                float actual = QuantizeOracle.Dequantize(codes[col], zeroPoint, scales[firstBlock + block]);
-                float prescribed = QuantizeOracle.Dequantize(reference.Codes[firstCode + col], reference.ZeroPoints[block], reference.Scales[block]);
+                float actual = QuantizeOracle.Dequantize(_options, codes[col], zeroPoint, scales[firstBlock + block]);
+                float prescribed = QuantizeOracle.Dequantize(_options, reference.Codes[firstCode + col], reference.ZeroPoints[block], reference.Scales[block]);
                 kernel.AddExact(actual, prescribed, prescribed, 0, () => $"the value at [{row},{col}]");
                 quantization.Add(actual, source[col]);
             }

@@ -33,11 +33,8 @@ internal sealed class WeightOperand : IDisposable
     public static WeightOperand Make(
         KernelContext quantizing, KernelContext packing, LayerData layer, WeightScheme scheme, long coldBytes)
     {
-        var shape = new WeightsShape(scheme.Format, layer.N, layer.K, scheme.GroupSize);
-        QuantizedTensor tensor = Quantizer.Quantize<float>(quantizing, shape.ToQuantizeOptions(), layer.N, layer.K, layer.Weights);
-        var oracle = new OracleWeights(shape, tensor.Codes, tensor.CodesStrideBytes, tensor.Scales, tensor.ZeroPoints);
-
-        var first = PackedWeights.Pack(packing, tensor);
+        OracleWeights oracle = Quantize(quantizing, layer, scheme);
+        PackedWeights first = WeightStorage.Pack(packing, oracle);
         int count = (int)Math.Clamp((coldBytes + first.PackedBytes - 1) / Math.Max(first.PackedBytes, 1), 1, MaxCopies);
         var copies = new PackedWeights[count];
         copies[0] = first;
@@ -56,6 +53,47 @@ internal sealed class WeightOperand : IDisposable
     {
         foreach (PackedWeights copy in _copies)
             copy.Dispose();
+    }
+
+    private static OracleWeights Quantize(KernelContext context, LayerData layer, WeightScheme scheme)
+    {
+        WeightsShape shape = scheme.ToShape(layer.N, layer.K);
+        int[]? groupIndex = WeightStorage.GroupIndexOf(scheme, (int)layer.K);
+        int[]? inputs = groupIndex is null ? null : [.. Enumerable.Range(0, groupIndex.Length).OrderBy(k => groupIndex[k])];
+        float[] weights = inputs is null ? layer.Weights : Reordered(layer, inputs);
+        QuantizedTensor tensor = Quantizer.Quantize<float>(context, shape.ToQuantizeOptions(), layer.N, layer.K, weights);
+        if (inputs is not null)
+            RestoreOrder(tensor, inputs);
+        return WeightStorage.Make(scheme, shape, tensor.Codes, tensor.CodesStrideBytes, tensor.Scales, tensor.ZeroPoints, groupIndex);
+    }
+
+    // The weights with the inputs of each group beside each other.
+    private static float[] Reordered(LayerData layer, int[] inputs)
+    {
+        var weights = new float[layer.Weights.Length];
+        for (int row = 0; row < layer.N; row++)
+        {
+            ReadOnlySpan<float> source = layer.WeightRow(row);
+            Span<float> target = weights.AsSpan(row * inputs.Length, inputs.Length);
+            for (int i = 0; i < inputs.Length; i++)
+                target[i] = source[inputs[i]];
+        }
+
+        return weights;
+    }
+
+    private static void RestoreOrder(QuantizedTensor tensor, int[] inputs)
+    {
+        int[] grouped = new int[inputs.Length], codes = new int[inputs.Length];
+        int stride = (int)tensor.CodesStrideBytes;
+        for (int row = 0; row < tensor.Rows; row++)
+        {
+            Span<byte> bytes = tensor.Codes.AsSpan(row * stride, stride);
+            CodeReader.Widen(tensor.Options.Type, bytes, grouped);
+            for (int i = 0; i < inputs.Length; i++)
+                codes[inputs[i]] = grouped[i];
+            CodeReader.Narrow(tensor.Options.Type, codes, bytes);
+        }
     }
 
     // The layers of toy models are so small that they would need thousands; they live in caches in real use, too.

@@ -21,6 +21,10 @@ internal static class CaseCatalog
         {
             "w8-a8", "w8-u8", "w8g128-a8", "w4-a8", "w4g32-a8", "w4g64-a8", "w4g128-a8", "w4zg32-a8", "w4zg128-a8", "w4g128-u8",
             "w8-f32", "w8-bf16", "w8-f16", "w4-f32", "w4g32-f32", "w4g128-f32", "w4g128-bf16", "w4g128-f16", "w4zg128-f32", "w4zg128-bf16",
+            "nf4b64-f32", "nf4b64-bf16", "nf4b64sdq-f32", "nf4b64sdq-bf16", "w4g128sf16-a8", "w4zfg128sf16-a8", "w4zfg128sf16-bf16", "w4g128o-a8",
+            "w8-a4", "w4-a4", "w4g128-a4", "w8-dyn8", "w8-dyn8-bf16", "w4g128-dyn8", "w4g128-dyn8-bf16", "w4g128-dyn4", "w8-dynu8",
+            "w8-a8-outlier1pct", "w4g128-a8-outlier1pct", "w8-dyn8-lora16", "w4g128-f32-lora16", "w4g128-bf16-lora16",
+            "nf4b64-f32-lora16", "nf4b64-bf16-lora16",
         }.Select(GemmScheme.Parse),
     ];
 
@@ -65,15 +69,15 @@ internal static class CaseCatalog
             }
         }
 
-        foreach (string way in new[] { "s8-per-channel", "s8-g128", "s4-per-channel", "s4-g32", "s4-g128", "u4-g128", "s8-per-tensor" })
+        foreach (string way in new[] { "s8-per-channel", "s8-g128", "s4-per-channel", "s4-g32", "s4-g128", "u4-g128", "s8-per-tensor", "nf4-g64" })
         {
             int quick = way is "s4-g128" or "u4-g128" ? 1 : 0;
             yield return new CatalogEntry(new QuantizeSpec(QuantizeScheme.Parse(way), 4096, 4096), quick);
         }
 
-        foreach (string weights in new[] { "w8", "w8g128", "w4", "w4g32", "w4g128", "w4zg128" })
+        foreach (string weights in new[] { "w8", "w8g128", "w4", "w4g32", "w4g128", "w4zg128", "nf4b64" })
         {
-            _ = WeightScheme.TryParse(weights, out WeightScheme scheme);
+            WeightScheme scheme = WeightScheme.Parse(weights);
             foreach (ElementType target in new[] { ElementType.F32, ElementType.F16, ElementType.BF16 })
             {
                 int quick = target == ElementType.F32 && (weights is "w8" or "w4g128") ? 1 : 0;

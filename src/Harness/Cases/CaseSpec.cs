@@ -34,7 +34,8 @@ internal sealed record GemmSpec(GemmScheme Cell, long M, long N, long K) : CaseS
     /// <inheritdoc/>
     public override string Shape => $"m{M}-n{N}-k{K}";
 
-    /// <summary>Operations: a multiplication and an addition for each product.</summary>
+    /// <summary>Operations: a multiplication and an addition for each product of X and W. Those of an adapter are not counted: it is what they cost
+    /// that figures should show.</summary>
     public double Operations => 2.0 * M * N * K;
 }
 

@@ -3,7 +3,7 @@ namespace Kernels.Harness.Cases;
 /// <summary>A way to quantize, written <c>s8-per-token</c>, <c>u4-g128</c>, <c>s8-per-tensor-bf16</c>: the type, what shares a
 /// scale, and the source type unless it is f32. Signed types are symmetric and unsigned ones asymmetric; the other way round the
 /// type says so: <c>s8asym-per-token</c>, <c>u8sym-per-token</c>.</summary>
-/// <param name="Type">S8, U8, S4 or U4.</param>
+/// <param name="Type">S8, U8, S4, U4 or C4 (<c>nf4</c>).</param>
 /// <param name="Granularity">Which elements share a scale.</param>
 /// <param name="GroupSize">Elements per group with <see cref="Granularity.Group"/>, else 0.</param>
 /// <param name="Asymmetric">Whether every block has a zero point of its own.</param>
@@ -33,6 +33,8 @@ internal readonly record struct QuantizeScheme(
             return false;
         bool isUnsigned = type is ElementType.U8 or ElementType.U4;
         if (isUnsigned ? isAsymmetricNamed : isSymmetricNamed)
+            return false;
+        if (type == ElementType.C4 && isAsymmetricNamed)
             return false;
 
         ElementType source = ElementType.F32;

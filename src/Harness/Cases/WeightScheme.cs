@@ -2,62 +2,117 @@ using System.Globalization;
 
 namespace Kernels.Harness.Cases;
 
-/// <summary>A weight format as case ids write it: <c>w8</c>, <c>w4</c>, <c>w4z</c> (u4 with zero points), each with an optional
-/// <c>gSIZE</c> for groups along K; without it one scale per channel.</summary>
-/// <param name="Format">S8, S4 or U4.</param>
+/// <summary>A weight format as case ids write it: <c>w8</c>, <c>w4</c>, <c>w4z</c> (u4 with zero points), <c>w4zf</c> (u4 with float offsets)
+/// or <c>nf4</c>; then <c>gSIZE</c> for groups along K (<c>bSIZE</c> for NF4, whose groups are called blocks), without it one scale per
+/// channel; then <c>sf16</c>, <c>sbf16</c> or <c>sdq</c> for scales that are not f32 (f16, bf16, double-quantized); then <c>o</c> for
+/// activation order.</summary>
+/// <param name="Format">S8, S4, U4 or C4 (NF4).</param>
 /// <param name="GroupSize">Elements per group, or 0 for one scale per channel.</param>
 internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
 {
     /// <summary>The smallest group that the library packs.</summary>
     public const long MinGroupSize = 16;
 
+    private static readonly (string Name, ElementType Format, bool HasOffsets)[] s_formats =
+    [
+        ("nf4", ElementType.C4, false), ("w4zf", ElementType.U4, true), ("w4z", ElementType.U4, false), ("w4", ElementType.S4, false),
+        ("w8", ElementType.S8, false),
+    ];
+
+    private static readonly (string Name, ElementType Type)[] s_scaleTypes =
+        [("sf16", ElementType.F16), ("sbf16", ElementType.BF16), ("sdq", ElementType.U8)];
+
+    /// <summary>Type of the scales; U8 for double-quantized ones.</summary>
+    public ElementType ScaleType { get; init; } = ElementType.F32;
+
+    /// <summary>Whether every group has a float offset, of the scales' type if that is a float.</summary>
+    public bool HasOffsets { get; init; }
+
+    /// <summary>Whether every input names its group.</summary>
+    public bool IsOrdered { get; init; }
+
     /// <summary>Bits of a code.</summary>
     public int Bits => Format == ElementType.S8 ? 8 : 4;
 
-    /// <summary>Whether every group has a zero point of its own.</summary>
-    public bool HasZeroPoints => Format == ElementType.U4;
+    /// <summary>Whether every group has an integer zero point of its own.</summary>
+    public bool HasZeroPoints => Format == ElementType.U4 && !HasOffsets;
+
+    private char GroupLetter => Format == ElementType.C4 ? 'b' : 'g';
 
     /// <summary>The groups of a channel of <paramref name="k"/> inputs. Without groups a channel has its scale even if it is empty.</summary>
     public long GroupsOf(long k) => GroupSize == 0 ? 1 : (k + GroupSize - 1) / GroupSize;
+
+    /// <summary>The shape of weights of this format.</summary>
+    public WeightsShape ToShape(long n, long k) => new(Format, n, k, GroupSize)
+    {
+        ScaleType = ScaleType,
+        ZeroType = !HasOffsets ? null : ScaleType == ElementType.U8 ? ElementType.F32 : ScaleType,
+        IsOrdered = IsOrdered,
+    };
 
     /// <summary>Reads what <see cref="ToString"/> writes.</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out WeightScheme scheme)
     {
         scheme = default;
-        int group = text.IndexOf('g');
-        long groupSize = 0;
-        if (group >= 0)
+        foreach ((string name, ElementType format, bool hasOffsets) in s_formats)
         {
-            if (!TryParseNumber(text[(group + 1)..], out groupSize) || groupSize < MinGroupSize)
-                return false;
-            text = text[..group];
+            if (!text.StartsWith(name, StringComparison.Ordinal))
+                continue;
+            ReadOnlySpan<char> rest = text[name.Length..];
+            var read = new WeightScheme(format, 0) { HasOffsets = hasOffsets };
+            if (TryReadGroup(ref rest, ref read) && TryReadSuffixes(rest, ref read))
+            {
+                scheme = read;
+                return true;
+            }
+
+            return false;
         }
 
-        ElementType format;
-        if (text is "w8")
-            format = ElementType.S8;
-        else if (text is "w4")
-            format = ElementType.S4;
-        else if (text is "w4z")
-            format = ElementType.U4;
-        else
-            return false;
-
-        scheme = new WeightScheme(format, groupSize);
-        return true;
+        return false;
     }
+
+    /// <summary>Reads a scheme that is known to be right.</summary>
+    public static WeightScheme Parse(string text) =>
+        TryParse(text, out WeightScheme scheme) ? scheme : throw new FormatException($"'{text}' is not a weight format.");
 
     /// <inheritdoc/>
     public override string ToString()
     {
-        string format = Format switch
+        WeightScheme self = this;
+        string format = Array.Find(s_formats, f => f.Format == self.Format && f.HasOffsets == self.HasOffsets).Name
+            ?? throw new InvalidOperationException($"{Format} is not a weight format.");
+        string group = GroupSize == 0 ? "" : GroupLetter + GroupSize.ToString(CultureInfo.InvariantCulture);
+        return format + group + Array.Find(s_scaleTypes, s => s.Type == self.ScaleType).Name + (IsOrdered ? "o" : "");
+    }
+
+    private static bool TryReadGroup(ref ReadOnlySpan<char> rest, ref WeightScheme scheme)
+    {
+        if (rest.IsEmpty || rest[0] != scheme.GroupLetter)
+            return true;
+        int digits = 1;
+        while (digits < rest.Length && char.IsAsciiDigit(rest[digits]))
+            digits++;
+        if (!TryParseNumber(rest[1..digits], out long groupSize) || groupSize < MinGroupSize)
+            return false;
+        scheme = scheme with { GroupSize = groupSize };
+        rest = rest[digits..];
+        return true;
+    }
+
+    private static bool TryReadSuffixes(ReadOnlySpan<char> rest, ref WeightScheme scheme)
+    {
+        foreach ((string name, ElementType type) in s_scaleTypes)
         {
-            ElementType.S8 => "w8",
-            ElementType.S4 => "w4",
-            ElementType.U4 => "w4z",
-            _ => throw new InvalidOperationException($"{Format} is not a weight format."),
-        };
-        return GroupSize == 0 ? format : format + "g" + GroupSize.ToString(CultureInfo.InvariantCulture);
+            if (!rest.StartsWith(name, StringComparison.Ordinal))
+                continue;
+            scheme = scheme with { ScaleType = type };
+            rest = rest[name.Length..];
+            break;
+        }
+
+        scheme = scheme with { IsOrdered = rest is "o" };
+        return rest.IsEmpty || scheme.IsOrdered;
     }
 
     /// <summary>Reads a number written in the one way that ids allow: decimal digits, no sign, no leading zero.</summary>
@@ -78,6 +133,7 @@ internal static class ElementNames
         ElementType.U8 => "u8",
         ElementType.S4 => "s4",
         ElementType.U4 => "u4",
+        ElementType.C4 => "nf4",
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not an element type."),
     };
 
@@ -94,7 +150,7 @@ internal static class ElementNames
         return type != default;
     }
 
-    /// <summary>Reads the name of an integer type.</summary>
+    /// <summary>Reads the name of a type of codes.</summary>
     public static bool TryParseInteger(ReadOnlySpan<char> text, out ElementType type)
     {
         type = text switch
@@ -103,6 +159,7 @@ internal static class ElementNames
             "u8" => ElementType.U8,
             "s4" => ElementType.S4,
             "u4" => ElementType.U4,
+            "nf4" => ElementType.C4,
             _ => default,
         };
         return type != default;

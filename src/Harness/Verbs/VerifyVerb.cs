@@ -152,6 +152,7 @@ internal static class VerifyVerb
 
     private static string KindOf(CaseSpec spec) => spec switch
     {
+        GemmSpec { Cell.Compute: { } compute } gemm => $"{ElementNames.NameOf(gemm.Cell.Activations)} to {ElementNames.NameOf(compute)}",
         GemmSpec gemm => ElementNames.NameOf(gemm.Cell.Activations),
         QuantizeSpec quantize => ElementNames.NameOf(quantize.Way.Source),
         DequantizeSpec dequantize => ElementNames.NameOf(dequantize.Target),

@@ -63,6 +63,8 @@ internal enum krn_type : int
     KRN_TYPE_S4 = 12,
     /// <summary>Unsigned 4-bit integer, 0..15, packed like KRN_TYPE_S4.</summary>
     KRN_TYPE_U4 = 13,
+    /// <summary>Index 0..15 into a codebook of 16 floats, packed like KRN_TYPE_U4. NF4 is one such codebook (quantize.h).</summary>
+    KRN_TYPE_C4 = 14,
 }
 
 /// <summary>The functions of common.h.</summary>

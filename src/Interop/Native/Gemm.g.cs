@@ -17,11 +17,11 @@ internal unsafe struct krn_activations
     [NativeTypeName("uint32_t")]
     public uint struct_size;
 
-    /// <summary>KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16.</summary>
+    /// <summary>KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U8, KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16.</summary>
     [NativeTypeName("int32_t")]
     public int type;
 
-    /// <summary>M rows of K elements, <c>ld</c> elements apart.</summary>
+    /// <summary>M rows of K elements, <c>ld</c> elements apart. Rows of KRN_TYPE_S4 begin on a byte: they are krn_type_row_bytes(KRN_TYPE_S4, ld) bytes apart.</summary>
     [NativeTypeName("const void *")]
     public void* data;
 
@@ -70,28 +70,94 @@ internal unsafe struct krn_gemm_output
     public long residual_ld;
 }
 
+/// <summary>A low-rank adapter: scale * (X . A^T) . B^T is added to Y.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct krn_lora
+{
+    /// <summary>sizeof(krn_lora).</summary>
+    [NativeTypeName("uint32_t")]
+    public uint struct_size;
+
+    /// <summary>KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16: of <c>a</c> and <c>b</c>.</summary>
+    [NativeTypeName("int32_t")]
+    public int type;
+
+    /// <summary>Rows of A and columns of B, at least 1.</summary>
+    [NativeTypeName("int64_t")]
+    public long rank;
+
+    /// <summary>A[rank, K]: <c>rank</c> rows of K elements, <c>a_ld</c> elements apart.</summary>
+    [NativeTypeName("const void *")]
+    public void* a;
+
+    /// <summary>Leading dimension of <c>a</c> in elements, at least K.</summary>
+    [NativeTypeName("int64_t")]
+    public long a_ld;
+
+    /// <summary>B[N, rank]: N rows of <c>rank</c> elements, <c>b_ld</c> elements apart.</summary>
+    [NativeTypeName("const void *")]
+    public void* b;
+
+    /// <summary>Leading dimension of <c>b</c> in elements, at least <c>rank</c>.</summary>
+    [NativeTypeName("int64_t")]
+    public long b_ld;
+
+    /// <summary>Factor of the product, often alpha / rank; finite.</summary>
+    public float scale;
+
+    /// <summary>Must be 0.</summary>
+    [NativeTypeName("int32_t")]
+    public int reserved;
+}
+
+/// <summary>How krn_gemm computes beyond the plain product. All zero but struct_size means nothing beyond it.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct krn_gemm_options
+{
+    /// <summary>sizeof(krn_gemm_options).</summary>
+    [NativeTypeName("uint32_t")]
+    public uint struct_size;
+
+    /// <summary>0: activations are taken as they are. KRN_TYPE_S8, KRN_TYPE_U8 or KRN_TYPE_S4: float activations are quantized to it, per token.</summary>
+    [NativeTypeName("int32_t")]
+    public int compute;
+
+    /// <summary>0: no outlier columns. Above 0 (LLM.int8() uses 6), with <c>compute</c>: columns of X that hold |x| above it are kept in binary32.</summary>
+    public float outlier_threshold;
+
+    /// <summary>Must be 0.</summary>
+    [NativeTypeName("int32_t")]
+    public int reserved;
+
+    /// <summary>An adapter for float activations, or NULL.</summary>
+    [NativeTypeName("const krn_lora *")]
+    public krn_lora* lora;
+}
+
 /// <summary>The functions of gemm.h.</summary>
 internal static unsafe partial class NativeMethods
 {
-    /// <summary>1 if a context has a kernel for weights of <c>weight_format</c> and activations of <c>activation_type</c>, else 0.</summary>
+    /// <summary>1 if a context has a kernel for weights of <c>weight_format</c> and activations of <c>activation_type</c>, quantized inside the call to <c>compute</c> unless that is 0; else 0.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("int32_t")]
-    public static extern int krn_gemm_supported([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("int32_t")] int weight_format, [NativeTypeName("int32_t")] int activation_type);
+    public static extern int krn_gemm_supported([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("int32_t")] int weight_format, [NativeTypeName("int32_t")] int activation_type, [NativeTypeName("int32_t")] int compute);
 
     /// <summary>Name of the variant that runs a cell in this context, such as &quot;avx512vnni&quot;; NULL if the cell is not supported.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("const char *")]
-    public static extern sbyte* krn_gemm_variant([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("int32_t")] int weight_format, [NativeTypeName("int32_t")] int activation_type);
+    public static extern sbyte* krn_gemm_variant([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("int32_t")] int weight_format, [NativeTypeName("int32_t")] int activation_type, [NativeTypeName("int32_t")] int compute);
 
-    /// <summary>Bytes of workspace that krn_gemm needs for up to <c>m</c> rows of <c>activation_type</c>.</summary>
-    /// <returns>Errors: KRN_ERROR_UNSUPPORTED, KRN_ERROR_SHAPE.</returns>
+    /// <summary>Bytes of workspace that krn_gemm needs for up to <c>m</c> rows of <c>activation_type</c> with the same options; of the adapter only the rank counts. With an outlier threshold there is room for the case that every column is one, 4 bytes per element of X; what is not needed is not touched. Errors: KRN_ERROR_UNSUPPORTED, KRN_ERROR_SHAPE and those of the options.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
-    public static extern int krn_gemm_workspace_bytes([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("const krn_weights *")] krn_weights* weights, [NativeTypeName("int32_t")] int activation_type, [NativeTypeName("int64_t")] long m, [NativeTypeName("int64_t *")] long* bytes);
+    public static extern int krn_gemm_workspace_bytes([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("const krn_weights *")] krn_weights* weights, [NativeTypeName("int32_t")] int activation_type, [NativeTypeName("const krn_gemm_options *")] krn_gemm_options* options, [NativeTypeName("int64_t")] long m, [NativeTypeName("int64_t *")] long* bytes);
 
-    /// <summary>Y = X . W^T. Allocates nothing. <c>workspace</c> is aligned to 64 bytes and holds <c>workspace_bytes</c> &gt;= krn_gemm_workspace_bytes() bytes; its content before and after means nothing. Y must not overlap X.</summary>
-    /// <returns>Errors: KRN_ERROR_UNSUPPORTED and those of the arguments.</returns>
+    /// <summary>Y = X . W^T. Allocates nothing.</summary>
+    /// <param name="options">NULL: nothing beyond the plain product</param>
+    /// <param name="workspace">aligned to 64 bytes, <c>workspace_bytes</c> &gt;= krn_gemm_workspace_bytes() bytes; its content before and after means nothing</param>
+    /// <returns>Errors: KRN_ERROR_UNSUPPORTED, KRN_ERROR_NON_FINITE (X, with <c>compute</c>) and those of the arguments.</returns>
+    /// <remarks>Y must not overlap X, A or B.</remarks>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
-    public static extern int krn_gemm(krn_context* context, [NativeTypeName("const krn_weights *")] krn_weights* weights, [NativeTypeName("int64_t")] long m, [NativeTypeName("const krn_activations *")] krn_activations* activations, [NativeTypeName("const krn_gemm_output *")] krn_gemm_output* output, void* workspace, [NativeTypeName("int64_t")] long workspace_bytes);
+    public static extern int krn_gemm(krn_context* context, [NativeTypeName("const krn_weights *")] krn_weights* weights, [NativeTypeName("int64_t")] long m, [NativeTypeName("const krn_activations *")] krn_activations* activations, [NativeTypeName("const krn_gemm_output *")] krn_gemm_output* output, [NativeTypeName("const krn_gemm_options *")] krn_gemm_options* options, void* workspace, [NativeTypeName("int64_t")] long workspace_bytes);
 }

@@ -17,12 +17,20 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_activations), sizeof(krn_activations), 40);
         if (sizeof(krn_gemm_output) != 48)
             return Describe(nameof(krn_gemm_output), sizeof(krn_gemm_output), 48);
-        if (sizeof(krn_quantize_options) != 32)
-            return Describe(nameof(krn_quantize_options), sizeof(krn_quantize_options), 32);
+        if (sizeof(krn_lora) != 56)
+            return Describe(nameof(krn_lora), sizeof(krn_lora), 56);
+        if (sizeof(krn_gemm_options) != 24)
+            return Describe(nameof(krn_gemm_options), sizeof(krn_gemm_options), 24);
+        if (sizeof(krn_quantize_options) != 40)
+            return Describe(nameof(krn_quantize_options), sizeof(krn_quantize_options), 40);
         if (sizeof(krn_quantize_error) != 16)
             return Describe(nameof(krn_quantize_error), sizeof(krn_quantize_error), 16);
-        if (sizeof(krn_weights_desc) != 32)
-            return Describe(nameof(krn_weights_desc), sizeof(krn_weights_desc), 32);
+        if (sizeof(krn_weights_desc) != 48)
+            return Describe(nameof(krn_weights_desc), sizeof(krn_weights_desc), 48);
+        if (sizeof(krn_weights_source) != 88)
+            return Describe(nameof(krn_weights_source), sizeof(krn_weights_source), 88);
+        if (sizeof(krn_weights_parts) != 88)
+            return Describe(nameof(krn_weights_parts), sizeof(krn_weights_parts), 88);
         return null;
     }
 

@@ -26,7 +26,7 @@ internal unsafe struct krn_quantize_options
     [NativeTypeName("uint32_t")]
     public uint struct_size;
 
-    /// <summary>KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4 or KRN_TYPE_U4.</summary>
+    /// <summary>KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4, KRN_TYPE_U4 or KRN_TYPE_C4.</summary>
     [NativeTypeName("int32_t")]
     public int type;
 
@@ -34,7 +34,7 @@ internal unsafe struct krn_quantize_options
     [NativeTypeName("int32_t")]
     public int granularity;
 
-    /// <summary>0: symmetric, the zero point is fixed. 1: asymmetric, every block has a zero point of its own.</summary>
+    /// <summary>0: symmetric, the zero point is fixed. 1: asymmetric, every block has a zero point of its own; not for KRN_TYPE_C4.</summary>
     [NativeTypeName("int32_t")]
     public int asymmetric;
 
@@ -45,9 +45,13 @@ internal unsafe struct krn_quantize_options
     /// <summary>Share of a block's range that is kept, in (0, 1]; values beyond it saturate. 0 means 1.</summary>
     public float clip_ratio;
 
-    /// <summary>Must be 0.</summary>
+    /// <summary>What scales are rounded to: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16 or KRN_TYPE_BF16. krn_dequantize takes scales as they are.</summary>
     [NativeTypeName("int32_t")]
-    public int reserved;
+    public int scale_type;
+
+    /// <summary>KRN_TYPE_C4 only: 16 finite floats, ascending and not all 0; NULL is NF4. NULL for the other types.</summary>
+    [NativeTypeName("const float *")]
+    public float* codebook;
 }
 
 /// <summary>The error that quantization made, over the whole tensor, in binary64: sums run over the elements of a row in order, then over the rows in order, so that every variant and thread count reports the same bits.</summary>
@@ -64,7 +68,7 @@ internal unsafe struct krn_quantize_error
 /// <summary>The functions of quantize.h.</summary>
 internal static unsafe partial class NativeMethods
 {
-    /// <summary>The number of scales (and zero points) of a rows x cols tensor; 0 when rows or cols is 0.</summary>
+    /// <summary>The number of scales (and zero points) of a rows x cols tensor.</summary>
     /// <returns>Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_STRUCT_SIZE, KRN_ERROR_SHAPE.</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
@@ -75,11 +79,16 @@ internal static unsafe partial class NativeMethods
     [return: NativeTypeName("int64_t")]
     public static extern long krn_type_row_bytes([NativeTypeName("int32_t")] int type, [NativeTypeName("int64_t")] long cols);
 
+    /// <summary>The 16 entries of NF4 (QLoRA, Dettmers et al. 2023): quantiles of the normal distribution, scaled to -1..1, one of them 0. Never NULL.</summary>
+    [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+    [return: NativeTypeName("const float *")]
+    public static extern float* krn_nf4_codebook();
+
     /// <summary>Quantizes source[rows, cols].</summary>
     /// <param name="source">f32, f16 or bf16 (<c>source_type</c>), leading dimension <c>source_ld</c> &gt;= cols</param>
     /// <param name="codes">rows of <c>codes_ld_bytes</c> bytes, at least krn_type_row_bytes(type, cols) each; bytes beyond a row's width are not touched</param>
     /// <param name="scales">krn_quantize_scale_count() floats</param>
-    /// <param name="zero_points">as many int32; required with <c>asymmetric</c>, else may be NULL; written whenever it is not NULL</param>
+    /// <param name="zero_points">as many int32; required with <c>asymmetric</c>, else may be NULL; written whenever it is not NULL; must be NULL for KRN_TYPE_C4</param>
     /// <param name="error">NULL, or where to report the error made (costs a second, scalar pass)</param>
     /// <returns>Errors: KRN_ERROR_NON_FINITE and those of the arguments. Outputs must not overlap the source.</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]

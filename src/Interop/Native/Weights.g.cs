@@ -12,7 +12,7 @@ namespace Kernels.Native;
 /// <summary>Packed weights. Opaque, immutable.</summary>
 internal struct krn_weights;
 
-/// <summary>Shape and format of weights.</summary>
+/// <summary>Shape and format of weights. Fields that are 0 have their usual meaning: f32 scales, the format's own zero points, groups along K in order.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct krn_weights_desc
 {
@@ -20,7 +20,7 @@ internal unsafe struct krn_weights_desc
     [NativeTypeName("uint32_t")]
     public uint struct_size;
 
-    /// <summary>KRN_TYPE_S8, KRN_TYPE_S4 or KRN_TYPE_U4.</summary>
+    /// <summary>KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4 or KRN_TYPE_C4.</summary>
     [NativeTypeName("int32_t")]
     public int format;
 
@@ -35,35 +35,156 @@ internal unsafe struct krn_weights_desc
     /// <summary>Elements per group, at least 16, or 0 for one scale per channel.</summary>
     [NativeTypeName("int64_t")]
     public long group_size;
+
+    /// <summary>Type of the scales as stored: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16, KRN_TYPE_BF16, or KRN_TYPE_U8 for double-quantized scales.</summary>
+    [NativeTypeName("int32_t")]
+    public int scale_type;
+
+    /// <summary>0: integer zero points for KRN_TYPE_U4 and none for the others. KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16: a float offset per group of that type; not for KRN_TYPE_C4.</summary>
+    [NativeTypeName("int32_t")]
+    public int zero_type;
+
+    /// <summary>1: groups are cut from the flattened tensor (see above); needs a group_size. Else 0.</summary>
+    [NativeTypeName("int32_t")]
+    public int flattened;
+
+    /// <summary>1: every input names its group (&quot;activation order&quot;, GPTQ's g_idx). Packing brings the inputs of a group together, and krn_gemm takes its activations through the same permutation. Not with <c>flattened</c>. Else 0.</summary>
+    [NativeTypeName("int32_t")]
+    public int ordered;
+}
+
+/// <summary>Quantized weights as they come from a checkpoint or from krn_quantize.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct krn_weights_source
+{
+    /// <summary>sizeof(krn_weights_source).</summary>
+    [NativeTypeName("uint32_t")]
+    public uint struct_size;
+
+    /// <summary>Order of two 4-bit codes in a byte. 0: element 2i is the low nibble; 1: it is the high nibble (bitsandbytes).</summary>
+    [NativeTypeName("int32_t")]
+    public int high_nibble_first;
+
+    /// <summary>N rows of K codes of the format, <c>codes_ld_bytes</c> bytes apart.</summary>
+    [NativeTypeName("const void *")]
+    public void* codes;
+
+    /// <summary>At least krn_type_row_bytes(format, K).</summary>
+    [NativeTypeName("int64_t")]
+    public long codes_ld_bytes;
+
+    /// <summary>Scales of scale_type, krn_weights_scale_count() of them, finite; u8 when they are double quantized.</summary>
+    [NativeTypeName("const void *")]
+    public void* scales;
+
+    /// <summary>Zero points in 0..15, as many; for KRN_TYPE_U4 with zero_type 0, else NULL.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* zero_points;
+
+    /// <summary>Offsets of zero_type, as many, finite; with a zero_type, else NULL.</summary>
+    [NativeTypeName("const void *")]
+    public void* zero_offsets;
+
+    /// <summary>16 finite floats for KRN_TYPE_C4, else NULL.</summary>
+    [NativeTypeName("const float *")]
+    public float* codebook;
+
+    /// <summary>The group of each input [K], with <c>ordered</c>, else NULL. Every group has group_size inputs, the last one what is left.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* group_index;
+
+    /// <summary>256 finite floats, with scale_type KRN_TYPE_U8, else NULL.</summary>
+    [NativeTypeName("const float *")]
+    public float* scale_map;
+
+    /// <summary>f32 [ceil(scale count / 256)], finite, with scale_type KRN_TYPE_U8, else NULL.</summary>
+    [NativeTypeName("const float *")]
+    public float* nested_scales;
+
+    /// <summary>Added to a double-quantized scale; else 0.</summary>
+    public float scale_offset;
+
+    /// <summary>Must be 0.</summary>
+    [NativeTypeName("int32_t")]
+    public int reserved;
+}
+
+/// <summary>Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not there, is left out.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct krn_weights_parts
+{
+    /// <summary>sizeof(krn_weights_parts).</summary>
+    [NativeTypeName("uint32_t")]
+    public uint struct_size;
+
+    /// <summary>Order of two 4-bit codes in a byte, as in krn_weights_source.</summary>
+    [NativeTypeName("int32_t")]
+    public int high_nibble_first;
+
+    /// <summary>N rows of K codes; the unused nibble at the end of a row of odd width is 0.</summary>
+    public void* codes;
+
+    /// <summary>At least krn_type_row_bytes(format, K); read only with <c>codes</c>.</summary>
+    [NativeTypeName("int64_t")]
+    public long codes_ld_bytes;
+
+    /// <summary>Scales of scale_type.</summary>
+    public void* scales;
+
+    /// <summary>Zero points.</summary>
+    [NativeTypeName("int32_t *")]
+    public int* zero_points;
+
+    /// <summary>Offsets of zero_type.</summary>
+    public void* zero_offsets;
+
+    /// <summary>16 floats.</summary>
+    public float* codebook;
+
+    /// <summary>The group of each input [K].</summary>
+    [NativeTypeName("int32_t *")]
+    public int* group_index;
+
+    /// <summary>256 floats.</summary>
+    public float* scale_map;
+
+    /// <summary>f32 [ceil(scale count / 256)].</summary>
+    public float* nested_scales;
+
+    /// <summary>1 float: the offset of double-quantized scales.</summary>
+    public float* scale_offset;
 }
 
 /// <summary>The functions of weights.h.</summary>
 internal static unsafe partial class NativeMethods
 {
-    /// <summary>Bytes that the packed form of <c>desc</c> takes: codes, scales, zero points and padding.</summary>
-    /// <returns>Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_SHAPE (also when the size does not fit).</returns>
+    /// <summary>The number of scales, and of zero points or offsets, in unpacked form.</summary>
+    /// <returns>Errors: those of krn_weights_packed_bytes.</returns>
+    [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+    [return: NativeTypeName("krn_status")]
+    public static extern int krn_weights_scale_count([NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("int64_t *")] long* count);
+
+    /// <summary>Bytes that the packed form of <c>desc</c> takes: codes, scales, zero points, tables and padding.</summary>
+    /// <returns>Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_SHAPE (also when flattened groups would be split below 16 elements).</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
     public static extern int krn_weights_packed_bytes([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("int64_t *")] long* bytes);
 
-    /// <summary>Packs quantized weights into the layout of the context's instruction set.</summary>
-    /// <param name="codes">N rows of K codes of the format, <c>codes_ld_bytes</c> bytes apart</param>
-    /// <param name="scales">[N][groups] f32, finite</param>
-    /// <param name="zero_points">[N][groups] int32 in 0..15 for KRN_TYPE_U4; NULL for the others</param>
-    /// <remarks>The result is freed by krn_weights_destroy.</remarks>
+    /// <summary>Packs quantized weights into the layout of the context's instruction set. The result is freed by krn_weights_destroy.</summary>
+    /// <returns>Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have other sizes than group_size, and those of the arguments.</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
-    public static extern int krn_weights_pack(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("const void *")] void* codes, [NativeTypeName("int64_t")] long codes_ld_bytes, [NativeTypeName("const float *")] float* scales, [NativeTypeName("const int32_t *")] int* zero_points, krn_weights** weights);
+    public static extern int krn_weights_pack(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("const krn_weights_source *")] krn_weights_source* source, krn_weights** weights);
 
-    /// <summary>Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it. <c>clip_ratio</c> as in krn_quantize_options; <c>error</c> may be NULL.</summary>
+    /// <summary>Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it. <c>clip_ratio</c> as in krn_quantize_options. <c>codebook</c>: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for the other formats. <c>error</c> may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale rounded to zero_type; <c>error</c> does not know of that rounding. KRN_ERROR_UNSUPPORTED: <c>ordered</c>, float offsets for another format, double-quantized scales. Flattened groups that cross rows take a source without gaps (source_ld = K).</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
-    public static extern int krn_weights_pack_float(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("int32_t")] int source_type, [NativeTypeName("const void *")] void* source, [NativeTypeName("int64_t")] long source_ld, float clip_ratio, krn_weights** weights, krn_quantize_error* error);
+    public static extern int krn_weights_pack_float(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("int32_t")] int source_type, [NativeTypeName("const void *")] void* source, [NativeTypeName("int64_t")] long source_ld, float clip_ratio, [NativeTypeName("const float *")] float* codebook, krn_weights** weights, krn_quantize_error* error);
 
-    /// <summary>Gives back exactly what was packed: the inverse of krn_weights_pack. <c>zero_points</c> may be NULL.</summary>
+    /// <summary>Gives back exactly what was packed: the inverse of krn_weights_pack.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
-    public static extern int krn_weights_unpack(krn_context* context, [NativeTypeName("const krn_weights *")] krn_weights* weights, void* codes, [NativeTypeName("int64_t")] long codes_ld_bytes, float* scales, [NativeTypeName("int32_t *")] int* zero_points);
+    public static extern int krn_weights_unpack(krn_context* context, [NativeTypeName("const krn_weights *")] krn_weights* weights, [NativeTypeName("const krn_weights_parts *")] krn_weights_parts* parts);
 
     /// <summary>Shape and format of packed weights. <c>desc-&gt;struct_size</c> must be set.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]

@@ -52,17 +52,46 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_lora_is_laid_out_as_in_C()
+    {
+        krn_lora value = default;
+        Assert.Equal(56, sizeof(krn_lora));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.rank - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.a - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.a_ld - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.b - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.b_ld - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.scale - (byte*)&value);
+        Assert.Equal(52, (byte*)&value.reserved - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_gemm_options_is_laid_out_as_in_C()
+    {
+        krn_gemm_options value = default;
+        Assert.Equal(24, sizeof(krn_gemm_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.compute - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.outlier_threshold - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.lora - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_quantize_options_is_laid_out_as_in_C()
     {
         krn_quantize_options value = default;
-        Assert.Equal(32, sizeof(krn_quantize_options));
+        Assert.Equal(40, sizeof(krn_quantize_options));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.type - (byte*)&value);
         Assert.Equal(8, (byte*)&value.granularity - (byte*)&value);
         Assert.Equal(12, (byte*)&value.asymmetric - (byte*)&value);
         Assert.Equal(16, (byte*)&value.group_size - (byte*)&value);
         Assert.Equal(24, (byte*)&value.clip_ratio - (byte*)&value);
-        Assert.Equal(28, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(28, (byte*)&value.scale_type - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.codebook - (byte*)&value);
     }
 
     [Fact]
@@ -78,11 +107,54 @@ public unsafe class LayoutTests
     public void krn_weights_desc_is_laid_out_as_in_C()
     {
         krn_weights_desc value = default;
-        Assert.Equal(32, sizeof(krn_weights_desc));
+        Assert.Equal(48, sizeof(krn_weights_desc));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.format - (byte*)&value);
         Assert.Equal(8, (byte*)&value.n - (byte*)&value);
         Assert.Equal(16, (byte*)&value.k - (byte*)&value);
         Assert.Equal(24, (byte*)&value.group_size - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.scale_type - (byte*)&value);
+        Assert.Equal(36, (byte*)&value.zero_type - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.flattened - (byte*)&value);
+        Assert.Equal(44, (byte*)&value.ordered - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_weights_source_is_laid_out_as_in_C()
+    {
+        krn_weights_source value = default;
+        Assert.Equal(88, sizeof(krn_weights_source));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.high_nibble_first - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.codes - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.codes_ld_bytes - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.scales - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.zero_points - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.zero_offsets - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.codebook - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.group_index - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.scale_map - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.nested_scales - (byte*)&value);
+        Assert.Equal(80, (byte*)&value.scale_offset - (byte*)&value);
+        Assert.Equal(84, (byte*)&value.reserved - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_weights_parts_is_laid_out_as_in_C()
+    {
+        krn_weights_parts value = default;
+        Assert.Equal(88, sizeof(krn_weights_parts));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.high_nibble_first - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.codes - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.codes_ld_bytes - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.scales - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.zero_points - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.zero_offsets - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.codebook - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.group_index - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.scale_map - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.nested_scales - (byte*)&value);
+        Assert.Equal(80, (byte*)&value.scale_offset - (byte*)&value);
     }
 }

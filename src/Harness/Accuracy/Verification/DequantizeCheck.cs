@@ -20,7 +20,7 @@ internal sealed class DequantizeCheck(CaseId id, Isa level, IReadOnlyList<string
     {
         int rows = (int)_spec.Rows, cols = (int)_spec.Cols, padding = Has(Wide) ? WidePadding : 0;
         WeightScheme weights = _spec.Weights;
-        QuantizeOptions options = new WeightsShape(weights.Format, rows, cols, weights.GroupSize).ToQuantizeOptions();
+        QuantizeOptions options = weights.ToShape(rows, cols).ToQuantizeOptions();
         int rowBytes = (int)weights.Format.RowBytes(cols);
         int stride = rowBytes + padding, ld = cols + padding, bytes = _spec.Target.Bits() / 8;
         int groups = (int)Quantizer.ScaleCount(options, 1, cols);
@@ -88,7 +88,7 @@ internal sealed class DequantizeCheck(CaseId id, Isa level, IReadOnlyList<string
             {
                 int block = row * groups + col / groupLength, r = row, c = col;
                 float value = FloatConvert.Round(
-                    _spec.Target, QuantizeOracle.Dequantize(values[col], zeroPoints?[block] ?? 0, scales[block]));
+                    _spec.Target, QuantizeOracle.Dequantize(options, values[col], zeroPoints?[block] ?? 0, scales[block]));
                 meter.AddExact(actual[col], value, value, 0, () => $"[{r},{c}]");
             }
 

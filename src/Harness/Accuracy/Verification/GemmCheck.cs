@@ -25,8 +25,7 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
         ElementType output = Has(F16) ? ElementType.F16 : Has(Bf16) ? ElementType.BF16 : ElementType.F32;
         var operands = new GemmOperands(_spec, output, Has(Wide) ? WidePadding : 0, Has(Extreme), RandomOf(0));
         KernelContext context = contexts.Get(Level, Case.Threads);
-        using PackedWeights weights = PackedWeights.Pack(
-            context, operands.Shape, operands.Codes, operands.Scales, operands.ZeroPoints, operands.CodesStride);
+        using PackedWeights weights = WeightStorage.Pack(context, operands.Weights);
 
         string? failure = CheckUnpack(context, weights, operands);
         byte[] y = Multiply(context, weights, operands, (int)_spec.M, 0);
@@ -39,21 +38,10 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
         return new CheckOutcome(meter.Result(_spec.M * _spec.N), failure, Hash(operands.Bytes()), isPortable ? Hash(y) : null);
     }
 
-    private string? CheckUnpack(KernelContext context, PackedWeights weights, GemmOperands operands)
+    private static string? CheckUnpack(KernelContext context, PackedWeights weights, GemmOperands operands)
     {
-        byte[] codes = GemmOperands.Filled(operands.Codes.Length);
-        var scales = new float[operands.Scales.Length];
-        int[]? zeroPoints = operands.ZeroPoints is null ? null : new int[scales.Length];
-        weights.Unpack(context, codes, scales, zeroPoints, operands.CodesStride);
-        if (!codes.AsSpan().SequenceEqual(operands.Codes))
-            return "unpacking gives other codes than were packed";
-        // Channels without inputs have no groups, so that there is nothing to give back.
-        bool hasGroups = _spec.K > 0;
-        if (hasGroups && !MemoryMarshal.AsBytes(scales.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(operands.Scales.AsSpan())))
-            return "unpacking gives other scales than were packed";
-        if (hasGroups && zeroPoints is not null && !zeroPoints.AsSpan().SequenceEqual(operands.ZeroPoints))
-            return "unpacking gives other zero points than were packed";
-
+        if (WeightStorage.CompareUnpacked(context, weights, operands.Weights, GemmOperands.Canary) is { } difference)
+            return difference;
         byte[] blob = weights.Save();
         using PackedWeights loaded = PackedWeights.Load(context, blob);
         return loaded.Save().AsSpan().SequenceEqual(blob) ? null : "weights that were saved and loaded are saved differently";
@@ -88,17 +76,24 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
             Residual = Has(Residual) ? residual : default,
             ResidualLd = Has(Residual) ? residualLd : 0,
         };
-        Gemm.Run(context, weights, m, ActivationsOf(operands, first), output);
+        var options = new GemmOptions
+        {
+            Compute = _spec.Cell.Compute,
+            OutlierThreshold = _spec.Cell.HasOutliers ? GemmOptions.DefaultOutlierThreshold : 0,
+            Lora = operands.Lora is { } lora ? LoraAdapter.Of<float>(lora.A, lora.B, lora.Rank, lora.Scale) : default,
+        };
+        Gemm.Run(context, weights, m, ActivationsOf(operands, first), output, options);
         return bytes;
     }
 
     private Activations ActivationsOf(GemmOperands operands, int first)
     {
         ElementType type = _spec.Cell.Activations;
-        ReadOnlySpan<byte> x = operands.X.AsSpan(first * operands.XLd * (type.Bits() / 8));
+        ReadOnlySpan<byte> x = operands.X.AsSpan(first * operands.XStride);
         return type switch
         {
             ElementType.S8 => Activations.S8(x, operands.XScales.AsSpan(first), operands.XLd),
+            ElementType.S4 => Activations.S4(x, operands.XScales.AsSpan(first), operands.XLd),
             ElementType.U8 => Activations.U8(x, operands.XScales.AsSpan(first), operands.XZeroPoints.AsSpan(first), operands.XLd),
             ElementType.F32 => Activations.Of(MemoryMarshal.Cast<byte, float>(x), operands.XLd),
             ElementType.F16 => Activations.Of(MemoryMarshal.Cast<byte, Half>(x), operands.XLd),
@@ -110,8 +105,9 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
     {
         var meter = new KernelErrorMeter(_spec.Cell.IsInteger ? "exact" : "bound", tracksBound: operands.OutputType == ElementType.F32);
         int n = (int)_spec.N, bytes = operands.OutputType.Bits() / 8;
-        OracleWeights oracle = operands.ToOracle();
-        OracleChannel[] channels = [.. Enumerable.Range(0, n).Select(i => oracle.Channel(i))];
+        // Products of this variant are bf16, and so are the entries of a codebook.
+        bool roundsEntries = Case.Variant == "avx512bf16";
+        OracleChannel[] channels = [.. Enumerable.Range(0, n).Select(i => operands.Weights.Channel(i, roundsEntries))];
         var actual = new float[n];
         var residual = new float[n];
         for (int row = 0; row < _spec.M; row++)
@@ -120,26 +116,30 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
             FloatConvert.ToSingle(operands.OutputType, operands.Residual.AsSpan(row * operands.ResidualLd * bytes, n * bytes), residual);
             IntegerRow? integers = _spec.Cell.IsInteger ? operands.IntegerRow(row) : null;
             float[] floats = _spec.Cell.IsInteger ? [] : operands.FloatRow(row);
+            SideRow sideRow = operands.SideRow(row);
             for (int col = 0; col < n; col++)
             {
                 float? bias = Has(Bias) ? operands.Bias[col] : null;
                 float? added = Has(Residual) ? residual[col] : null;
                 int m = row, j = col;
+                OracleOutput side = operands.Side.Exact(sideRow, channels[col], col);
                 if (integers is not null)
                 {
-                    float prescribed = FloatConvert.Round(operands.OutputType, GemmOracle.ExactInteger(integers, channels[col], bias, added));
-                    OracleOutput exact = GemmOracle.Integer(integers, channels[col], bias, added);
-                    meter.AddExact(actual[col], prescribed, exact.Value, GemmOracle.Bound(exact, _spec.K, operands.OutputType), () => $"Y[{m},{j}]");
+                    float t = GemmOracle.ExactInteger(integers, channels[col], bias, added, operands.Side.Bits(sideRow, channels[col], col));
+                    OracleOutput exact = GemmOracle.Integer(integers, channels[col], bias, added, side);
+                    meter.AddExact(actual[col], FloatConvert.Round(operands.OutputType, t), exact.Value, BoundOf(exact), () => $"Y[{m},{j}]");
                 }
                 else
                 {
-                    OracleOutput exact = GemmOracle.Float(floats, channels[col], bias, added);
-                    meter.AddBounded(actual[col], exact.Value, GemmOracle.Bound(exact, _spec.K, operands.OutputType), () => $"Y[{m},{j}]");
+                    OracleOutput exact = GemmOracle.Float(floats, channels[col], bias, added, side);
+                    meter.AddBounded(actual[col], exact.Value, BoundOf(exact), () => $"Y[{m},{j}]");
                 }
             }
         }
 
         return meter;
+
+        double BoundOf(in OracleOutput exact) => GemmOracle.Bound(exact, _spec.K, operands.OutputType, _spec.Cell.LoraRank);
     }
 
     private string? CheckUntouched(GemmOperands operands, byte[] y)

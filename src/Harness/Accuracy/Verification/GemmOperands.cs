@@ -8,8 +8,8 @@ namespace Kernels.Harness.Accuracy.Verification;
 /// <summary>Random operands of a GEMM: codes over the whole range of their type, scales of both signs and zero, ragged rows.</summary>
 internal sealed class GemmOperands
 {
-    // Bytes that no kernel may touch, and that would show in a result that used them.
-    private const byte Canary = 0x5A;
+    /// <summary>A byte that no kernel may touch, and that would show in a result that used it.</summary>
+    public const byte Canary = 0x5A;
 
     private readonly GemmSpec _spec;
 
@@ -29,39 +29,37 @@ internal sealed class GemmOperands
         ResidualLd = n + padding;
 
         WeightScheme weights = spec.Cell.Weights;
-        Shape = new WeightsShape(weights.Format, n, k, weights.GroupSize);
-        CodesStride = (int)weights.Format.RowBytes(k) + padding;
-        Codes = Filled(n * CodesStride);
+        int codesStride = (int)weights.Format.RowBytes(k) + padding;
+        byte[] codes = Filled(n * codesStride);
         (int low, int high) = RangeOf(weights.Format);
         var row = new int[k];
         for (int i = 0; i < n; i++)
         {
             for (int j = 0; j < k; j++)
                 row[j] = isExtreme ? (i % 2 == 0 ? low : high) : low + (int)random.NextBelow(high - low + 1);
-            CodeReader.Narrow(weights.Format, row, Codes.AsSpan(i * CodesStride, (int)weights.Format.RowBytes(k)));
+            CodeReader.Narrow(weights.Format, row, codes.AsSpan(i * codesStride, (int)weights.Format.RowBytes(k)));
         }
 
         int blocks = n * (int)weights.GroupsOf(k);
-        Scales = new float[blocks];
+        var scales = new float[blocks];
         for (int i = 0; i < blocks; i++)
-            Scales[i] = i % 13 == 12 ? 0 : (float)(0.001 + 0.02 * random.NextUniform()) * (i % 7 == 6 ? -1 : 1);
-        if (weights.HasZeroPoints)
-        {
-            ZeroPoints = new int[blocks];
-            for (int i = 0; i < blocks; i++)
-                ZeroPoints[i] = isExtreme ? (i % 2 == 0 ? 15 : 0) : (int)random.NextBelow(16);
-        }
+            scales[i] = i % 13 == 12 ? 0 : (float)(0.001 + 0.02 * random.NextUniform()) * (i % 7 == 6 ? -1 : 1);
+        int[]? zeroPoints = weights.Format == ElementType.U4 ? new int[blocks] : null;
+        for (int i = 0; zeroPoints is not null && i < blocks; i++)
+            zeroPoints[i] = isExtreme ? (i % 2 == 0 ? 15 : 0) : (int)random.NextBelow(16);
+        Weights = WeightStorage.Make(
+            weights, weights.ToShape(n, k), codes, codesStride, scales, zeroPoints, WeightStorage.GroupIndexOf(weights, k));
 
         ElementType type = spec.Cell.Activations;
-        int elementBytes = type.Bits() / 8;
-        X = Filled(m * XLd * elementBytes);
+        XStride = (int)type.RowBytes(XLd);
+        X = Filled(m * XStride);
         XScales = type.IsQuantized() ? new float[m] : [];
         XZeroPoints = type == ElementType.U8 ? new int[m] : [];
         for (int i = 0; i < m; i++)
         {
-            Span<byte> target = X.AsSpan(i * XLd * elementBytes, k * elementBytes);
+            Span<byte> target = X.AsSpan(i * XStride, (int)type.RowBytes(k));
             if (type.IsQuantized())
-                FillIntegers(i, type, target, isExtreme, ref random);
+                FillIntegers(i, type, k, target, isExtreme, ref random);
             else
                 FillFloats(type, target, ref random);
         }
@@ -70,28 +68,25 @@ internal sealed class GemmOperands
         float[] residual = Floats(m * ResidualLd, ref random);
         Residual = new byte[residual.Length * (output.Bits() / 8)];
         FloatConvert.FromSingle(output, residual, Residual);
+        if (spec.Cell.LoraRank > 0)
+            Lora = LoraData.Make((int)spec.Cell.LoraRank, n, k);
+        int[] outliers = spec.Cell.HasOutliers
+            ? SideOracle.FindOutliers(Enumerable.Range(0, m).Select(FloatRow), k, GemmOptions.DefaultOutlierThreshold)
+            : [];
+        Side = new SideOracle(outliers, Lora);
     }
 
-    /// <summary>Shape and format of the weights.</summary>
-    public WeightsShape Shape { get; }
-
-    /// <summary>Codes of the weights, <see cref="CodesStride"/> bytes to a row.</summary>
-    public byte[] Codes { get; }
-
-    /// <summary>Bytes from a row of codes to the next.</summary>
-    public int CodesStride { get; }
-
-    /// <summary>Scales of the weights.</summary>
-    public float[] Scales { get; }
-
-    /// <summary>Zero points of the weights, if they have any.</summary>
-    public int[]? ZeroPoints { get; }
+    /// <summary>The weights as the oracle reads them.</summary>
+    public OracleWeights Weights { get; }
 
     /// <summary>Activations, <see cref="XLd"/> elements to a row.</summary>
     public byte[] X { get; }
 
     /// <summary>Leading dimension of the activations.</summary>
     public int XLd { get; }
+
+    /// <summary>Bytes from a row of activations to the next.</summary>
+    public int XStride { get; }
 
     /// <summary>Scale of each token.</summary>
     public float[] XScales { get; }
@@ -111,17 +106,22 @@ internal sealed class GemmOperands
     /// <summary>Leading dimension of the result.</summary>
     public int YLd { get; }
 
+    /// <summary>The adapter, if there is one.</summary>
+    public LoraOperand? Lora { get; }
+
+    /// <summary>The side term as the oracle computes it.</summary>
+    public SideOracle Side { get; }
+
     /// <summary>The output type.</summary>
     public ElementType OutputType { get; }
-
-    /// <summary>The weights as the oracle reads them.</summary>
-    public OracleWeights ToOracle() => new(Shape, Codes, CodesStride, Scales, ZeroPoints);
 
     /// <summary>A row of integer activations as the oracle reads it.</summary>
     public IntegerRow IntegerRow(int m)
     {
+        if (_spec.Cell.Compute is { } compute)
+            return Side.Quantize(compute, FloatRow(m));
         var values = new int[_spec.K];
-        CodeReader.Widen(_spec.Cell.Activations, X.AsSpan(m * XLd, values.Length), values);
+        CodeReader.Widen(_spec.Cell.Activations, X.AsSpan(m * XStride), values);
         if (_spec.Cell.Activations == ElementType.U8)
         {
             for (int k = 0; k < values.Length; k++)
@@ -135,10 +135,12 @@ internal sealed class GemmOperands
     public float[] FloatRow(int m)
     {
         var values = new float[_spec.K];
-        int bytes = _spec.Cell.Activations.Bits() / 8;
-        FloatConvert.ToSingle(_spec.Cell.Activations, X.AsSpan(m * XLd * bytes, values.Length * bytes), values);
+        FloatConvert.ToSingle(_spec.Cell.Activations, X.AsSpan(m * XStride), values);
         return values;
     }
+
+    /// <summary>What a row brings to the side term.</summary>
+    public SideRow SideRow(int m) => _spec.Cell.Activations.IsFloat() ? Side.Row(FloatRow(m)) : new SideRow([], [], []);
 
     /// <summary>A buffer of bytes that are all canaries.</summary>
     public static byte[] Filled(int bytes)
@@ -154,19 +156,23 @@ internal sealed class GemmOperands
     /// <summary>The operands as bytes, to tell whether they are those of the golden vector.</summary>
     public ReadOnlyMemory<byte>[] Bytes() =>
     [
-        Codes, MemoryMarshal.AsBytes(Scales.AsSpan()).ToArray(), MemoryMarshal.AsBytes((ZeroPoints ?? []).AsSpan()).ToArray(), X,
+        Weights.Codes, MemoryMarshal.AsBytes(Weights.Scales.AsSpan()).ToArray(), MemoryMarshal.AsBytes((Weights.ZeroPoints ?? []).AsSpan()).ToArray(), X,
         MemoryMarshal.AsBytes(XScales.AsSpan()).ToArray(), MemoryMarshal.AsBytes(XZeroPoints.AsSpan()).ToArray(),
         MemoryMarshal.AsBytes(Bias.AsSpan()).ToArray(), Residual,
+        MemoryMarshal.AsBytes((Weights.Offsets ?? []).AsSpan()).ToArray(), MemoryMarshal.AsBytes((Weights.GroupIndex ?? []).AsSpan()).ToArray(),
+        MemoryMarshal.AsBytes((Lora?.A ?? []).AsSpan()).ToArray(), MemoryMarshal.AsBytes((Lora?.B ?? []).AsSpan()).ToArray(),
     ];
 
-    private void FillIntegers(int m, ElementType type, Span<byte> target, bool isExtreme, ref Xoshiro256 random)
+    private void FillIntegers(int m, ElementType type, int count, Span<byte> target, bool isExtreme, ref Xoshiro256 random)
     {
         (int low, int high) = RangeOf(type);
         XScales[m] = (float)(0.01 + 0.1 * random.NextUniform());
         if (type == ElementType.U8)
             XZeroPoints[m] = isExtreme ? (m % 2 == 0 ? low : high) : (int)random.NextBelow(high + 1);
-        for (int k = 0; k < target.Length; k++)
-            target[k] = unchecked((byte)(isExtreme ? (m % 2 == 0 ? high : low) : low + (int)random.NextBelow(high - low + 1)));
+        var codes = new int[count];
+        for (int k = 0; k < codes.Length; k++)
+            codes[k] = isExtreme ? (m % 2 == 0 ? high : low) : low + (int)random.NextBelow(high - low + 1);
+        CodeReader.Narrow(type, codes, target);
     }
 
     private static void FillFloats(ElementType type, Span<byte> target, ref Xoshiro256 random)

@@ -150,7 +150,7 @@ internal sealed class QuantizeCheck(CaseId id, Isa level, IReadOnlyList<string> 
                     Granularity.Group => row * blocksPerRow + (int)(col / options.GroupSize),
                     _ => row,
                 };
-                float value = QuantizeOracle.Dequantize(reference.Codes[row * cols + col], reference.ZeroPoints[block], reference.Scales[block]);
+                float value = QuantizeOracle.Dequantize(options, reference.Codes[row * cols + col], reference.ZeroPoints[block], reference.Scales[block]);
                 double error = (double)source[row * cols + col] - value;
                 sum += error * error;
                 largest = Math.Max(largest, Math.Abs(error));

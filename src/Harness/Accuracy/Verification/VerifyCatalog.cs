@@ -23,6 +23,12 @@ internal static class VerifyCatalog
         [GemmCheck.Extreme, GemmCheck.Bias],
     ];
 
+    // Ways to take activations beyond the plain cells.
+    private static readonly string[] s_otherActivations =
+    [
+        "a4", "dyn8", "dyn4", "dynu8", "dyn8-bf16", "dyn4-f16", "a8-outlier1pct", "f32-lora5", "bf16-lora16", "dyn8-f16-lora3", "a8-outlier1pct-lora8",
+    ];
+
     private static readonly (long Rows, long Cols)[] s_matrixShapes = [(1, 1), (3, 17), (6, 64), (13, 100), (2, 257), (7, 1000), (0, 5), (3, 0)];
 
     private static readonly (long Rows, long Cols) s_goldenMatrix = (13, 100);
@@ -31,7 +37,8 @@ internal static class VerifyCatalog
 
     /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
-        Gemms(contexts, levels).Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels));
+        Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
+            .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -68,6 +75,53 @@ internal static class VerifyCatalog
         }
 
         static VerifyCheck Make(CaseId id, Isa level, string[] features) => new GemmCheck(id, level, features);
+    }
+
+    // Formats that differ from the plain ones in scales, zero points, codes or the order of inputs.
+    private static IEnumerable<VerifyCheck> WeightFormats(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (string name in new[]
+            {
+                "w8sf16", "w4g32sbf16", "w4zg64sf16", "w4zfg32", "w4zfg128sf16", "w4zfsbf16", "w4g40o", "w4zg128sf16o", "w4zfg32o", "w4g64sdq",
+                "nf4b64", "nf4b16sbf16", "nf4b64sdq", "nf4", "nf4b128o",
+            })
+        {
+            var weights = WeightScheme.Parse(name);
+            foreach (ElementType activations in new[] { ElementType.S8, ElementType.U8, ElementType.F32, ElementType.BF16, ElementType.F16 })
+            {
+                foreach ((long m, long n, long k) in s_gemmShapes)
+                {
+                    turn++;
+                    var spec = new GemmSpec(new GemmScheme(weights, activations), m, n, k);
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, spec, turn % 2 == 0 ? 1 : 2, s_gemmFeatures[turn % s_gemmFeatures.Length], (id, level, f) => new GemmCheck(id, level, f)))
+                        yield return check;
+                }
+            }
+        }
+    }
+
+    // Activations that the call quantizes, outliers and adapters. They count turns of their own: golden vectors depend on them.
+    private static IEnumerable<VerifyCheck> OtherGemms(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        string[] others = ["w8sf16", "w4zfg32o", "w4g64sdq", "nf4b64", "nf4b128o"];
+        foreach (WeightScheme weights in WeightSchemes([0, 32, 40]).Concat(others.Select(WeightScheme.Parse)))
+        {
+            foreach (string activations in s_otherActivations)
+            {
+                var cell = GemmScheme.Parse($"{weights}-{activations}");
+                foreach ((long m, long n, long k) in s_gemmShapes)
+                {
+                    turn++;
+                    string[] features = s_gemmFeatures[turn % s_gemmFeatures.Length];
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, new GemmSpec(cell, m, n, k), turn % 2 == 0 ? 1 : 2, features, (id, level, f) => new GemmCheck(id, level, f)))
+                        yield return check;
+                }
+            }
+        }
     }
 
     private static IEnumerable<VerifyCheck> Quantizers(ContextPool contexts, IReadOnlyList<Isa> levels)
@@ -112,6 +166,31 @@ internal static class VerifyCatalog
                         (id, level, f) => new DequantizeCheck(id, level, f)))
                         yield return check;
                 }
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> Codebooks(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach ((Granularity granularity, long groupSize) in new[]
+            { (Granularity.Tensor, 0L), (Granularity.Channel, 0), (Granularity.Group, 16), (Granularity.Group, 40), (Granularity.Group, 64) })
+        {
+            foreach ((long rows, long cols) in s_matrixShapes)
+            {
+                turn++;
+                ElementType type = (turn % 3) switch { 0 => ElementType.F32, 1 => ElementType.F16, _ => ElementType.BF16 };
+                var way = new QuantizeScheme(ElementType.C4, granularity, groupSize, false, type);
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, new QuantizeSpec(way, rows, cols), turn % 2 == 0 ? 1 : 2, s_quantizeFeatures[turn % s_quantizeFeatures.Length],
+                    (id, level, f) => new QuantizeCheck(id, level, f)))
+                    yield return check;
+                if (granularity == Granularity.Tensor)
+                    continue;
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, new DequantizeSpec(new WeightScheme(ElementType.C4, groupSize), type, rows, cols), turn % 2 == 0 ? 1 : 2,
+                    turn % 3 == 0 ? [DequantizeCheck.Wide] : [], (id, level, f) => new DequantizeCheck(id, level, f)))
+                    yield return check;
             }
         }
     }

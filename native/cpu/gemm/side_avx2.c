@@ -1,0 +1,148 @@
+/* The side term with AVX2, FMA and F16C. */
+#include "common/simd_avx2.h"
+#include "gemm/side_common.h"
+#include "gemm/transpose_side.h"
+
+enum {
+    /* 2 x 2 sums of two ymm, and 4 + 2 registers of operands. */
+    PROJECT_ROWS = 2,
+    PROJECT_RANKS = 2,
+    /* 6 rows x 2 ymm, half a panel: 12 chains of fma where 8 to 10 hide the latency. */
+    PRODUCT_ROWS = 6,
+    HALF_PANEL = KRN_PANEL_CHANNELS / 2,
+};
+
+static void widen(int32_t type, const void *from, int64_t count, float *to) { krn_widen(to, type, from, 0, count); }
+
+KRN_ALWAYS_INLINE unsigned above_8(const float *x, float threshold) {
+    const ymm_f magnitude = as_f32(and_i(load_i(x), broadcast_i32(0x7FFFFFFF)));
+    return greater_f(magnitude, broadcast_f32(threshold));
+}
+
+static uint16_t above(const float *x, float threshold) {
+    return (uint16_t)(above_8(x, threshold) | above_8(x + 8, threshold) << 8);
+}
+
+static void find_outliers(int32_t type, const void *x, int64_t count, float threshold, uint16_t *found) {
+    krn_find_outliers(type, x, count, threshold, found, above);
+}
+
+static void dequantize(const krn_packed_column *column, float *q) {
+    const ymm_i mask = broadcast_i32(column->mask);
+    KRN_UNROLL
+    for (int c = 0; c < KRN_PANEL_CHANNELS; c += KRN_VEC_LANES) {
+        const ymm_i code = and_i(shift_right_by_i32(load_i(column->codes + 4 * c), column->shift), mask);
+        const ymm_f weight = to_f32(sub_i32(code, load_i(column->zeros + c)));
+        store_f(q + c, fma_f(weight, load_f(column->scales + c), load_f(column->offsets + c)));
+    }
+}
+
+static void transpose(int32_t type, const void *from, int64_t ld, int32_t channels, int64_t count, float *q) {
+    krn_transpose_side(type, from, ld, channels, count, q);
+}
+
+KRN_ALWAYS_INLINE void project_block(const krn_project_job *job, int32_t r0, int32_t j0, int32_t rows, int32_t ranks) {
+    const float *x = job->x + r0 * job->x_stride, *a = job->a + j0 * job->a_stride;
+    float *lanes = job->sums + (r0 * job->sums_ranks + j0) * KRN_PROJECT_LANES;
+    const int64_t row_lanes = job->sums_ranks * KRN_PROJECT_LANES;
+    ymm_f sums[PROJECT_ROWS][PROJECT_RANKS][2];
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        KRN_UNROLL
+        for (int32_t j = 0; j < ranks; j++) {
+            sums[r][j][0] = load_f(lanes + r * row_lanes + j * KRN_PROJECT_LANES);
+            sums[r][j][1] = load_f(lanes + r * row_lanes + j * KRN_PROJECT_LANES + 8);
+        }
+    }
+    for (int64_t k = 0; k < job->count; k += KRN_PROJECT_LANES) {
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const ymm_f x0 = load_f(x + r * job->x_stride + k), x1 = load_f(x + r * job->x_stride + k + 8);
+            KRN_UNROLL
+            for (int32_t j = 0; j < ranks; j++) {
+                sums[r][j][0] = fma_f(x0, load_f(a + j * job->a_stride + k), sums[r][j][0]);
+                sums[r][j][1] = fma_f(x1, load_f(a + j * job->a_stride + k + 8), sums[r][j][1]);
+            }
+        }
+    }
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        KRN_UNROLL
+        for (int32_t j = 0; j < ranks; j++) {
+            store_f(lanes + r * row_lanes + j * KRN_PROJECT_LANES, sums[r][j][0]);
+            store_f(lanes + r * row_lanes + j * KRN_PROJECT_LANES + 8, sums[r][j][1]);
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE void project_rows(const krn_project_job *job, int32_t r0, int32_t rows) {
+    int32_t j = 0;
+    for (; j + PROJECT_RANKS <= job->ranks; j += PROJECT_RANKS)
+        project_block(job, r0, j, rows, PROJECT_RANKS);
+    if (j < job->ranks)
+        project_block(job, r0, j, rows, 1);
+}
+
+static void project(const krn_project_job *job) {
+    int32_t r = 0;
+    for (; r + PROJECT_ROWS <= job->rows; r += PROJECT_ROWS)
+        project_rows(job, r, PROJECT_ROWS);
+    if (r < job->rows)
+        project_rows(job, r, 1);
+}
+
+KRN_ALWAYS_INLINE void add_rows(const float *p, int64_t p_ld, const float *q, int64_t count, int32_t rows,
+                                float *side) {
+    ymm_f sums[PRODUCT_ROWS][2];
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        sums[r][0] = load_f(side + r * KRN_PANEL_CHANNELS);
+        sums[r][1] = load_f(side + r * KRN_PANEL_CHANNELS + 8);
+    }
+    for (int64_t j = 0; j < count; j++) {
+        const ymm_f q0 = load_f(q + j * KRN_PANEL_CHANNELS), q1 = load_f(q + j * KRN_PANEL_CHANNELS + 8);
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const ymm_f pr = broadcast_f32(p[r * p_ld + j]);
+            sums[r][0] = fma_f(pr, q0, sums[r][0]);
+            sums[r][1] = fma_f(pr, q1, sums[r][1]);
+        }
+    }
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        store_f(side + r * KRN_PANEL_CHANNELS, sums[r][0]);
+        store_f(side + r * KRN_PANEL_CHANNELS + 8, sums[r][1]);
+    }
+}
+
+static void add_half_panel(const float *p, int64_t p_ld, const float *q, int64_t count, int64_t rows, float *side) {
+    for (; rows >= PRODUCT_ROWS; rows -= PRODUCT_ROWS) {
+        add_rows(p, p_ld, q, count, PRODUCT_ROWS, side);
+        p += PRODUCT_ROWS * p_ld;
+        side += PRODUCT_ROWS * KRN_PANEL_CHANNELS;
+    }
+    switch (rows) {
+    case 0: break;
+    case 1: add_rows(p, p_ld, q, count, 1, side); break;
+    case 2: add_rows(p, p_ld, q, count, 2, side); break;
+    case 3: add_rows(p, p_ld, q, count, 3, side); break;
+    case 4: add_rows(p, p_ld, q, count, 4, side); break;
+    default: add_rows(p, p_ld, q, count, 5, side); break;
+    }
+}
+
+static void add_products(const float *p, int64_t p_ld, const float *q, int64_t count, int64_t rows, float *side) {
+    add_half_panel(p, p_ld, q, count, rows, side);
+    add_half_panel(p, p_ld, q + HALF_PANEL, count, rows, side + HALF_PANEL);
+}
+
+const krn_side_kernels krn_side_avx2 = {
+    .name = "avx2",
+    .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C,
+    .widen = widen,
+    .find_outliers = find_outliers,
+    .dequantize = dequantize,
+    .transpose = transpose,
+    .project = project,
+    .add_products = add_products,
+};
