@@ -1,9 +1,7 @@
 #requires -Version 7.4
 # Builds, tests and runs the project: the twin of build.sh for PowerShell, on any system. It installs nothing.
-#   ./build.ps1 build | test [--sanitizers] | bindings [--check] | format [--check] | clean | VERB [arguments]
-# where VERB is any verb of the program `kernels`: bench, info, verify, ...
 # There is no param block, so that the arguments reach `kernels` as they were written.
-$verb = if ($args.Count -gt 0) { $args[0] } else { 'help' }
+$verb = if ($args.Count -gt 0) { $args[0] } else { '--help' }
 $arguments = @($args | Select-Object -Skip 1)
 
 Set-StrictMode -Version Latest
@@ -12,22 +10,43 @@ $PSNativeCommandUseErrorActionPreference = $true
 $env:DOTNET_CLI_TELEMETRY_OPTOUT = '1'
 $env:DOTNET_NOLOGO = '1'
 $results = Join-Path $PSScriptRoot 'build/test-results'
+$usage = @'
+usage: ./build.ps1 VERB [arguments]
+
+  build                 build the native library and the C# projects
+  test [--sanitizers]   build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan
+  bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
+  format [--check]      lay out C and C# sources, or only say whether they are
+  clean                 remove everything that was built
+  help                  print this text, and the verbs of the program `kernels`
+  VERB [arguments]      build, then run that verb of `kernels`: bench, info, verify, ...
+'@
+
+# Build messages go to stderr: stdout belongs to the program that is run.
+filter Out-StandardError { [Console]::Error.WriteLine($_) }
+
+# The one option that some verbs take, or nothing.
+function Test-Option([string] $Option) {
+    $unknown = @($arguments | Where-Object { $_ -ne $Option })
+    if ($unknown.Count -gt 0) { throw "$verb takes no argument but $Option" }
+    $arguments.Count -gt 0
+}
 
 function Build-Native([string] $Preset) {
     Push-Location $PSScriptRoot
     try {
-        cmake --preset $Preset
-        cmake --build --preset $Preset
+        cmake --preset $Preset | Out-StandardError
+        cmake --build --preset $Preset | Out-StandardError
     }
     finally { Pop-Location }
 }
 
 function Build-CSharp([string] $Project) {
     $options = '-restore', '-p:Configuration=Release', '-p:SkipNativeBuild=true', '-verbosity:quiet', '-nologo'
-    dotnet msbuild (Join-Path $PSScriptRoot $Project) @options
+    dotnet msbuild (Join-Path $PSScriptRoot $Project) @options | Out-StandardError
 }
 
-# The exit code of a test runner, whose failures are counted at the end instead of ending the script.
+# The exit code of a command whose failure does not end the script.
 function Get-ExitCode([scriptblock] $Command) {
     $PSNativeCommandUseErrorActionPreference = $false
     & $Command | Out-Host
@@ -35,7 +54,7 @@ function Get-ExitCode([scriptblock] $Command) {
 }
 
 function Invoke-Tests {
-    $presets = @(if ($arguments -contains '--sanitizers') { 'asan-ubsan', 'tsan' }; 'release')
+    $presets = @(if (Test-Option '--sanitizers') { 'asan-ubsan', 'tsan' }; 'release')
     Remove-Item $results -Recurse -Force -ErrorAction Ignore
     $null = New-Item $results -ItemType Directory
     foreach ($preset in $presets) { Build-Native $preset }
@@ -71,17 +90,18 @@ function Invoke-Bindgen {
 
 function Invoke-Format {
     $sources = 'native', 'tests/native' | ForEach-Object {
-        Get-ChildItem (Join-Path $PSScriptRoot $_) -Recurse -Include '*.c', '*.h'
+        (Get-ChildItem (Join-Path $PSScriptRoot $_) -Recurse -Include '*.c', '*.h').FullName
     }
     $solution = Join-Path $PSScriptRoot 'Kernels.sln'
-    if ($arguments -contains '--check') {
-        clang-format --dry-run --Werror $sources
-        dotnet format $solution --verify-no-changes
+    $cOptions = @()
+    $csharpOptions = @()
+    if (Test-Option '--check') {
+        $cOptions = '--dry-run', '--Werror'
+        $csharpOptions = @('--verify-no-changes')
     }
-    else {
-        clang-format -i $sources
-        dotnet format $solution
-    }
+    $status = Get-ExitCode { clang-format -i @cOptions $sources }
+    $status += Get-ExitCode { dotnet format $solution @csharpOptions }
+    if ($status -ne 0) { exit 1 }
 }
 
 function Invoke-Kernels {
@@ -102,5 +122,7 @@ switch ($verb) {
             ForEach-Object { Get-Item (Join-Path $PSScriptRoot $_) -ErrorAction Ignore } |
             Remove-Item -Recurse -Force
     }
+    { $_ -in '-h', '--help' } { $usage }
+    'help' { $usage; Invoke-Kernels }
     default { Invoke-Kernels }
 }

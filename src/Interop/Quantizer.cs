@@ -18,7 +18,7 @@ public static unsafe class Quantizer
     /// <param name="options">What to quantize to.</param>
     /// <param name="rows">Rows, at least 0.</param>
     /// <param name="cols">Elements of a row, at least 0.</param>
-    /// <returns>The number of blocks that share a scale.</returns>
+    /// <returns>The number of blocks that share a scale. A row of no elements has a scale too, but no groups.</returns>
     public static long ScaleCount(QuantizeOptions options, long rows, long cols)
     {
         krn_quantize_options native = ToNative(options);
@@ -141,17 +141,10 @@ public static unsafe class Quantizer
         ReadOnlySpan<int> zeroPoints, Span<T> target, long codesLdBytes = 0, long targetLd = 0)
         where T : unmanaged
     {
-        ArgumentNullException.ThrowIfNull(context);
-        krn_quantize_options native = ToNative(options);
+        var floats = new Floats(target.Length, targetLd, nameof(target), nameof(targetLd));
         ElementType targetType = ElementTypes.Of<T>();
-        long blocks = ScaleCount(options, rows, cols);
-        long rowBytes = options.Type.RowBytes(cols);
-        codesLdBytes = Guard.LeadingDimension(codesLdBytes, rowBytes);
-        targetLd = Guard.LeadingDimension(targetLd, cols);
-        Guard.Holds(codes.Length, rows, rowBytes, codesLdBytes, nameof(codes));
-        Guard.Holds(target.Length, rows, cols, targetLd, nameof(target));
-        Guard.Holds(scales.Length, blocks, nameof(scales));
-        CheckZeroPoints(options, zeroPoints.Length, blocks, nameof(zeroPoints));
+        Checked call = Check(context, options, rows, cols, floats, codes, codesLdBytes, scales, zeroPoints);
+        krn_quantize_options native = call.Options;
 
         using ContextUse use = context.Use();
         long nothing = 0;
@@ -160,13 +153,14 @@ public static unsafe class Quantizer
         fixed (int* zerosPinned = zeroPoints)
         fixed (T* targetPinned = target)
         {
-            var written = new Region(targetPinned, rows, cols * sizeof(T), targetLd * sizeof(T));
-            Guard.Disjoint(written, new Region(codesPinned, rows, rowBytes, codesLdBytes), nameof(target), nameof(codes));
-            Guard.Disjoint(written, new Region(scalesPinned, blocks * sizeof(float)), nameof(target), nameof(scales));
-            Guard.Disjoint(written, new Region(zerosPinned, blocks * sizeof(int)), nameof(target), nameof(zeroPoints));
+            var written = new Region(targetPinned, rows, cols * sizeof(T), call.FloatLd * sizeof(T));
+            Guard.Disjoint(written, call.CodesAt(codesPinned), nameof(target), nameof(codes));
+            Guard.Disjoint(written, call.ScalesAt(scalesPinned), nameof(target), nameof(scales));
+            Guard.Disjoint(written, call.ZeroPointsAt(zerosPinned), nameof(target), nameof(zeroPoints));
             use.Complete(NativeMethods.krn_dequantize(
-                use.Pointer, &native, rows, cols, Pin.OrEmpty(codesPinned, &nothing), codesLdBytes, Pin.OrEmpty(scalesPinned, &nothing),
-                options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, (int)targetType, Pin.OrEmpty(targetPinned, &nothing), targetLd));
+                use.Pointer, &native, rows, cols, Pin.OrEmpty(codesPinned, &nothing), call.CodesLdBytes,
+                Pin.OrEmpty(scalesPinned, &nothing), options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, (int)targetType,
+                Pin.OrEmpty(targetPinned, &nothing), call.FloatLd));
         }
 
         GC.KeepAlive(options.Codebook);
@@ -224,12 +218,26 @@ public static unsafe class Quantizer
             options, rows, cols, new byte[(int)bytes], new float[blocks], options.Asymmetric ? new int[blocks] : null);
     }
 
-    private static void CheckZeroPoints(in QuantizeOptions options, int length, long blocks, string name)
+    // What both directions check: everything but overlaps. The float matrix has a name of its own in each.
+    [StackTraceHidden]
+    private static Checked Check(
+        KernelContext context, in QuantizeOptions options, long rows, long cols, in Floats floats, ReadOnlySpan<byte> codes, long codesLdBytes,
+        ReadOnlySpan<float> scales, ReadOnlySpan<int> zeroPoints)
     {
-        if (options.Type == ElementType.C4 && length != 0)
-            throw new ArgumentException("C4 has no zero points: pass an empty span.", name);
-        if (options.Asymmetric || length != 0)
-            Guard.Holds(length, blocks, name);
+        ArgumentNullException.ThrowIfNull(context);
+        krn_quantize_options native = ToNative(options);
+        long blocks = ScaleCount(options, rows, cols);
+        long rowBytes = options.Type.RowBytes(cols);
+        long floatLd = Guard.LeadingDimension(floats.Ld, cols, floats.LdName);
+        codesLdBytes = Guard.LeadingDimension(codesLdBytes, rowBytes);
+        Guard.Holds(floats.Length, rows, cols, floatLd, floats.Name);
+        Guard.Holds(codes.Length, rows, rowBytes, codesLdBytes, nameof(codes));
+        Guard.Holds(scales.Length, blocks, nameof(scales));
+        if (options.Type == ElementType.C4 && !zeroPoints.IsEmpty)
+            throw new ArgumentException("C4 has no zero points: pass an empty span.", nameof(zeroPoints));
+        if (options.Asymmetric || !zeroPoints.IsEmpty)
+            Guard.Holds(zeroPoints.Length, blocks, nameof(zeroPoints));
+        return new Checked(native, rows, rowBytes, blocks, floatLd, codesLdBytes);
     }
 
     private static void Run<T>(
@@ -237,17 +245,10 @@ public static unsafe class Quantizer
         Span<float> scales, Span<int> zeroPoints, long sourceLd, long codesLdBytes, krn_quantize_error* error)
         where T : unmanaged
     {
-        ArgumentNullException.ThrowIfNull(context);
-        krn_quantize_options native = ToNative(options);
+        var floats = new Floats(source.Length, sourceLd, nameof(source), nameof(sourceLd));
         ElementType sourceType = ElementTypes.Of<T>();
-        long blocks = ScaleCount(options, rows, cols);
-        long rowBytes = options.Type.RowBytes(cols);
-        sourceLd = Guard.LeadingDimension(sourceLd, cols);
-        codesLdBytes = Guard.LeadingDimension(codesLdBytes, rowBytes);
-        Guard.Holds(source.Length, rows, cols, sourceLd, nameof(source));
-        Guard.Holds(codes.Length, rows, rowBytes, codesLdBytes, nameof(codes));
-        Guard.Holds(scales.Length, blocks, nameof(scales));
-        CheckZeroPoints(options, zeroPoints.Length, blocks, nameof(zeroPoints));
+        Checked call = Check(context, options, rows, cols, floats, codes, codesLdBytes, scales, zeroPoints);
+        krn_quantize_options native = call.Options;
 
         using ContextUse use = context.Use();
         long nothing = 0;
@@ -256,10 +257,10 @@ public static unsafe class Quantizer
         fixed (float* scalesPinned = scales)
         fixed (int* zerosPinned = zeroPoints)
         {
-            var read = new Region(sourcePinned, rows, cols * sizeof(T), sourceLd * sizeof(T));
-            var codesWritten = new Region(codesPinned, rows, rowBytes, codesLdBytes);
-            var scalesWritten = new Region(scalesPinned, blocks * sizeof(float));
-            var zerosWritten = new Region(zerosPinned, blocks * sizeof(int));
+            var read = new Region(sourcePinned, rows, cols * sizeof(T), call.FloatLd * sizeof(T));
+            Region codesWritten = call.CodesAt(codesPinned);
+            Region scalesWritten = call.ScalesAt(scalesPinned);
+            Region zerosWritten = call.ZeroPointsAt(zerosPinned);
             Guard.Disjoint(codesWritten, read, nameof(codes), nameof(source));
             Guard.Disjoint(scalesWritten, read, nameof(scales), nameof(source));
             Guard.Disjoint(zerosWritten, read, nameof(zeroPoints), nameof(source));
@@ -267,10 +268,24 @@ public static unsafe class Quantizer
             Guard.Disjoint(zerosWritten, codesWritten, nameof(zeroPoints), nameof(codes));
             Guard.Disjoint(zerosWritten, scalesWritten, nameof(zeroPoints), nameof(scales));
             use.Complete(NativeMethods.krn_quantize(
-                use.Pointer, &native, rows, cols, (int)sourceType, Pin.OrEmpty(sourcePinned, &nothing), sourceLd, Pin.OrEmpty(codesPinned, &nothing),
-                codesLdBytes, Pin.OrEmpty(scalesPinned, &nothing), options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, error));
+                use.Pointer, &native, rows, cols, (int)sourceType, Pin.OrEmpty(sourcePinned, &nothing), call.FloatLd,
+                Pin.OrEmpty(codesPinned, &nothing), call.CodesLdBytes, Pin.OrEmpty(scalesPinned, &nothing),
+                options.Asymmetric ? Pin.OrEmpty(zerosPinned, &nothing) : zerosPinned, error));
         }
 
         GC.KeepAlive(options.Codebook);
+    }
+
+    // The float matrix of a call as it came, and what its parameters are called.
+    private readonly record struct Floats(int Length, long Ld, string Name, string LdName);
+
+    // The arguments of a call that were checked, leading dimensions filled in.
+    private readonly record struct Checked(krn_quantize_options Options, long Rows, long RowBytes, long Blocks, long FloatLd, long CodesLdBytes)
+    {
+        public Region CodesAt(byte* start) => new(start, Rows, RowBytes, CodesLdBytes);
+
+        public Region ScalesAt(float* start) => new(start, Blocks * sizeof(float));
+
+        public Region ZeroPointsAt(int* start) => new(start, Blocks * sizeof(int));
     }
 }

@@ -139,11 +139,14 @@ public class QuantizerTests
         using var context = new KernelContext();
         foreach (QuantizeOptions options in AllOptions())
         {
-            QuantizedTensor none = Quantizer.Quantize<float>(context, options, 0, 100, default, out QuantizeError error);
-            Assert.Empty(none.Codes);
-            Assert.Equal(default, error);
-            Quantizer.Dequantize<float>(context, none, default);
-            Quantizer.Dequantize<float>(context, Quantizer.Quantize<float>(context, options, 5, 0, default), default);
+            foreach ((long rows, long cols) in new[] { (0L, 100L), (5, 0), (0, 0) })
+            {
+                QuantizedTensor none = Quantizer.Quantize<float>(context, options, rows, cols, default, out QuantizeError error);
+                Assert.Empty(none.Codes);
+                Assert.Equal(new float[Quantizer.ScaleCount(options, rows, cols)], none.Scales);
+                Assert.Equal(default, error);
+                Quantizer.Dequantize<float>(context, none, default);
+            }
         }
     }
 

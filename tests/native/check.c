@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "common/cpu_features.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,11 +75,29 @@ krn_context *context_of(int32_t isa, int32_t num_threads) {
     return context;
 }
 
+/* What ctest takes for a skipped test; see CMakeLists.txt. */
+enum { EXIT_SKIPPED = 77 };
+
+static const int32_t all_levels[] = {KRN_ISA_REF, KRN_ISA_AVX2, KRN_ISA_AVX512, KRN_ISA_AVX512VNNI, KRN_ISA_AVX512BF16};
+enum { NUM_LEVELS = sizeof all_levels / sizeof all_levels[0] };
+
+static int has_level(int32_t isa) { return (krn_isa_features(isa) & ~krn_cpu_features()) == 0; }
+
 int machine_levels(int32_t levels[8]) {
-    static const int32_t all[] = {KRN_ISA_REF, KRN_ISA_AVX2, KRN_ISA_AVX512, KRN_ISA_AVX512VNNI, KRN_ISA_AVX512BF16};
-    int count = 0;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (all[i] <= krn_isa_best())
-            levels[count++] = all[i];
+    const char *only = getenv("KRN_TEST_LEVEL");
+    int count = 0, is_known = only == NULL;
+    for (int i = 0; i < NUM_LEVELS; i++) {
+        const int is_asked = only == NULL || strcmp(only, krn_isa_name(all_levels[i])) == 0;
+        is_known |= is_asked;
+        if (only != NULL && is_asked && !has_level(all_levels[i])) {
+            printf("level %s: the processor or the operating system lacks it; the best level here is %s\n", only,
+                   krn_isa_name(krn_isa_best()));
+            exit(EXIT_SKIPPED);
+        }
+        /* The reference is what the others are compared with. */
+        if (has_level(all_levels[i]) && (is_asked || all_levels[i] == KRN_ISA_REF))
+            levels[count++] = all_levels[i];
+    }
+    CHECK(is_known, "KRN_TEST_LEVEL is %s, which is no level", only);
     return count;
 }

@@ -46,7 +46,9 @@ float random_activation(test_random *random);
 
 /* A context of a level and thread count; ends the test when it cannot be made. */
 krn_context *context_of(int32_t isa, int32_t num_threads);
-/* The levels of this machine, best last; returns their number (at most 8). */
+/* The levels to test, the reference first, the best last; returns their number (at most 8). That is all of this
+ * machine, or the reference and the level that the environment names in KRN_TEST_LEVEL, as ctest does, one after the
+ * other. When the machine lacks that one, the program says so and ends as skipped. */
 int machine_levels(int32_t levels[8]);
 
 #endif

@@ -207,8 +207,8 @@ static int32_t nearest_code(const quantize_case *c, const block_oracle *o, doubl
     return best;
 }
 
-/* Rows first_row..end_row-1, columns first..end-1 share a scale. Every operation on binary32 operands is done in binary64 and
- * rounded once more, which for + - * / gives the binary32 result. */
+/* Rows first_row..end_row-1, columns first..end-1 share a scale. Every operation on binary32 operands is done in
+ * binary64 and rounded once more, which for + - * / gives the binary32 result. */
 static block_oracle oracle_of(const quantize_case *c, int64_t first_row, int64_t end_row, int64_t first, int64_t end) {
     const int is_signed = c->options.type == KRN_TYPE_S8 || c->options.type == KRN_TYPE_S4;
     const int eight = c->options.type == KRN_TYPE_S8 || c->options.type == KRN_TYPE_U8;

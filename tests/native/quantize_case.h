@@ -1,4 +1,5 @@
-/* One random quantization problem in guarded memory, and an oracle for it, written from kernels/quantize.h in binary64. */
+/* One random quantization problem in guarded memory, and an oracle for it, written from kernels/quantize.h in
+ * binary64. */
 #ifndef KRN_TEST_QUANTIZE_CASE_H
 #define KRN_TEST_QUANTIZE_CASE_H
 
@@ -24,8 +25,8 @@ typedef struct {
     krn_quantize_error error;
 } quantize_result;
 
-/* Random options and shape of at most about `max_elems` elements, and random data: outliers, ties, zeros, subnormals, values near
- * the largest, one sign only. */
+/* Random options and shape of at most about `max_elems` elements, and random data: outliers, ties, zeros, subnormals,
+ * values near the largest, one sign only. */
 quantize_case quantize_case_make(test_random *random, int64_t max_elems);
 
 /* Fresh output buffers, filled with 0xA5. */

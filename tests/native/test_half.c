@@ -43,8 +43,8 @@ static void widens_every_value(void) {
     }
 }
 
-/* Between two neighbours, the nearer one; at the middle the even one. `above` may be infinity, which then stands for the
- * next power of two. */
+/* Between two neighbours, the nearer one; at the middle the even one. `above` may be infinity, which then stands for
+ * the next power of two. */
 static void narrows_to_nearest(uint16_t below, int fraction_bits, uint16_t (*narrow)(float)) {
     const double low = value_of(below, fraction_bits);
     double high = value_of((uint16_t)(below + 1), fraction_bits);

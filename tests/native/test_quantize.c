@@ -100,6 +100,36 @@ static void refuses_non_finite(test_random *random, const runner *runners, int n
     }
 }
 
+/* Too large for any cache: codes go past it where rows and blocks allow, and the last rows are more than the first pass
+ * keeps the scales of. */
+static void streams_large_tensors(test_random *random, const runner *runners, int num_runners) {
+    enum { ROWS = 8300, COLS = 832 };
+    const krn_quantize_options options = {
+        .struct_size = sizeof options, .type = KRN_TYPE_S8, .granularity = KRN_GRANULARITY_TOKEN};
+    float *source = guarded_allocate((int64_t)ROWS * COLS * 4, GUARD_END);
+    for (int64_t i = 0; i < (int64_t)ROWS * COLS; i++)
+        source[i] = (float)(int32_t)random_next(random);
+    float *expected_scales = guarded_allocate(ROWS * 4, GUARD_END), *scales = guarded_allocate(ROWS * 4, GUARD_END);
+    /* Rows that all begin on a line, and rows that do not. */
+    for (int64_t ld = COLS; ld <= COLS + 1; ld++) {
+        const int64_t bytes = (ROWS - 1) * ld + COLS;
+        uint8_t *expected = guarded_allocate(bytes, GUARD_START), *codes = guarded_allocate(bytes, GUARD_START);
+        CHECK_OK(krn_quantize(runners[0].context, &options, ROWS, COLS, KRN_TYPE_F32, source, COLS, expected, ld,
+                              expected_scales, NULL, NULL));
+        for (int r = 1; r < num_runners; r++) {
+            /* Of the numbers of threads, the fewest and the most. */
+            if (r % MAX_THREADS == 1 || r % MAX_THREADS == 2)
+                continue;
+            memset(codes, 0xA5, (size_t)bytes);
+            CHECK_OK(krn_quantize(runners[r].context, &options, ROWS, COLS, KRN_TYPE_F32, source, COLS, codes, ld,
+                                  scales, NULL, NULL));
+            CHECK(memcmp(codes, expected, (size_t)bytes) == 0, "codes of %s, ld %lld", runners[r].name, (long long)ld);
+            CHECK(memcmp(scales, expected_scales, ROWS * 4) == 0, "scales of %s", runners[r].name);
+        }
+    }
+    guarded_free_all();
+}
+
 static void table_is_in_order(void) {
 #define ADDRESS(variant) &variant,
     static const krn_quantize_kernels *const variants[] = {KRN_QUANTIZE_VARIANTS(ADDRESS)};
@@ -134,6 +164,7 @@ int main(void) {
     every_runner_agrees(&random, runners, num_runners, 200, 6000);
     /* Large enough for several threads. */
     every_runner_agrees(&random, runners, num_runners, 12, 150000);
+    streams_large_tensors(&random, runners, num_runners);
     decodes_anything(&random, runners, num_runners);
     refuses_non_finite(&random, runners, num_runners);
     for (int r = 0; r < num_runners; r++)

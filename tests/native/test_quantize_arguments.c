@@ -161,8 +161,10 @@ static void counts_scales_and_bytes(void) {
         int32_t granularity;
         int64_t group_size, rows, cols, count;
     } cases[] = {
-        {KRN_GRANULARITY_TENSOR, 0, 5, 7, 1},        {KRN_GRANULARITY_TENSOR, 0, 0, 0, 1},
-        {KRN_GRANULARITY_CHANNEL, 0, 5, 7, 5},       {KRN_GRANULARITY_TOKEN, 0, 5, 0, 5},
+        {KRN_GRANULARITY_TENSOR, 0, 5, 7, 1},        {KRN_GRANULARITY_TENSOR, 0, 5, 0, 1},
+        {KRN_GRANULARITY_TENSOR, 0, 0, 7, 1},        {KRN_GRANULARITY_CHANNEL, 0, 5, 7, 5},
+        {KRN_GRANULARITY_CHANNEL, 0, 5, 0, 5},       {KRN_GRANULARITY_CHANNEL, 0, 0, 7, 0},
+        {KRN_GRANULARITY_TOKEN, 0, 5, 7, 5},         {KRN_GRANULARITY_TOKEN, 0, 5, 0, 5},
         {KRN_GRANULARITY_GROUP, 16, 5, 33, 15},      {KRN_GRANULARITY_GROUP, 16, 5, 0, 0},
         {KRN_GRANULARITY_GROUP, INT64_MAX, 5, 9, 5}, {KRN_GRANULARITY_GROUP, 17, 0, 99, 0},
     };

@@ -1,88 +1,37 @@
-#include "ceiling/ceiling_variants.h"
+#include "common/simd_avx2.h"
 
-#include <immintrin.h>
+typedef ymm_i lanes_i;
+enum { LANE_BYTES = 32 };
+
+KRN_ALWAYS_INLINE void stream_i(void *p, lanes_i a) { _mm256_stream_si256((__m256i *)p, a); }
+
+#include "ceiling/memory_loops.h"
+#include "ceiling/register_loop.h"
 
 /* A chain's next operation waits for its last: latency x operations per cycle chains keep the units busy. That is 4 x 2
  * for fma on Zen 4/5 and Golden Cove, and up to 6 x 2 for vpmaddwd and vpaddd in one chain; 14 chains, an operand and a
  * product are the 16 registers. On Zen 5 they make 89% of two vpmaddwd per cycle, because sums take slots of the
  * multiplier's ports: every order that fits 16 registers was measured at 92% or less. */
 enum { FMA_CHAINS = 12, MADD_CHAINS = 14 };
-/* Registers, four cache lines in all, that a turn of the memory loops moves. See ceiling_avx512.c. */
-enum { UNROLL = 8, TURN_BYTES = UNROLL * 32 };
+
+/* The sum is also an operand: a product of two constants would be moved out of the loop. */
+KRN_ALWAYS_INLINE lanes_i madd_step(lanes_i sum, lanes_i a, lanes_i b) {
+    (void)b;
+    return add_i32(sum, madd_i16(sum, a));
+}
 
 static int64_t int16_madd(int64_t turns) {
-    const __m256i weight = _mm256_set1_epi32(krn_ceiling_opaque(KRN_CEILING_OPERAND_A));
-    __m256i sum[MADD_CHAINS];
-    KRN_UNROLL
-    for (int i = 0; i < MADD_CHAINS; i++)
-        sum[i] = _mm256_set1_epi32(krn_ceiling_opaque(KRN_CEILING_OPERAND_B + i));
-    for (int64_t turn = 0; turn < turns; turn++) {
-        /* The sum is also the operand: a product of two constants would be moved out of the loop. */
-        KRN_UNROLL
-        for (int i = 0; i < MADD_CHAINS; i++)
-            sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(sum[i], weight));
-    }
-    volatile __m256i sink;
-    KRN_UNROLL
-    for (int i = 0; i < MADD_CHAINS; i++)
-        sink = sum[i];
-    (void)sink;
+    run_chains(turns, MADD_CHAINS, madd_step);
     return MADD_CHAINS * 16 * 2;
 }
 
+KRN_ALWAYS_INLINE lanes_i fma_step(lanes_i sum, lanes_i a, lanes_i b) {
+    return _mm256_castps_si256(fma_f(as_f32(a), as_f32(b), as_f32(sum)));
+}
+
 static int64_t f32_fma(int64_t turns) {
-    const __m256 a = _mm256_castsi256_ps(_mm256_set1_epi32(krn_ceiling_opaque(KRN_CEILING_OPERAND_A)));
-    const __m256 b = _mm256_castsi256_ps(_mm256_set1_epi32(krn_ceiling_opaque(KRN_CEILING_OPERAND_B)));
-    __m256 sum[FMA_CHAINS];
-    KRN_UNROLL
-    for (int i = 0; i < FMA_CHAINS; i++)
-        sum[i] = _mm256_set1_ps((float)krn_ceiling_opaque(i));
-    for (int64_t turn = 0; turn < turns; turn++) {
-        KRN_UNROLL
-        for (int i = 0; i < FMA_CHAINS; i++)
-            sum[i] = _mm256_fmadd_ps(a, b, sum[i]);
-    }
-    volatile __m256 sink;
-    KRN_UNROLL
-    for (int i = 0; i < FMA_CHAINS; i++)
-        sink = sum[i];
-    (void)sink;
+    run_chains(turns, FMA_CHAINS, fma_step);
     return FMA_CHAINS * 8 * 2;
-}
-
-static void read_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
-    __m256i sum[UNROLL];
-    KRN_UNROLL
-    for (int i = 0; i < UNROLL; i++)
-        sum[i] = _mm256_setzero_si256();
-    for (int64_t pass = 0; pass < passes; pass++) {
-        for (int64_t offset = 0; offset < bytes; offset += TURN_BYTES) {
-            const __m256i *line = (const __m256i *)(const void *)(buffer + offset);
-            KRN_UNROLL
-            for (int i = 0; i < UNROLL; i++)
-                sum[i] = _mm256_add_epi32(sum[i], _mm256_load_si256(line + i));
-        }
-    }
-    volatile __m256i sink;
-    KRN_UNROLL
-    for (int i = 0; i < UNROLL; i++)
-        sink = sum[i];
-    (void)sink;
-}
-
-static void copy_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
-    const int64_t half = bytes / 2;
-    for (int64_t pass = 0; pass < passes; pass++) {
-        for (int64_t offset = 0; offset < half; offset += TURN_BYTES) {
-            const __m256i *from = (const __m256i *)(const void *)(buffer + offset);
-            __m256i *to = (__m256i *)(void *)(buffer + half + offset);
-            KRN_UNROLL
-            for (int i = 0; i < UNROLL; i++)
-                _mm256_stream_si256(to + i, _mm256_load_si256(from + i));
-        }
-    }
-    /* Streaming stores are ordered with nothing: without the fence another thread may see them late. */
-    _mm_sfence();
 }
 
 const krn_ceiling_variant_loops krn_ceiling_avx2 = {

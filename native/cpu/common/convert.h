@@ -1,5 +1,5 @@
-/* Rows of f16 and bf16 to f32 and back. Plain C, compiled once per instruction set by the file that includes it; only f16 needs
- * an instruction of its own. Every version gives the bits of half.h. */
+/* Rows of f16 and bf16 to f32 and back. Plain C, compiled once per instruction set by the file that includes it; only
+ * f16 needs an instruction of its own. Every version gives the bits of half.h. */
 #ifndef KRN_CONVERT_H
 #define KRN_CONVERT_H
 

@@ -18,7 +18,8 @@
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
-/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which 16 registers are not enough. */
+/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which 16 registers are
+ * not enough. */
 #define KRN_IN_ORDER(vector) __asm__("" : "+x"(vector))
 /* A hint that brings a line near; any address will do. */
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)

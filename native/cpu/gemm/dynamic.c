@@ -96,7 +96,8 @@ static void encode_gathered(const krn_dynamic *dynamic, int64_t row, int64_t fir
                 halves[i] = ((const uint16_t *)(const void *)source)[from[i]];
         }
         const void *gathered = a->type == KRN_TYPE_F32 ? (const void *)words : (const void *)halves;
-        dynamic->quantize->encode(a->type, gathered, 0, inputs, inputs, &dynamic->encoders[row], codes + start);
+        dynamic->quantize->encode(a->type, gathered, (krn_memory_hints){0}, inputs, inputs, &dynamic->encoders[row],
+                                  codes + start);
     }
 }
 
@@ -105,8 +106,8 @@ void krn_dynamic_encode(const krn_dynamic *dynamic, int64_t row, int64_t first, 
     if (dynamic->permutation != NULL)
         encode_gathered(dynamic, row, first, count, codes);
     else
-        dynamic->quantize->encode(dynamic->source->type, source_of(dynamic, row, first), 0, count, count, encoder,
-                                  codes);
+        dynamic->quantize->encode(dynamic->source->type, source_of(dynamic, row, first), (krn_memory_hints){0}, count,
+                                  count, encoder, codes);
     for (int64_t j = find_place(dynamic, first); j < dynamic->num_columns && dynamic->places[j] < first + count; j++)
         codes[dynamic->places[j] - first] = (uint8_t)encoder->zero;
 }

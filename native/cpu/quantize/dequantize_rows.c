@@ -38,7 +38,7 @@ static void decode_chunk(const dequantize_pass *pass, int64_t row, int64_t start
         decoders[b].zero = zero + scheme->flip;
     }
     const uint8_t *codes = pass->codes + row * job->codes_ld_bytes;
-    uint8_t nibbles[KRN_QUANTIZE_CHUNK];
+    _Alignas(64) uint8_t nibbles[KRN_QUANTIZE_CHUNK];
     if (scheme->bits == 8) {
         codes += start;
     } else {

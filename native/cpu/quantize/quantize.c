@@ -186,29 +186,33 @@ static krn_status check_ld(const char *name, int64_t ld, int64_t rows, int64_t w
     return KRN_OK;
 }
 
+/* What the header calls the float matrix of a function. */
+typedef struct {
+    const char *type, *buffer, *ld;
+} float_names;
+
 /* The arguments that quantizing and dequantizing have in common, under the names that the header gives them. */
 typedef struct {
+    const krn_context *context;
     const krn_quantize_options *options;
     int64_t rows, cols;
     const void *codes;
     int64_t codes_ld_bytes;
     const float *scales;
     const int32_t *zero_points;
+    const float_names *names;
     int32_t float_type;
-    const char *float_type_name;
     const void *floats;
-    const char *floats_name;
     int64_t float_ld;
-    const char *float_ld_name;
 } arguments;
 
 static krn_status check_floats(const arguments *a) {
     if (!is_float(a->float_type))
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "%s is %d, not one of KRN_TYPE_F32, _F16 and _BF16",
-                        a->float_type_name, a->float_type);
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "%s is %d, not one of KRN_TYPE_F32, _F16 and _BF16", a->names->type,
+                        a->float_type);
     const int64_t bytes = krn_element_bytes(a->float_type);
-    const krn_status status = check_buffer(a->floats_name, a->floats, a->rows * a->cols, bytes);
-    return status != KRN_OK ? status : check_ld(a->float_ld_name, a->float_ld, a->rows, a->cols, bytes);
+    const krn_status status = check_buffer(a->names->buffer, a->floats, a->rows * a->cols, bytes);
+    return status != KRN_OK ? status : check_ld(a->names->ld, a->float_ld, a->rows, a->cols, bytes);
 }
 
 static krn_status check_codes(const arguments *a) {
@@ -224,6 +228,17 @@ static krn_status check_codes(const arguments *a) {
     if (status == KRN_OK && (a->zero_points != NULL || a->options->asymmetric))
         status = check_buffer("zero_points", a->zero_points, scale_count, sizeof(int32_t));
     return status;
+}
+
+static krn_status check_arguments(const arguments *a) {
+    if (a->context == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
+    krn_status status = check_options(a->options);
+    if (status == KRN_OK)
+        status = check_shape(a->rows, a->cols);
+    if (status == KRN_OK)
+        status = check_floats(a);
+    return status != KRN_OK ? status : check_codes(a);
 }
 
 krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options) {
@@ -260,51 +275,43 @@ krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options) 
 static krn_quantize_job job_of(krn_context *context, const arguments *a) {
     const int64_t per_row = blocks_per_row(a->options, a->cols);
     const int per_group = a->options->granularity == KRN_GRANULARITY_GROUP;
+    const int64_t element_bytes = krn_element_bytes(a->float_type);
+    const krn_quantize_scheme scheme = krn_quantize_scheme_of(a->options);
     return (krn_quantize_job){
         .context = context,
         .kernels = krn_quantize_kernels_of(context),
-        .scheme = krn_quantize_scheme_of(a->options),
+        .scheme = scheme,
         .rows = a->rows,
         .cols = a->cols,
         .block = per_group ? krn_min(a->options->group_size, a->cols) : a->cols,
         .blocks_per_row = per_row,
         .scales_per_row = a->options->granularity == KRN_GRANULARITY_TENSOR ? 0 : per_row,
         .float_type = a->float_type,
-        .float_ld_bytes = a->float_ld * krn_element_bytes(a->float_type),
+        .float_ld_bytes = a->float_ld * element_bytes,
         .codes_ld_bytes = a->codes_ld_bytes,
+        .stream = scheme.bits == 8 && a->rows * a->cols * (element_bytes + 1) > KRN_QUANTIZE_STREAM_BYTES,
     };
 }
 
 krn_status krn_quantize(krn_context *context, const krn_quantize_options *options, int64_t rows, int64_t cols,
                         int32_t source_type, const void *source, int64_t source_ld, void *codes, int64_t codes_ld_bytes,
                         float *scales, int32_t *zero_points, krn_quantize_error *error) {
-    if (context == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
-    const arguments a = {
-        .options = options,
-        .rows = rows,
-        .cols = cols,
-        .codes = codes,
-        .codes_ld_bytes = codes_ld_bytes,
-        .scales = scales,
-        .zero_points = zero_points,
-        .float_type = source_type,
-        .float_type_name = "source_type",
-        .floats = source,
-        .floats_name = "source",
-        .float_ld = source_ld,
-        .float_ld_name = "source_ld",
-    };
-    krn_status status = check_options(options);
-    if (status == KRN_OK)
-        status = check_shape(rows, cols);
-    if (status == KRN_OK)
-        status = check_floats(&a);
-    if (status == KRN_OK)
-        status = check_codes(&a);
+    static const float_names names = {"source_type", "source", "source_ld"};
+    const arguments a = {.context = context,
+                         .options = options,
+                         .rows = rows,
+                         .cols = cols,
+                         .codes = codes,
+                         .codes_ld_bytes = codes_ld_bytes,
+                         .scales = scales,
+                         .zero_points = zero_points,
+                         .names = &names,
+                         .float_type = source_type,
+                         .floats = source,
+                         .float_ld = source_ld};
+    krn_status status = check_arguments(&a);
     if (status != KRN_OK)
         return status;
-
     const krn_quantize_job job = job_of(context, &a);
     if (rows == 0 || cols == 0) {
         for (int64_t i = 0; i < count_scales(options, rows, cols); i++) {
@@ -323,7 +330,7 @@ krn_status krn_quantize(krn_context *context, const krn_quantize_options *option
 }
 
 static krn_status check_zero_points(const int32_t *zero_points, int64_t count) {
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; zero_points != NULL && i < count; i++)
         if (zero_points[i] < INT16_MIN || zero_points[i] > INT16_MAX)
             return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "zero_points[%lld] is %d, not in %d..%d", (long long)i,
                             zero_points[i], INT16_MIN, INT16_MAX);
@@ -333,32 +340,22 @@ static krn_status check_zero_points(const int32_t *zero_points, int64_t count) {
 krn_status krn_dequantize(krn_context *context, const krn_quantize_options *options, int64_t rows, int64_t cols,
                           const void *codes, int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points,
                           int32_t target_type, void *target, int64_t target_ld) {
-    if (context == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
-    const arguments a = {
-        .options = options,
-        .rows = rows,
-        .cols = cols,
-        .codes = codes,
-        .codes_ld_bytes = codes_ld_bytes,
-        .scales = scales,
-        .zero_points = zero_points,
-        .float_type = target_type,
-        .float_type_name = "target_type",
-        .floats = target,
-        .floats_name = "target",
-        .float_ld = target_ld,
-        .float_ld_name = "target_ld",
-    };
-    krn_status status = check_options(options);
+    static const float_names names = {"target_type", "target", "target_ld"};
+    const arguments a = {.context = context,
+                         .options = options,
+                         .rows = rows,
+                         .cols = cols,
+                         .codes = codes,
+                         .codes_ld_bytes = codes_ld_bytes,
+                         .scales = scales,
+                         .zero_points = zero_points,
+                         .names = &names,
+                         .float_type = target_type,
+                         .floats = target,
+                         .float_ld = target_ld};
+    krn_status status = check_arguments(&a);
     if (status == KRN_OK)
-        status = check_shape(rows, cols);
-    if (status == KRN_OK)
-        status = check_codes(&a);
-    if (status == KRN_OK && zero_points != NULL)
         status = check_zero_points(zero_points, count_scales(options, rows, cols));
-    if (status == KRN_OK)
-        status = check_floats(&a);
     if (status != KRN_OK || rows == 0 || cols == 0)
         return status;
     const krn_quantize_job job = job_of(context, &a);

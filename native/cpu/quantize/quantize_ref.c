@@ -40,9 +40,9 @@ static void extents(int32_t type, const void *source, int64_t count, int64_t blo
     }
 }
 
-static void encode(int32_t type, const void *source, int64_t ahead_bytes, int64_t count, int64_t block,
+static void encode(int32_t type, const void *source, krn_memory_hints hints, int64_t count, int64_t block,
                    const krn_block_encoder *encoders, uint8_t *codes) {
-    (void)ahead_bytes;
+    (void)hints;
     for (int64_t i = 0; i < count; i++) {
         const krn_block_encoder *e = &encoders[i / block];
         float scaled = load(type, source, i) * e->inverse;

@@ -15,7 +15,8 @@
 #define KRN_QUANTIZE_VARIANTS(X) X(krn_quantize_ref)
 #endif
 
-/* How one block becomes codes: q = rint(clamp(x * inverse, low, high)) + zero. `inverse` is 0 in a block whose scale is 0. */
+/* How one block becomes codes: q = rint(clamp(x * inverse, low, high)) + zero. `inverse` is 0 in a block whose scale is
+ * 0. */
 typedef struct krn_block_encoder {
     float inverse;
     float low;
@@ -30,9 +31,18 @@ typedef struct krn_block_decoder {
     int32_t zero;
 } krn_block_decoder;
 
-/* What a variant does. Every function works on `count` >= 1 consecutive elements of a row, cut into blocks of `block` >= 1
- * elements, the last of which may be shorter; per-block arguments have one entry for each. `type` is KRN_TYPE_F32, _F16
- * or _BF16. Nothing outside the `count` elements is read or written. Every variant gives the bits of krn_quantize_ref. */
+/* What the caller knows about memory. It changes no result, and a variant may ignore it. */
+typedef struct krn_memory_hints {
+    /* What lies so far from the source will be read next and is worth a prefetch; 0 is nothing new. */
+    int64_t ahead_bytes;
+    /* Whether codes are better written past the caches. Such stores are ordered by KRN_STREAM_FENCE alone. */
+    int32_t stream;
+} krn_memory_hints;
+
+/* What a variant does. Every function works on `count` >= 1 consecutive elements of a row, cut into blocks of
+ * `block` >= 1 elements, the last of which may be shorter; per-block arguments have one entry for each. `type` is
+ * KRN_TYPE_F32, _F16 or _BF16. Nothing outside the `count` elements is read or written. Every variant gives the bits of
+ * krn_quantize_ref. */
 typedef struct krn_quantize_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
@@ -41,16 +51,15 @@ typedef struct krn_quantize_kernels {
     void (*magnitudes)(int32_t type, const void *source, int64_t count, int64_t block, float *magnitude);
     /* The smallest and the largest element of every block, all finite. The sign of a zero is not defined. */
     void (*extents)(int32_t type, const void *source, int64_t count, int64_t block, float *lowest, float *highest);
-    /* Codes of finite elements, one per byte. What lies `ahead_bytes` from these elements will be read next: a variant may
-     * prefetch it (with 0 that is nothing new). */
-    void (*encode)(int32_t type, const void *source, int64_t ahead_bytes, int64_t count, int64_t block,
+    /* Codes of finite elements, one per byte. */
+    void (*encode)(int32_t type, const void *source, krn_memory_hints hints, int64_t count, int64_t block,
                    const krn_block_encoder *encoders, uint8_t *codes);
     /* Values of codes, one per byte. `code ^ flip` is the unsigned form of a code: 0x80 turns s8 into u8 (q + 128), 8
      * turns s4 into u4 (q + 8), 0 leaves unsigned codes. The decoders' zero points are biased likewise. */
     void (*decode)(const uint8_t *codes, uint8_t flip, int64_t count, int64_t block, const krn_block_decoder *decoders,
                    int32_t type, void *target);
-    /* Codes 0..15 of finite elements, one per byte: how many of the 15 ascending `midpoints` lie below x * inverse. `midpoints` has 16
-     * entries, the last one infinity. Of the encoders only `inverse` is read. */
+    /* Codes 0..15 of finite elements, one per byte: how many of the 15 ascending `midpoints` lie below x * inverse.
+     * `midpoints` has 16 entries, the last one infinity. Of the encoders only `inverse` is read. */
     void (*encode_nearest)(int32_t type, const void *source, int64_t count, int64_t block,
                            const krn_block_encoder *encoders, const float *midpoints, uint8_t *codes);
     /* codebook[code] * scale for codes 0..15, one per byte. Of the decoders only `scale` is read. */

@@ -1,7 +1,7 @@
 /* Ceilings: what this machine could do at most, measured by loops that do nothing else.
  *
- * A benchmark states its figures as a share of these. Each call runs a loop once on the calling thread; the caller takes the
- * time, on as many threads as it likes, and divides.
+ * A benchmark states its figures as a share of these. Each call runs a loop once on the calling thread; the caller
+ * takes the time, on as many threads as it likes, and divides.
  */
 #ifndef KERNELS_CEILING_H
 #define KERNELS_CEILING_H
@@ -24,7 +24,8 @@ enum krn_ceiling {
     KRN_CEILING_F32_FMA = 4,
     /** Reading the buffer once, front to back. Work: bytes read. */
     KRN_CEILING_READ = 10,
-    /** Copying the first half of the buffer to the second with streaming stores. Work: bytes read plus bytes written. */
+    /** Copying the first half of the buffer to the second with streaming stores. Work: bytes read plus bytes
+     *  written. */
     KRN_CEILING_COPY = 11,
 };
 

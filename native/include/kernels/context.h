@@ -92,8 +92,8 @@ KRN_API const char *krn_cpu_name(void);
 /** The best krn_isa level of this machine. */
 KRN_API int32_t krn_isa_best(void);
 
-/** Lower-case name of a level ("auto", "ref", "avx2", "avx512", "avx512vnni", "avx512bf16"); NULL for a number that is not
- *  one. */
+/** Lower-case name of a level ("auto", "ref", "avx2", "avx512", "avx512vnni", "avx512bf16"); NULL for a number that is
+ *  not one. */
 KRN_API const char *krn_isa_name(int32_t isa);
 
 /** Allocates `bytes` bytes, zeroed, aligned to 64 bytes; from 2 MiB on aligned to huge pages, which the operating

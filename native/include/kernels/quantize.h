@@ -10,6 +10,9 @@
  *   per group     group_size elements     [rows][ceil(cols / group_size)]; the last group of a row may be shorter
  *                 of a row
  *
+ * A tensor, a channel and a token have their scale also when they hold no elements, such as a channel of no inputs: it
+ * is 0, with the zero point of all-zero input. A row of no elements has no groups, so per group there are none.
+ *
  * The arithmetic, in binary32 unless said, with one rounding per operation; every variant gives these bits:
  *
  *   symmetric     r = max|x| * clip_ratio
@@ -24,16 +27,16 @@
  *                 q   = rint(clamp(x * inv, q_low - zero, q_high - zero)) + zero, rint to nearest even
  *                 x^  = (q - zero) * scale
  *   codebook      scale = max|x| * clip_ratio / max|entry|
- *                 q   = the number of i in 0..14 with x * inv > (codebook[i] + codebook[i + 1]) / 2, where a midpoint is computed in
- *                       binary64 and rounded once: the nearest entry, a tie goes to the lower one
+ *                 q   = the number of i in 0..14 with x * inv > (codebook[i] + codebook[i + 1]) / 2, where a midpoint
+ *                       is computed in binary64 and rounded once: the nearest entry, a tie goes to the lower one
  *                 x^  = codebook[q] * scale
  *
- * With a scale_type of f16 or bf16 the scale is rounded to it (to nearest even, and no further than the largest finite value) before inv
- * and zero are computed from it; scales are reported as f32.
+ * With a scale_type of f16 or bf16 the scale is rounded to it (to nearest even, and no further than the largest finite
+ * value) before inv and zero are computed from it; scales are reported as f32.
  *
  * A scale below FLT_MIN (2^-126) counts as 0: the block gets scale 0, zero point as for all-zero input, codes equal
- * to the zero point (or of the entry nearest to 0), and dequantizes to 0. f16 and bf16 input is widened to f32 exactly; output is rounded to nearest
- * even. NaN or infinity in the input is KRN_ERROR_NON_FINITE, and nothing is written.
+ * to the zero point (or of the entry nearest to 0), and dequantizes to 0. f16 and bf16 input is widened to f32 exactly;
+ * output is rounded to nearest even. NaN or infinity in the input is KRN_ERROR_NON_FINITE, and nothing is written.
  */
 #ifndef KERNELS_QUANTIZE_H
 #define KERNELS_QUANTIZE_H
@@ -60,14 +63,15 @@ typedef struct krn_quantize_options {
     int32_t type;
     /** A krn_granularity. */
     int32_t granularity;
-    /** 0: symmetric, the zero point is fixed. 1: asymmetric, every block has a zero point of its own; not for KRN_TYPE_C4. */
+    /** 0: symmetric, the zero point is fixed. 1: asymmetric, every block has a zero point of its own; not for
+     *  KRN_TYPE_C4. */
     int32_t asymmetric;
     /** Elements per group, at least 16; read only with KRN_GRANULARITY_GROUP. */
     int64_t group_size;
     /** Share of a block's range that is kept, in (0, 1]; values beyond it saturate. 0 means 1. */
     float clip_ratio;
-    /** What scales are rounded to: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16 or KRN_TYPE_BF16. krn_dequantize takes scales as
-     *  they are. */
+    /** What scales are rounded to: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16 or KRN_TYPE_BF16. krn_dequantize takes
+     *  scales as they are. */
     int32_t scale_type;
     /** KRN_TYPE_C4 only: 16 finite floats, ascending and not all 0; NULL is NF4. NULL for the other types. */
     const float *codebook;
@@ -90,8 +94,8 @@ KRN_API krn_status krn_quantize_scale_count(const krn_quantize_options *options,
 /** Bytes of one row of `cols` elements of `type` without padding; -1 for an unknown type or negative cols. */
 KRN_API int64_t krn_type_row_bytes(int32_t type, int64_t cols);
 
-/** The 16 entries of NF4 (QLoRA, Dettmers et al. 2023): quantiles of the normal distribution, scaled to -1..1, one of them 0. Never
- *  NULL. */
+/** The 16 entries of NF4 (QLoRA, Dettmers et al. 2023): quantiles of the normal distribution, scaled to -1..1, one of
+ *  them 0. Never NULL. */
 KRN_API const float *krn_nf4_codebook(void);
 
 /** Quantizes source[rows, cols].
@@ -99,8 +103,8 @@ KRN_API const float *krn_nf4_codebook(void);
  *  codes             rows of `codes_ld_bytes` bytes, at least krn_type_row_bytes(type, cols) each; bytes beyond a row's
  *                    width are not touched
  *  scales            krn_quantize_scale_count() floats
- *  zero_points       as many int32; required with `asymmetric`, else may be NULL; written whenever it is not NULL; must be NULL for
- *                    KRN_TYPE_C4
+ *  zero_points       as many int32; required with `asymmetric`, else may be NULL; written whenever it is not NULL; must
+ *                    be NULL for KRN_TYPE_C4
  *  error             NULL, or where to report the error made (costs a second, scalar pass)
  *  Errors: KRN_ERROR_NON_FINITE and those of the arguments. Outputs must not overlap the source. */
 KRN_API krn_status krn_quantize(krn_context *context, const krn_quantize_options *options, int64_t rows, int64_t cols,

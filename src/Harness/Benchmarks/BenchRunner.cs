@@ -129,8 +129,7 @@ internal sealed class BenchRunner(
         KernelContext context = contexts.Get(planned.Level, planned.Id.Threads);
         return planned.Id.Spec switch
         {
-            QuantizeSpec spec => new QuantizeCase(
-                spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
+            QuantizeSpec spec => new QuantizeCase(spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed)),
             DequantizeSpec spec => new DequantizeCase(
                 spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),

@@ -1,11 +1,11 @@
-using System.Runtime.InteropServices;
 using Kernels.Harness.Accuracy;
 using Kernels.Harness.Cases;
 using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Benchmarks;
 
-/// <summary>Quantization of a matrix, source and codes cold.</summary>
+/// <summary>Quantization of a matrix. Every call has the same buffers, as an op in a model finds them: its input was just written by the
+/// op before, its output is read by the next. A matrix that fits the last-level cache is found there; one that is larger comes from memory.</summary>
 internal sealed class QuantizeCase : MeasuredCase
 {
     private readonly QuantizeSpec _spec;
@@ -19,17 +19,13 @@ internal sealed class QuantizeCase : MeasuredCase
     private readonly long _sourceBytes;
     private readonly long _codeBytes;
     private readonly int _blocks;
-    private readonly int _copies;
-    private int _next;
-    private int _last;
 
     /// <summary>Prepares a case.</summary>
     /// <param name="spec">What to do.</param>
     /// <param name="variant">The variant that runs.</param>
     /// <param name="context">The context that runs it.</param>
     /// <param name="values">Rows * cols floats.</param>
-    /// <param name="coldBytes">Bytes that all copies of source and codes together should have.</param>
-    public QuantizeCase(QuantizeSpec spec, string variant, KernelContext context, ReadOnlySpan<float> values, long coldBytes)
+    public QuantizeCase(QuantizeSpec spec, string variant, KernelContext context, ReadOnlySpan<float> values)
     {
         _spec = spec;
         _variant = variant;
@@ -38,16 +34,11 @@ internal sealed class QuantizeCase : MeasuredCase
         _sourceBytes = spec.Rows * spec.Way.Source.RowBytes(spec.Cols);
         _codeBytes = spec.Rows * spec.Way.Type.RowBytes(spec.Cols);
         _blocks = checked((int)Quantizer.ScaleCount(_options, spec.Rows, spec.Cols));
-        _copies = (int)Math.Clamp(coldBytes / Math.Max(1, _sourceBytes + _codeBytes) + 1, 1, 1 << 16);
-        _source = new AlignedBuffer(_sourceBytes * _copies);
-        _codes = new AlignedBuffer(_codeBytes * _copies);
+        _source = new AlignedBuffer(_sourceBytes);
+        _codes = new AlignedBuffer(_codeBytes);
         _scales = new AlignedBuffer(_blocks * sizeof(float));
         _zeroPoints = new AlignedBuffer(_blocks * sizeof(int));
-        for (int copy = 0; copy < _copies; copy++)
-            FloatConvert.FromSingle(spec.Way.Source, values, _source.Slice<byte>(copy * _sourceBytes, (int)_sourceBytes));
-        // Pages that were never written would be made by the first calls.
-        for (int copy = 0; copy < _copies; copy++)
-            _codes.Slice<byte>(copy * _codeBytes, (int)_codeBytes).Fill(0xAA);
+        FloatConvert.FromSingle(spec.Way.Source, values, _source.Span);
         Bytes = new CaseBytes(_codeBytes + ScaleBytes, spec.Rows * spec.Cols * 2, 0);
     }
 
@@ -68,32 +59,26 @@ internal sealed class QuantizeCase : MeasuredCase
     /// <inheritdoc/>
     public override void Invoke()
     {
-        _last = _next;
-        Span<byte> codes = CodesOf(_next);
-        Span<int> zeroPoints = _options.Asymmetric ? _zeroPoints.AsSpan<int>() : default;
         switch (_spec.Way.Source)
         {
             case ElementType.F32:
-                Quantizer.Quantize(_context, _options, _spec.Rows, _spec.Cols, SourceOf<float>(_next), codes, _scales.AsSpan<float>(), zeroPoints);
+                Run<float>();
                 break;
             case ElementType.F16:
-                Quantizer.Quantize(_context, _options, _spec.Rows, _spec.Cols, SourceOf<Half>(_next), codes, _scales.AsSpan<float>(), zeroPoints);
+                Run<Half>();
                 break;
             default:
-                Quantizer.Quantize(_context, _options, _spec.Rows, _spec.Cols, SourceOf<BFloat16>(_next), codes, _scales.AsSpan<float>(), zeroPoints);
+                Run<BFloat16>();
                 break;
         }
-
-        _next = _next + 1 == _copies ? 0 : _next + 1;
     }
 
     /// <inheritdoc/>
     public override (KernelError Kernel, QuantizationError? Quantization) Check()
     {
         int cols = (int)_spec.Cols, rows = (int)_spec.Rows;
-        var source = new float[rows * cols];
-        FloatConvert.ToSingle(_spec.Way.Source, _source.Slice<byte>(_last * _sourceBytes, (int)_sourceBytes), source);
-        QuantizedReference reference = QuantizeOracle.Quantize(_options, rows, cols, source);
+        // Only a scale for the whole matrix depends on rows that are not looked at.
+        QuantizedReference? whole = _options.Granularity == Granularity.Tensor ? QuantizeOracle.Quantize(_options, rows, cols, SourceRows(0, rows)) : null;
         var kernel = new KernelErrorMeter("exact");
         var quantization = new QuantizationErrorMeter();
         ReadOnlySpan<float> scales = _scales.AsSpan<float>();
@@ -102,16 +87,19 @@ internal sealed class QuantizeCase : MeasuredCase
         int stride = (int)_spec.Way.Type.RowBytes(cols);
         foreach (long row in SampleGrid.Indices(rows))
         {
-            CodeReader.Widen(_spec.Way.Type, CodesOf(_last).Slice((int)row * stride, stride), codes);
+            float[] source = SourceRows((int)row, 1);
+            QuantizedReference reference = whole ?? QuantizeOracle.Quantize(_options, 1, cols, source);
+            int firstCode = whole is null ? 0 : (int)row * cols;
+            int firstBlock = whole is null ? (int)row * (_blocks / rows) : 0;
+            CodeReader.Widen(_spec.Way.Type, _codes.Slice<byte>(row * stride, stride), codes);
             for (int col = 0; col < cols; col++)
             {
-                int at = (int)row * cols + col;
-                int block = BlockOf((int)row, col);
-                int zeroPoint = _options.Asymmetric ? zeroPoints[block] : reference.ZeroPoints[block];
-                float actual = QuantizeOracle.Dequantize(_options, codes[col], zeroPoint, scales[block]);
-                float prescribed = QuantizeOracle.Dequantize(_options, reference.Codes[at], reference.ZeroPoints[block], reference.Scales[block]);
+                int block = _options.Granularity == Granularity.Group ? col / (int)_options.GroupSize : 0;
+                int zeroPoint = _options.Asymmetric ? zeroPoints[firstBlock + block] : reference.ZeroPoints[block];
+                float actual = QuantizeOracle.Dequantize(_options, codes[col], zeroPoint, scales[firstBlock + block]);
+                float prescribed = QuantizeOracle.Dequantize(_options, reference.Codes[firstCode + col], reference.ZeroPoints[block], reference.Scales[block]);
                 kernel.AddExact(actual, prescribed, prescribed, 0, () => $"the value at [{row},{col}]");
-                quantization.Add(actual, source[at]);
+                quantization.Add(actual, source[col]);
             }
         }
 
@@ -127,15 +115,16 @@ internal sealed class QuantizeCase : MeasuredCase
         _zeroPoints.Dispose();
     }
 
-    private int BlockOf(int row, int col) => _options.Granularity switch
+    private void Run<T>()
+        where T : unmanaged => Quantizer.Quantize<T>(
+            _context, _options, _spec.Rows, _spec.Cols, _source.AsSpan<T>(), _codes.Span, _scales.AsSpan<float>(),
+            _options.Asymmetric ? _zeroPoints.AsSpan<int>() : default);
+
+    private float[] SourceRows(int first, int count)
     {
-        Granularity.Tensor => 0,
-        Granularity.Group => row * (_blocks / (int)_spec.Rows) + col / (int)_options.GroupSize,
-        _ => row,
-    };
-
-    private ReadOnlySpan<T> SourceOf<T>(int copy)
-        where T : unmanaged => MemoryMarshal.Cast<byte, T>(_source.Slice<byte>(copy * _sourceBytes, (int)_sourceBytes));
-
-    private Span<byte> CodesOf(int copy) => _codes.Slice<byte>(copy * _codeBytes, (int)_codeBytes);
+        long rowBytes = _spec.Way.Source.RowBytes(_spec.Cols);
+        var values = new float[count * (int)_spec.Cols];
+        FloatConvert.ToSingle(_spec.Way.Source, _source.Slice<byte>(first * rowBytes, (int)(count * rowBytes)), values);
+        return values;
+    }
 }

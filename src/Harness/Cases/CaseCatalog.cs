@@ -60,10 +60,11 @@ internal static class CaseCatalog
 
         foreach (string way in new[] { "s8-per-token", "u8-per-token", "s8-per-token-bf16", "s8-per-token-f16" })
         {
-            foreach ((long rows, long cols) in new[] { (512L, 4096L), (1, 4096), (32, 4096), (512, 14336) })
+            // A prompt, whose activations a last-level cache holds; smaller and wider ones; and 128 MiB of f32, which come from memory.
+            foreach ((long rows, long cols) in new[] { (512L, 4096L), (1, 4096), (32, 4096), (512, 14336), (8192, 4096) })
             {
-                bool isMain = rows == 512 && cols == 4096;
-                int quick = !isMain ? 0 : way == "s8-per-token" ? 2 : 1;
+                bool isMain = rows == 512 && cols == 4096, isLarge = rows == 8192;
+                int quick = way == "s8-per-token" ? (isMain ? 2 : isLarge ? 1 : 0) : isMain ? 1 : 0;
                 yield return new CatalogEntry(new QuantizeSpec(QuantizeScheme.Parse(way), rows, cols), quick);
             }
         }

@@ -7,14 +7,15 @@ namespace Kernels.Harness.Report;
 internal static class HtmlReport
 {
     private const string Style = """
-        body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
-        table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; }
-        th, td { padding: .15rem .6rem; text-align: left; border-bottom: 1px solid #ddd; }
-        .n { text-align: right; white-space: nowrap; }
+        body { font: 15px/1.45 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
+        table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
+        th, td { padding: .15rem .6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd; }
+        .n { text-align: right; }
         .wrong td { background: #fdd; }
         svg { max-width: 100%; height: auto; }
         svg text { font: 12px system-ui, sans-serif; fill: #333; }
-        .bar { fill: #2a6fb0; } .full { stroke: #b03a2a; stroke-dasharray: 4 3; } .grid { stroke: #ddd; }
+        .bar { fill: #2a6fb0; } .full { stroke: #b03a2a; stroke-width: 1.5; stroke-dasharray: 4 3; } .grid { stroke: #ddd; }
+        .column { stroke: #bbb; stroke-dasharray: 1 3; }
         """;
 
     /// <summary>The text of the page.</summary>
@@ -57,13 +58,20 @@ internal static class HtmlReport
     {
         Point[] points =
         [
-            .. result.Cases.Where(c => c is { Op: "gemm", Bytes.F16: > 0, QuantizationError.SqnrDb: not null }).GroupBy(c => c.Scheme)
-                .Select(group => new Point(
-                    group.Key, group.Average(c => 16.0 * c.Bytes!.Packed / c.Bytes.F16), group.Average(c => c.QuantizationError!.SqnrDb!.Value))),
+            .. result.Cases.Where(c => c is { Op: "gemm", Bytes.F16: > 0, QuantizationError.SqnrDb: not null }).GroupBy(c => WeightsOf(c.Scheme))
+                .SelectMany(weights => weights.GroupBy(c => c.Scheme).Select(scheme => new Point(
+                    scheme.Key[Math.Min(weights.Key.Length + 1, scheme.Key.Length)..], weights.Key,
+                    weights.Average(c => 16.0 * c.Bytes!.Packed / c.Bytes.F16), scheme.Average(c => c.QuantizationError!.SqnrDb!.Value)))),
         ];
         if (points.Length > 0)
-            html.Append("<h2>Quality against size</h2>\n").Append(SvgChart.Scatter(points, "bits per weight, scales included", "SQNR of the result, dB"));
+        {
+            html.Append("<h2>Quality against size</h2>\n<p>Weights by column, activations by colour; the mean over all shapes:</p>\n")
+                .Append(SvgChart.Scatter(points, "bits per weight, scales included", "SQNR of the result, dB"));
+        }
     }
+
+    // What stands before the activations in a scheme such as w4g128-a8.
+    private static string WeightsOf(string scheme) => scheme.Split('-')[0];
 
     private static void WriteGroup(StringBuilder html, string title, CaseResult[] rows)
     {
@@ -71,7 +79,7 @@ internal static class HtmlReport
         Bar[] shares =
             [.. rows.Where(c => c.OfCeiling is not null).Select(c => new Bar(LabelOf(c), c.OfCeiling!.Value, $"{Figures.Percent(c.OfCeiling.Value)} of {c.Ceiling?.Name}"))];
         if (shares.Length > 0)
-            html.Append("<p>Share of the ceiling that binds the case, measured around it:</p>\n").Append(SvgChart.Bars(shares, 1));
+            html.Append("<p>Share of the ceiling that binds the case, measured around it:</p>\n").Append(SvgChart.Bars(shares, 1, tick => Figures.Count(100 * tick) + "%"));
         Bar[] speedups =
             [.. rows.Where(c => c.BestPeer is not null).Select(c => new Bar(LabelOf(c), c.BestPeer!.Speedup!.Value, Figures.Factor(c.BestPeer.Speedup.Value)))];
         if (speedups.Length > 0)

@@ -32,6 +32,16 @@ public sealed class QuantizeOracleTests
         Assert.Equal([8], result.ZeroPoints);
     }
 
+    [Theory]
+    [InlineData(Granularity.Tensor, 1)]
+    [InlineData(Granularity.Token, 3)]
+    [InlineData(Granularity.Group, 0)]
+    public void ARowOfNothingHasAScaleButNoGroups(Granularity granularity, int scales)
+    {
+        QuantizedReference result = QuantizeOracle.Quantize(new QuantizeOptions(ElementType.S8, granularity, GroupSize: 16), 3, 0, []);
+        Assert.Equal(new float[scales], result.Scales);
+    }
+
     [Fact]
     public void TheLastGroupMayBeShorter()
     {
