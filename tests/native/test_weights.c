@@ -145,8 +145,8 @@ static double bits_per_weight(int32_t format, int64_t group_size, int32_t scale_
     return 8.0 * (double)bytes / (N * (double)K);
 }
 
-/* Codes, scales and zero points take their own bits and nothing else. The tables of double quantization are 4 bytes for 256 scales, and
- * about 1 KiB. */
+/* Codes, scales and zero points take their own bits and nothing else. The tables of double quantization are 4 bytes
+ * for 256 scales, and about 1 KiB. */
 static void sizes_are_small(void) {
     static const struct {
         int32_t format;

@@ -1,4 +1,5 @@
-/* Every misuse of packed weights gives the right status, names the argument, and writes nothing; hostile blobs are refused. */
+/* Every misuse of packed weights gives the right status, names the argument, and writes nothing; hostile blobs are
+ * refused. */
 #include "check.h"
 
 #include "gemm/blob.h"

@@ -15,8 +15,8 @@ static uint64_t mix(uint64_t hash, uint64_t word) {
     return hash ^ (hash >> 29);
 }
 
-/* Four independent lanes of multiply-and-fold over 8-byte words: memory speed, and every bit of the input reaches the result.
- * Finds damage, not forgery. `bytes` is a multiple of 32. */
+/* Four independent lanes of multiply-and-fold over 8-byte words: memory speed, and every bit of the input reaches the
+ * result. Finds damage, not forgery. `bytes` is a multiple of 32. */
 static uint64_t checksum(uint64_t seed, const uint8_t *data, int64_t bytes) {
     uint64_t lanes[4] = {seed, seed + 1, seed + 2, seed + 3};
     for (int64_t i = 0; i < bytes; i += 32) {
@@ -82,8 +82,8 @@ static krn_status check_permutation(const krn_layout *layout, const uint8_t *pac
     return status;
 }
 
-/* A checksum can be forged along with the data, so what kernels rely on is checked as well: finite scales, offsets and codebooks, zero
- * points of four bits, a permutation that stays within a row. */
+/* A checksum can be forged along with the data, so what kernels rely on is checked as well: finite scales, offsets
+ * and codebooks, zero points of four bits, a permutation that stays within a row. */
 krn_status krn_blob_check_content(const krn_layout *layout, const uint8_t *packed) {
     const float *codebook = krn_layout_codebook(layout, packed);
     for (int i = 0; codebook != NULL && i < KRN_CODEBOOK_SIZE; i++)

@@ -6,8 +6,8 @@
  *   tile         packed rows x a stretch of a panel of weights: adds to t[rows][32] in f32
  *   store        t -> Y: activation scale, side term, bias, residual, conversion
  *
- * A stretch is either whole groups, or a part of one group that is longer than what the first-level cache holds. Then the integer
- * sums of the tile rest in `acc` between the parts.
+ * A stretch is either whole groups, or a part of one group that is longer than what the first-level cache holds. Then
+ * the integer sums of the tile rest in `acc` between the parts.
  */
 #ifndef KRN_GEMM_KERNEL_H
 #define KRN_GEMM_KERNEL_H
@@ -21,14 +21,15 @@ enum {
     /* Rows of a tile: 12 rows x 2 zmm of channels fill 24 of 32 registers with accumulators. */
     KRN_MAX_TILE_ROWS = 12,
     KRN_MAX_TILE_ELEMS = KRN_MAX_TILE_ROWS * KRN_PANEL_CHANNELS,
-    /* Inputs over which an int32 accumulator cannot overflow: 65536 * 255 * 128 < 2^31. A longer group is cut into runs of this
-     * length, a multiple of every block_k, whose sums are added up in int64. */
+    /* Inputs over which an int32 accumulator cannot overflow: 65536 * 255 * 128 < 2^31. A longer group is cut into
+     * runs of this length, a multiple of every block_k, whose sums are added up in int64. */
     KRN_EXACT_K = 65536,
     /* Inputs of a partial sum of the float cells (part of the contract in gemm.h). */
     KRN_FLOAT_BLOCK_K = 128,
-    /* Blocks of a step, over which the tiles of a row block pass one after the other: 128 KiB of weights, which L2 holds beside the
-     * packed activations; with groups half of it. A step in L1 costs more in tiles begun and ended than it saves in loads,
-     * which the reorder buffer hides: 86, 87, 89, 90 % of the integer peak with steps of 128, 256, 512, 1024 blocks. */
+    /* Blocks of a step, over which the tiles of a row block pass one after the other: 128 KiB of weights, which L2
+     * holds beside the packed activations; with groups half of it. A step in L1 costs more in tiles begun and ended
+     * than it saves in loads, which the reorder buffer hides: 86, 87, 89, 90 % of the integer peak with steps of
+     * 128, 256, 512, 1024 blocks. */
     KRN_STEP_BLOCKS = 1024,
     KRN_GROUPED_STEP_BLOCKS = 512,
     /* Weights of a step as f32: half of the smallest L2, past which the tiles of a row block stream. */
@@ -52,16 +53,17 @@ typedef struct krn_pack_job {
     int32_t rows;
     /* rows * padded_k elements of the variant's element size. */
     void *x;
-    /* [num_runs][rows]; integer activations. With S the sum of the packed values over a run: -S * z for a format with a fixed
-     * offset z (krn_layout_fixed_zero), -S for groups with zero points. What an accumulator starts from. */
+    /* [num_runs][rows]; integer activations. With S the sum of the packed values over a run: -S * z for a format with
+     * a fixed offset z (krn_layout_fixed_zero), -S for groups with zero points. What an accumulator starts from. */
     int32_t *x_offsets;
     /* [num_groups][rows]: the sum of every group (krn_start_job), or NULL if not wanted. */
     float *x_sums;
 } krn_pack_job;
 
-/* Weights that will be wanted soon. Per block of weights the lines at `next` and `next` + `second` are prefetched, then `next` moves by
- * `stride`; at the end of a group it moves by `group_stride`. The addresses need not exist. Without this the processor looks ahead no further than its reorder buffer: 22 instead of
- * 37 GB/s for a GEMV on 4-bit codes, and a stall at every step of a GEMM. */
+/* Weights that will be wanted soon. Per block of weights the lines at `next` and `next` + `second` are prefetched,
+ * then `next` moves by `stride`; at the end of a group it moves by `group_stride`. The addresses need not exist.
+ * Without this the processor looks ahead no further than its reorder buffer: 22 instead of 37 GB/s for a GEMV on
+ * 4-bit codes, and a stall at every step of a GEMM. */
 typedef struct krn_prefetch {
     const uint8_t *next;
     int64_t stride, second, group_stride;
@@ -75,7 +77,8 @@ typedef struct krn_tile_job {
     const uint8_t *panel;
     /* Double-quantized scales: [num_groups][32] f32 of the stretch; NULL for others, which lie behind their codes. */
     const float *scales;
-    /* Whole groups group..group + num_groups - 1; or, when part_blocks > 0, that many blocks of one group from first_block on. */
+    /* Whole groups group..group + num_groups - 1; or, when part_blocks > 0, that many blocks of one group from
+     * first_block on. */
     int64_t group, num_groups;
     int64_t first_block, part_blocks;
     /* Integer sums start anew, not from `acc`; and end up in t, not in `acc`. Both 1 for whole groups. */
@@ -85,12 +88,12 @@ typedef struct krn_tile_job {
     const int32_t *x_offsets;
     /* [rows] zero points of u8 activations, or NULL. */
     const int32_t *x_zeros;
-    /* u8 activations: [num_groups][32] sums of the weights of the stretch, which the first tile of a row block leaves to the others;
-     * NULL when there are no others. */
+    /* u8 activations: [num_groups][32] sums of the weights of the stretch, which the first tile of a row block leaves
+     * to the others; NULL when there are no others. */
     int32_t *w_sums;
     int32_t w_sums_known;
-    /* A variant that expands, among several tiles: the weights of the stretch as f32, KRN_EXPANDED_BYTES at most, which the first tile
-     * makes for all. */
+    /* A variant that expands, among several tiles: the weights of the stretch as f32, KRN_EXPANDED_BYTES at most,
+     * which the first tile makes for all. */
     float *expanded;
     int32_t shares_expanded, is_expanded;
     int32_t rows;
@@ -119,14 +122,16 @@ typedef struct krn_gemm_kernel {
     uint64_t features;
     /* Cells: bit (1 << type) for every weight format and activation type that it takes. */
     uint32_t formats, activations;
-    /* Rows of its tallest tile: with one group per channel, with several, and with groups of less than KRN_SMALL_GROUP inputs. A
-     * tile of half the height keeps its float sums in registers, which pays the more often a group ends. */
+    /* Rows of its tallest tile: with one group per channel, with several, and with groups of less than
+     * KRN_SMALL_GROUP inputs. A tile of half the height keeps its float sums in registers, which pays the more
+     * often a group ends. */
     int32_t rows, group_rows, small_group_rows;
     /* Bytes of a packed activation. */
     int32_t x_bytes;
     /* Takes a panel in steps; else always whole, with groups of any length. */
     int32_t in_steps;
-    /* The first of three tiles or more leaves the weights of a step to the others as f32: few registers make unpacking dear. */
+    /* The first of three tiles or more leaves the weights of a step to the others as f32: few registers make
+     * unpacking dear. */
     int32_t expands;
     void (*pack_rows)(const krn_pack_job *job);
     void (*tile)(const krn_tile_job *job);

@@ -10,8 +10,8 @@ enum {
     X_BLOCK_BYTES = 768 << 10,
     /* Bytes that a lone tile prefetches ahead: 100 ns at 40 GB/s. Half of it loses a tenth, twice gains nothing. */
     PREFETCH_DISTANCE = 4096,
-    /* A Y of this size would drive activations and weights out of L2 (1 MiB) without staying there itself: written past the caches, a
-     * GEMM with 128 rows gains 5 points of its peak. */
+    /* A Y of this size would drive activations and weights out of L2 (1 MiB) without staying there itself: written
+     * past the caches, a GEMM with 128 rows gains 5 points of its peak. */
     STREAMED_OUTPUT_BYTES = 1 << 20,
     /* Pieces per thread: enough to even out cores of unequal speed, few enough that each streams long. */
     PIECES_PER_THREAD = 4,
@@ -48,8 +48,8 @@ static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads as many weights as
- * one of twelve. */
+/* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads
+ * as many weights as one of twelve. */
 static int64_t tile_start(const gemm_job *job, int64_t tile) {
     return tile * job->tile_height + min_i64(tile, job->taller_tiles);
 }
@@ -157,8 +157,8 @@ typedef struct {
     _Alignas(64) float side[MAX_BLOCK_TILES * KRN_MAX_TILE_ELEMS];
 } tile_block;
 
-/* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step among them: each
- * fetches its part of it while it works on this one. */
+/* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step
+ * among them: each fetches its part of it while it works on this one. */
 static krn_prefetch prefetch_of(const gemm_job *job, const step *s, const uint8_t *here, const tile_block *block,
                                 int64_t i) {
     if (block->num_tiles == 1)
@@ -263,8 +263,8 @@ static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_blo
     }
 }
 
-/* A group too long for int32 sums: at the end of each run its sums join those in int64, at the end of the group they are folded
- * as gemm.h says. Rare, so one plain version serves every variant. */
+/* A group too long for int32 sums: at the end of each run its sums join those in int64, at the end of the group they
+ * are folded as gemm.h says. Rare, so one plain version serves every variant. */
 static void run_long_group(const gemm_job *job, step *s, int64_t panel, tile_block *block) {
     const int64_t group = s->group, group_blocks = krn_layout_blocks(job->layout, group);
     int64_t sums[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];

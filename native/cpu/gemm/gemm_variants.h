@@ -10,7 +10,8 @@
 #define KRN_W8 KRN_BIT(KRN_TYPE_S8)
 #define KRN_W4 (KRN_BIT(KRN_TYPE_S4) | KRN_BIT(KRN_TYPE_U4))
 #define KRN_W4C (KRN_W4 | KRN_BIT(KRN_TYPE_C4))
-/* s4 activations are packed as s8: the multiplier takes 8 bits, and 4 would have to be widened once per tile of weights. */
+/* s4 activations are packed as s8: the multiplier takes 8 bits, and 4 would have to be widened once per tile of
+ * weights. */
 #define KRN_A8 (KRN_BIT(KRN_TYPE_S8) | KRN_BIT(KRN_TYPE_U8) | KRN_BIT(KRN_TYPE_S4))
 #define KRN_A16 (KRN_BIT(KRN_TYPE_F32) | KRN_BIT(KRN_TYPE_F16) | KRN_BIT(KRN_TYPE_BF16))
 #define KRN_ABF16 KRN_BIT(KRN_TYPE_BF16)

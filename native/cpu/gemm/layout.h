@@ -1,7 +1,7 @@
 /* The packed layout of weights, "n32": one layout for every x86 level and for the reference.
  *
- * Channels are cut into panels of 32 (two zmm registers of int32 accumulators). A panel is one linear stream, because one
- * stream per thread is what DRAM serves fastest, and holds its groups one behind the other:
+ * Channels are cut into panels of 32 (two zmm registers of int32 accumulators). A panel is one linear stream, because
+ * one stream per thread is what DRAM serves fastest, and holds its groups one behind the other:
  *
  *   packed      | panel 0 | panel 1 | ... | tables |
  *   panel p     | header | group 0 | group 1 | ... |                            panel_bytes, a multiple of 64
@@ -13,15 +13,16 @@
  *     byte 4*c + j  code of (channel c, input j)          byte 4*c + j  low nibble:  (channel c, input j)
  *                                                                       high nibble: (channel c, input 4 + j)
  *
- * So a dword holds one channel: four bytes for a dot-product instruction, or eight nibbles that a shift by 4*p brings to the
- * bottom, in the input order 0 4 1 5 2 6 3 7.
+ * So a dword holds one channel: four bytes for a dot-product instruction, or eight nibbles that a shift by 4*p brings
+ * to the bottom, in the input order 0 4 1 5 2 6 3 7.
  *
- * Codes are stored unsigned: s8 as q + 128, s4 as q + 8, u4 and c4 as they are; `zero` is that offset or the group's zero point.
- * A group is padded to whole blocks, and N to whole panels, with codes equal to the zero point (and scale 0): padding adds
- * nothing to any sum.
+ * Codes are stored unsigned: s8 as q + 128, s4 as q + 8, u4 and c4 as they are; `zero` is that offset or the group's
+ * zero point. A group is padded to whole blocks, and N to whole panels, with codes equal to the zero point (and scale
+ * 0): padding adds nothing to any sum.
  *
- * Scales lie behind their codes, where they are read next. Double-quantized scales, 32 bytes a group, would put every second group
- * between cache lines, so they lie in the header; so do offsets, which are used before the first code (krn_start_job). */
+ * Scales lie behind their codes, where they are read next. Double-quantized scales, 32 bytes a group, would put every
+ * second group between cache lines, so they lie in the header; so do offsets, which are used before the first code
+ * (krn_start_job). */
 #ifndef KRN_GEMM_LAYOUT_H
 #define KRN_GEMM_LAYOUT_H
 

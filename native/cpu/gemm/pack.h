@@ -5,8 +5,8 @@
 #include "common/context.h"
 #include "gemm/layout.h"
 
-/* The permutation of a group index (stable, so that the inputs of a group keep their order). KRN_ERROR_SHAPE when groups have other sizes
- * than the layout's. */
+/* The permutation of a group index (stable, so that the inputs of a group keep their order). KRN_ERROR_SHAPE when
+ * groups have other sizes than the layout's. */
 krn_status krn_order_inputs(const krn_layout *layout, const int32_t *group_index, int32_t *permutation);
 
 /* `packed` is zero, but for the permutation of ordered weights, which it holds already. */

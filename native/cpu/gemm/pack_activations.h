@@ -5,9 +5,9 @@
  *                                   (0,2) (4,6) (1,3) (5,7) of a block of 8       (vpmaddwd, vdpbf16ps)
  *   singles  f32:  [k][row]         in order in a block of 4, 0 4 1 5 2 6 3 7 in a block of 8
  *
- * The orders are those in which shifts and masks bring a weight dword's codes out (layout.h). Every group is padded with
- * zeros to whole blocks, as the weights are. Each row is first put into order on its own, in pieces that stay in L1, then the rows are
- * interleaved. Compiled once per instruction set. */
+ * The orders are those in which shifts and masks bring a weight dword's codes out (layout.h). Every group is padded
+ * with zeros to whole blocks, as the weights are. Each row is first put into order on its own, in pieces that stay in
+ * L1, then the rows are interleaved. Compiled once per instruction set. */
 #ifndef KRN_GEMM_PACK_ACTIVATIONS_H
 #define KRN_GEMM_PACK_ACTIVATIONS_H
 
@@ -17,7 +17,8 @@
 #include <immintrin.h>
 
 enum {
-    /* Inputs put into order at a time: 12 KiB for 12 rows of f32, in L1 with its source. A multiple of every block_k. */
+    /* Inputs put into order at a time: 12 KiB for 12 rows of f32, in L1 with its source. A multiple of every
+     * block_k. */
     KRN_PACK_CHUNK = 256,
 };
 
@@ -58,7 +59,8 @@ KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t
     return (const uint8_t *)job->activations->data + (job->first_row + r) * job->activations->ld * element_bytes;
 }
 
-/* Where the elements of some inputs of a row lie: in the row, or, when the weights bring their own order, gathered here. */
+/* Where the elements of some inputs of a row lie: in the row, or, when the weights bring their own order, gathered
+ * here. */
 typedef union krn_gathered {
     uint8_t bytes[KRN_PACK_CHUNK];
     uint16_t halves[KRN_PACK_CHUNK];
@@ -136,8 +138,8 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
     }
 }
 
-/* The same for integers, with the offsets (krn_pack_job) of all runs and, where they are wanted, the sums of groups. `packs_differences`:
- * packing subtracts the zero points of u8; else 128. */
+/* The same for integers, with the offsets (krn_pack_job) of all runs and, where they are wanted, the sums of groups.
+ * `packs_differences`: packing subtracts the zero points of u8; else 128. */
 KRN_ALWAYS_INLINE void krn_pack_integers(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword,
                                          int packs_differences) {
     const krn_layout *layout = job->layout;
@@ -229,7 +231,8 @@ KRN_ALWAYS_INLINE int32_t krn_order_quads(const krn_pack_job *job, int32_t r, in
 
 KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) { krn_pack_integers(job, krn_order_quads, 4, 0); }
 
-/* Pairs of a quad: inputs 0 and 2, then 1 and 3. In a block of 8, the two quads' even pairs come first, then their odd ones. */
+/* Pairs of a quad: inputs 0 and 2, then 1 and 3. In a block of 8, the two quads' even pairs come first, then their
+ * odd ones. */
 KRN_ALWAYS_INLINE void krn_order_pairs(const uint16_t *values, int64_t inputs, int64_t block_k, uint32_t *dwords) {
     for (int64_t k = 0; k < inputs; k += block_k, values += block_k, dwords += block_k / 2) {
         const int64_t quads = block_k / 4;

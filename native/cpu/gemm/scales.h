@@ -1,5 +1,6 @@
-/* Scales and float offsets of packed weights. Tile functions widen f16 and bf16 scales as they load them (scales_avx512.h); double-quantized
- * ones are brought to f32 before the tiles of a step need them, once for all of them. */
+/* Scales and float offsets of packed weights. Tile functions widen f16 and bf16 scales as they load them
+ * (scales_avx512.h); double-quantized ones are brought to f32 before the tiles of a step need them, once for all of
+ * them. */
 #ifndef KRN_GEMM_SCALES_H
 #define KRN_GEMM_SCALES_H
 
@@ -7,11 +8,13 @@
 #include "gemm/layout.h"
 
 enum {
-    /* Groups whose double-quantized scales are widened at a time: 16 KiB, and all of a step of 512 blocks of 4-bit codes down to groups of 32. */
+    /* Groups whose double-quantized scales are widened at a time: 16 KiB, and all of a step of 512 blocks of 4-bit
+     * codes down to groups of 32. */
     KRN_MAX_SCALE_GROUPS = 128,
 };
 
-/* Double-quantized scales of groups group..group + num_groups - 1 of a panel, as scales[num_groups][32]; at most KRN_MAX_SCALE_GROUPS. */
+/* Double-quantized scales of groups group..group + num_groups - 1 of a panel, as scales[num_groups][32]; at most
+ * KRN_MAX_SCALE_GROUPS. */
 typedef struct krn_scales_job {
     const krn_layout *layout;
     const uint8_t *packed;

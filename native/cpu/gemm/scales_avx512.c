@@ -34,8 +34,9 @@ KRN_ALWAYS_INLINE void start_rows(const krn_start_job *job, int32_t first, int32
     }
 }
 
-/* map[code] for 16 codes: the map is 8 tables of 32 entries in 16 registers, and the upper bits of a code choose among 8 lookups. The
- * plain loop takes 12 ns for the 32 scales of a group, and a GEMV on NF4 notices: +23% against f32 scales; this one +11%. */
+/* map[code] for 16 codes: the map is 8 tables of 32 entries in 16 registers, and the upper bits of a code choose
+ * among 8 lookups. The plain loop takes 12 ns for the 32 scales of a group, and a GEMV on NF4 notices: +23% against
+ * f32 scales; this one +11%. */
 KRN_ALWAYS_INLINE zmm_f look_up(const zmm_f map[16], const uint8_t *codes) {
     const zmm_i code = widen_u8(codes);
     zmm_f entry[8];

@@ -1,5 +1,6 @@
-/* The epilogue, in the order that gemm.h promises. Written in the verbs that simd_avx2.h and simd_avx512.h share and compiled once
- * per instruction set by the variant that includes it. A row of a panel stays in registers from t to Y. */
+/* The epilogue, in the order that gemm.h promises. Written in the verbs that simd_avx2.h and simd_avx512.h share and
+ * compiled once per instruction set by the variant that includes it. A row of a panel stays in registers from t to
+ * Y. */
 #ifndef KRN_GEMM_STORE_TILE_H
 #define KRN_GEMM_STORE_TILE_H
 
@@ -37,7 +38,8 @@ KRN_ALWAYS_INLINE void krn_convert_channels(void *to, int32_t type, const float 
         krn_narrow_bf16(to, values, channels);
 }
 
-/* f32 goes from registers to Y; 16-bit types through a line of their own. `streams`: past the caches (gemm_kernel.h). */
+/* f32 goes from registers to Y; 16-bit types through a line of their own. `streams`: past the caches
+ * (gemm_kernel.h). */
 KRN_ALWAYS_INLINE void krn_store_channels(const vec_f y[KRN_PANEL_VECS], int32_t type, void *to, int32_t channels,
                                           int streams) {
     float values[KRN_PANEL_CHANNELS];

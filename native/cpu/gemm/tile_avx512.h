@@ -9,8 +9,8 @@
 /* Rows whose accumulators fit the registers twice. */
 enum { SMALL_TILE_ROWS = 6 };
 
-/* t of a small tile stays in registers from group to group; that of a taller one goes through L1, and a group's end costs 50
- * cycles. */
+/* t of a small tile stays in registers from group to group; that of a taller one goes through L1, and a group's end
+ * costs 50 cycles. */
 KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }
 
 KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t rows) {

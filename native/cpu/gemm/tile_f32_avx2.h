@@ -1,8 +1,10 @@
-/* The f32 tile of AVX2, for both weight widths, on half panels of 16 channels: 6 rows x 2 ymm of accumulators, which leaves too few
- * registers to unpack codes on the way. The first tile of a row block leaves them to the others as floats.
+/* The f32 tile of AVX2, for both weight widths, on half panels of 16 channels: 6 rows x 2 ymm of accumulators, which
+ * leaves too few registers to unpack codes on the way. The first tile of a row block leaves them to the others as
+ * floats.
  *
- * A code under the exponent of 2^23 is the float 2^23 + u; minus 2^23 + zero it is the difference of the code and its zero
- * point, exactly. A codebook of 16 floats is two tables of 8, and bit 3 of a code chooses. The only roundings are those of the fma. */
+ * A code under the exponent of 2^23 is the float 2^23 + u; minus 2^23 + zero it is the difference of the code and its
+ * zero point, exactly. A codebook of 16 floats is two tables of 8, and bit 3 of a code chooses. The only roundings
+ * are those of the fma. */
 #ifndef KRN_GEMM_TILE_F32_AVX2_H
 #define KRN_GEMM_TILE_F32_AVX2_H
 

@@ -1,9 +1,9 @@
-/* The loop of the AVX-512 tiles with float sums. What differs between them, how a block of codes meets its activations, is a function
- * that the compiler puts in place.
+/* The loop of the AVX-512 tiles with float sums. What differs between them, how a block of codes meets its
+ * activations, is a function that the compiler puts in place.
  *
- * One or two rows leave most registers free, and their few chains of dependent additions would leave the multipliers idle for most of
- * the time. There SIDE partial sums are made at once, of as many stretches of KRN_FLOAT_BLOCK_K inputs. They enter t in the order of
- * gemm.h, so a row has the same bits as in a taller tile. */
+ * One or two rows leave most registers free, and their few chains of dependent additions would leave the multipliers
+ * idle for most of the time. There SIDE partial sums are made at once, of as many stretches of KRN_FLOAT_BLOCK_K
+ * inputs. They enter t in the order of gemm.h, so a row has the same bits as in a taller tile. */
 #ifndef KRN_GEMM_TILE_FLOAT_AVX512_H
 #define KRN_GEMM_TILE_FLOAT_AVX512_H
 

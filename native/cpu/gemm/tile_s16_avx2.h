@@ -4,8 +4,8 @@
  *   x              16-bit pairs with the zero point subtracted (pack_activations.h)
  *   weights        codes widened to 16 bits by a mask or a shift
  *
- * vpmaddubsw would multiply twice as many bytes, but it saturates: 2 * 255 * 127 does not fit 16 bits. vpmaddwd is exact. The codes'
- * offset is taken out through the sums of the activations, as in tile_s8_avx512vnni.h. */
+ * vpmaddubsw would multiply twice as many bytes, but it saturates: 2 * 255 * 127 does not fit 16 bits. vpmaddwd is
+ * exact. The codes' offset is taken out through the sums of the activations, as in tile_s8_avx512vnni.h. */
 #ifndef KRN_GEMM_TILE_S16_AVX2_H
 #define KRN_GEMM_TILE_S16_AVX2_H
 
@@ -45,8 +45,8 @@ KRN_ALWAYS_INLINE void dot(ymm_i acc[][2], const uint8_t *w, const int32_t *x, i
     }
 }
 
-/* Sums start from the offsets of the run, or go on from where the last part of the group left them. `zeros` points at the half
- * panel's zero points; KRN_TYPE_U4 only. */
+/* Sums start from the offsets of the run, or go on from where the last part of the group left them. `zeros` points at
+ * the half panel's zero points; KRN_TYPE_U4 only. */
 KRN_ALWAYS_INLINE void open_sums(ymm_i acc[][2], const krn_tile_job *job, const int32_t *resting, const uint8_t *zeros,
                                  const int32_t *x_offsets, int32_t rows) {
     KRN_UNROLL

@@ -4,8 +4,8 @@
  *   x              [k / 4][row] dwords, broadcast from memory (a load port's work, not the multiplier's)
  *   weights        unsigned codes, the first operand of vpdpbusd; activations are the signed second
  *
- * The codes' offset is taken out through the sums of the activations: sum x (u - z) = sum x u - z sum x. With a fixed offset
- * that is the value an accumulator starts from, and costs nothing. */
+ * The codes' offset is taken out through the sums of the activations: sum x (u - z) = sum x u - z sum x. With a fixed
+ * offset that is the value an accumulator starts from, and costs nothing. */
 #ifndef KRN_GEMM_TILE_S8_AVX512VNNI_H
 #define KRN_GEMM_TILE_S8_AVX512VNNI_H
 
@@ -25,7 +25,8 @@ KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
     }
 }
 
-/* One or two rows have accumulators of their own for the high nibbles, which halves their chain of dependent instructions. */
+/* One or two rows have accumulators of their own for the high nibbles, which halves their chain of dependent
+ * instructions. */
 KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
                               krn_prefetch *prefetch) {
     const zmm_i nibble = broadcast_i32(0x0F0F0F0F);

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stddef.h>
 
-/* An array that is wanted must be there, one that is not must not: a caller who passes it expects something of it. `why` ends the
- * sentence about one that is not wanted. */
+/* An array that is wanted must be there, one that is not must not: a caller who passes it expects something of it.
+ * `why` ends the sentence about one that is not wanted. */
 static krn_status check_presence(const char *name, const void *array, int wanted, int64_t count, const char *why) {
     if (wanted && array == NULL && count > 0)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "source->%s is NULL", name);

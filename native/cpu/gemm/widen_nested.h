@@ -1,5 +1,5 @@
-/* Double-quantized scales to f32, in plain C over rows of 32 channels, which every compiler turns into full vectors; compiled once per
- * instruction set by the variant that includes it. */
+/* Double-quantized scales to f32, in plain C over rows of 32 channels, which every compiler turns into full vectors;
+ * compiled once per instruction set by the variant that includes it. */
 #ifndef KRN_GEMM_WIDEN_NESTED_H
 #define KRN_GEMM_WIDEN_NESTED_H
 
@@ -39,7 +39,8 @@ KRN_ALWAYS_INLINE void krn_finish_scales(const krn_scales_job *job) {
     float nested[KRN_PANEL_CHANNELS];
     int64_t same = 0;
     for (int64_t g = 0; g < job->num_groups; g++, same--) {
-        /* Where flattened groups cross rows, several of them share a scale: `same` counts no fewer groups than there are. */
+        /* Where flattened groups cross rows, several of them share a scale: `same` counts no fewer groups than
+         * there are. */
         if (same == 0)
             same = krn_load_nested(job, job->group + g, nested);
         float *scales = job->scales + g * KRN_PANEL_CHANNELS;

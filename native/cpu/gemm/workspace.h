@@ -1,4 +1,5 @@
-/* How a call's workspace is laid out: packed activations, their offsets and sums, then what preparing takes (prepare.h). */
+/* How a call's workspace is laid out: packed activations, their offsets and sums, then what preparing takes
+ * (prepare.h). */
 #ifndef KRN_GEMM_WORKSPACE_H
 #define KRN_GEMM_WORKSPACE_H
 

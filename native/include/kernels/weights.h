@@ -1,26 +1,28 @@
 /* Packed weights: the right-hand side of krn_gemm, laid out once for the kernels.
  *
- * W[N,K] has N output channels and K inputs; a channel's K inputs are cut into groups of group_size elements with a scale each,
- * the last one possibly shorter; group_size 0 means one group per channel ("per channel").
+ * W[N,K] has N output channels and K inputs; a channel's K inputs are cut into groups of group_size elements with a
+ * scale each, the last one possibly shorter; group_size 0 means one group per channel ("per channel").
  *
  *   format         zero_type       element value
  *   KRN_TYPE_S8    0               q * scale             q in -128..127
  *   KRN_TYPE_S4    0               q * scale             q in -8..7
  *   KRN_TYPE_U4    0               (q - zero) * scale    q and zero in 0..15
- *   any of these   F32, F16, BF16  q * scale + offset    offset = -zero * scale, a float per group (AWQ's "scaled zeros", HQQ)
- *   KRN_TYPE_C4    0               codebook[q] * scale   q in 0..15; NF4 and other codebooks of 16 floats
+ *   any of these   F32, F16, BF16  q * scale + offset    offset = -zero * scale, a float per group (AWQ's "scaled
+ *   zeros", HQQ) KRN_TYPE_C4    0               codebook[q] * scale   q in 0..15; NF4 and other codebooks of 16 floats
  *
  * Scales are stored as they come, and widened exactly where they are used:
  *
  *   scale_type            scale
  *   KRN_TYPE_F32 (or 0)   the float itself
  *   KRN_TYPE_F16, _BF16   widened to binary32
- *   KRN_TYPE_U8           "double quantized" (QLoRA, Dettmers et al. 2023): scale[i] = scale_map[u8[i]] * nested_scales[i / 256] +
+ *   KRN_TYPE_U8           "double quantized" (QLoRA, Dettmers et al. 2023): scale[i] = scale_map[u8[i]] *
+ *   nested_scales[i / 256] +
  *                         scale_offset, two roundings in binary32, i the scale's place in the unpacked order
  *
- * Unpacked scales, zero points and offsets lie [N][groups]. With `flattened` they belong to runs of group_size elements of the tensor read
- * as one line of N * K elements, as bitsandbytes stores them: [ceil(N * K / group_size)]. When K is no multiple of group_size such a run
- * crosses rows; it is then stored once for every gcd(K, group_size) elements, which must be at least 16.
+ * Unpacked scales, zero points and offsets lie [N][groups]. With `flattened` they belong to runs of group_size
+ * elements of the tensor read as one line of N * K elements, as bitsandbytes stores them: [ceil(N * K / group_size)].
+ * When K is no multiple of group_size such a run crosses rows; it is then stored once for every gcd(K, group_size)
+ * elements, which must be at least 16.
  *
  * Packed weights are immutable, know nothing of the context that made them but its layout, and may be used by many
  * contexts and threads at once.
@@ -37,7 +39,8 @@ extern "C" {
 /** Packed weights. Opaque, immutable. */
 typedef struct krn_weights krn_weights;
 
-/** Shape and format of weights. Fields that are 0 have their usual meaning: f32 scales, the format's own zero points, groups along K in
+/** Shape and format of weights. Fields that are 0 have their usual meaning: f32 scales, the format's own zero points,
+ * groups along K in
  *  order. */
 typedef struct krn_weights_desc {
     /** sizeof(krn_weights_desc). */
@@ -53,12 +56,14 @@ typedef struct krn_weights_desc {
     /** Type of the scales as stored: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16, KRN_TYPE_BF16, or KRN_TYPE_U8 for
      *  double-quantized scales. */
     int32_t scale_type;
-    /** 0: integer zero points for KRN_TYPE_U4 and none for the others. KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16: a float
+    /** 0: integer zero points for KRN_TYPE_U4 and none for the others. KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16: a
+     * float
      *  offset per group of that type; not for KRN_TYPE_C4. */
     int32_t zero_type;
     /** 1: groups are cut from the flattened tensor (see above); needs a group_size. Else 0. */
     int32_t flattened;
-    /** 1: every input names its group ("activation order", GPTQ's g_idx). Packing brings the inputs of a group together, and krn_gemm
+    /** 1: every input names its group ("activation order", GPTQ's g_idx). Packing brings the inputs of a group
+     * together, and krn_gemm
      *  takes its activations through the same permutation. Not with `flattened`. Else 0. */
     int32_t ordered;
 } krn_weights_desc;
@@ -81,7 +86,8 @@ typedef struct krn_weights_source {
     const void *zero_offsets;
     /** 16 finite floats for KRN_TYPE_C4, else NULL. */
     const float *codebook;
-    /** The group of each input [K], with `ordered`, else NULL. Every group has group_size inputs, the last one what is left. */
+    /** The group of each input [K], with `ordered`, else NULL. Every group has group_size inputs, the last one what
+     * is left. */
     const int32_t *group_index;
     /** 256 finite floats, with scale_type KRN_TYPE_U8, else NULL. */
     const float *scale_map;
@@ -93,7 +99,8 @@ typedef struct krn_weights_source {
     int32_t reserved;
 } krn_weights_source;
 
-/** Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not there, is left
+/** Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not
+ * there, is left
  *  out. */
 typedef struct krn_weights_parts {
     /** sizeof(krn_weights_parts). */
@@ -127,20 +134,23 @@ typedef struct krn_weights_parts {
 KRN_API krn_status krn_weights_scale_count(const krn_weights_desc *desc, int64_t *count);
 
 /** Bytes that the packed form of `desc` takes: codes, scales, zero points, tables and padding.
- *  Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_SHAPE (also when flattened groups would be split below 16 elements). */
+ *  Errors: KRN_ERROR_INVALID_ARGUMENT, KRN_ERROR_SHAPE (also when flattened groups would be split below 16
+ *  elements). */
 KRN_API krn_status krn_weights_packed_bytes(const krn_context *context, const krn_weights_desc *desc, int64_t *bytes);
 
-/** Packs quantized weights into the layout of the context's instruction set. The result is freed by krn_weights_destroy.
- *  Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have other sizes than
- *  group_size, and those of the arguments. */
+/** Packs quantized weights into the layout of the context's instruction set. The result is freed by
+ * krn_weights_destroy.
+ *  Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have
+ *  other sizes than group_size, and those of the arguments. */
 KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc,
                                     const krn_weights_source *source, krn_weights **weights);
 
 /** Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it.
- *  `clip_ratio` as in krn_quantize_options. `codebook`: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for the other formats.
- *  `error` may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale rounded to zero_type; `error` does not know
- *  of that rounding. KRN_ERROR_UNSUPPORTED: `ordered`, float offsets for another format, double-quantized scales. Flattened groups that
- *  cross rows take a source without gaps (source_ld = K). */
+ *  `clip_ratio` as in krn_quantize_options. `codebook`: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for
+ *  the other formats. `error` may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale
+ *  rounded to zero_type; `error` does not know of that rounding. KRN_ERROR_UNSUPPORTED: `ordered`, float offsets for
+ *  another format, double-quantized scales. Flattened groups that cross rows take a source without gaps (source_ld
+ *  = K). */
 KRN_API krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type,
                                           const void *source, int64_t source_ld, float clip_ratio,
                                           const float *codebook, krn_weights **weights, krn_quantize_error *error);
@@ -157,11 +167,13 @@ KRN_API int64_t krn_weights_bytes(const krn_weights *weights);
 /** Bytes of the serialized form; 0 for NULL. */
 KRN_API int64_t krn_weights_blob_bytes(const krn_weights *weights);
 
-/** Serializes packed weights: a header (magic, version, layout, format, shape, checksum) and the packed bytes, little-endian.
+/** Serializes packed weights: a header (magic, version, layout, format, shape, checksum) and the packed bytes,
+ * little-endian.
  *  `blob` holds `blob_bytes` >= krn_weights_blob_bytes() bytes. Equal weights give equal blobs. */
 KRN_API krn_status krn_weights_save(const krn_weights *weights, void *blob, int64_t blob_bytes);
 
-/** Makes packed weights from a blob, which is checked first and copied: a foreign blob, one of another layout or version, a
+/** Makes packed weights from a blob, which is checked first and copied: a foreign blob, one of another layout or
+ * version, a
  *  truncated or oversized one is KRN_ERROR_BLOB_FORMAT, a damaged one KRN_ERROR_BLOB_CHECKSUM. */
 KRN_API krn_status krn_weights_load(krn_context *context, const void *blob, int64_t blob_bytes, krn_weights **weights);
 
