@@ -9,7 +9,8 @@ internal static class HtmlReport
     private const string Style = """
         body { font: 15px/1.45 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
         table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
-        th, td { padding: .15rem .6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd; }
+        th, td { padding: .15rem .6rem; text-align: left; border-bottom: 1px solid #ddd; }
+        th, .n, td:first-child { white-space: nowrap; }
         .n { text-align: right; }
         .wrong td { background: #fdd; }
         svg { max-width: 100%; height: auto; }
