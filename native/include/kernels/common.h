@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /** Version of the binary interface. It changes when a caller built against an older header would break. */
-#define KRN_ABI_VERSION 1
+#define KRN_ABI_VERSION 2
 
 /** Outcome of a call. The numbers are pinned: a code is never renumbered or reused. */
 typedef int32_t krn_status;

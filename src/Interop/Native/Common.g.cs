@@ -71,7 +71,7 @@ internal enum krn_type : int
 internal static unsafe partial class NativeMethods
 {
     /// <summary>Version of the binary interface. It changes when a caller built against an older header would break.</summary>
-    public const int KRN_ABI_VERSION = 1;
+    public const int KRN_ABI_VERSION = 2;
 
     /// <summary>Name of a status, such as &quot;KRN_ERROR_SHAPE&quot;; &quot;KRN_UNKNOWN_STATUS&quot; for a number that is not one. Never NULL.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
