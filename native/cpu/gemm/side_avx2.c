@@ -1,14 +1,13 @@
 /* The side term with AVX2, FMA and F16C. */
 #include "common/simd_avx2.h"
 #include "gemm/side_common.h"
+#include "gemm/side_products.h"
 #include "gemm/transpose_side.h"
 
 enum {
     /* 2 x 2 sums of two ymm, and 4 + 2 registers of operands. */
     PROJECT_ROWS = 2,
     PROJECT_RANKS = 2,
-    /* 6 rows x 2 ymm, half a panel: 12 chains of fma where 8 to 10 hide the latency. */
-    PRODUCT_ROWS = 6,
     HALF_PANEL = KRN_PANEL_CHANNELS / 2,
 };
 
@@ -91,49 +90,9 @@ static void project(const krn_project_job *job) {
         project_rows(job, r, 1);
 }
 
-KRN_ALWAYS_INLINE void add_rows(const float *p, int64_t p_ld, const float *q, int64_t count, int32_t rows,
-                                float *side) {
-    ymm_f sums[PRODUCT_ROWS][2];
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        sums[r][0] = load_f(side + r * KRN_PANEL_CHANNELS);
-        sums[r][1] = load_f(side + r * KRN_PANEL_CHANNELS + 8);
-    }
-    for (int64_t j = 0; j < count; j++) {
-        const ymm_f q0 = load_f(q + j * KRN_PANEL_CHANNELS), q1 = load_f(q + j * KRN_PANEL_CHANNELS + 8);
-        KRN_UNROLL
-        for (int32_t r = 0; r < rows; r++) {
-            const ymm_f pr = broadcast_f32(p[r * p_ld + j]);
-            sums[r][0] = fma_f(pr, q0, sums[r][0]);
-            sums[r][1] = fma_f(pr, q1, sums[r][1]);
-        }
-    }
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        store_f(side + r * KRN_PANEL_CHANNELS, sums[r][0]);
-        store_f(side + r * KRN_PANEL_CHANNELS + 8, sums[r][1]);
-    }
-}
-
-static void add_half_panel(const float *p, int64_t p_ld, const float *q, int64_t count, int64_t rows, float *side) {
-    for (; rows >= PRODUCT_ROWS; rows -= PRODUCT_ROWS) {
-        add_rows(p, p_ld, q, count, PRODUCT_ROWS, side);
-        p += PRODUCT_ROWS * p_ld;
-        side += PRODUCT_ROWS * KRN_PANEL_CHANNELS;
-    }
-    switch (rows) {
-    case 0: break;
-    case 1: add_rows(p, p_ld, q, count, 1, side); break;
-    case 2: add_rows(p, p_ld, q, count, 2, side); break;
-    case 3: add_rows(p, p_ld, q, count, 3, side); break;
-    case 4: add_rows(p, p_ld, q, count, 4, side); break;
-    default: add_rows(p, p_ld, q, count, 5, side); break;
-    }
-}
-
 static void add_products(const float *p, int64_t p_ld, const float *q, int64_t count, int64_t rows, float *side) {
-    add_half_panel(p, p_ld, q, count, rows, side);
-    add_half_panel(p, p_ld, q + HALF_PANEL, count, rows, side + HALF_PANEL);
+    add_two_vectors(p, p_ld, q, count, rows, side);
+    add_two_vectors(p, p_ld, q + HALF_PANEL, count, rows, side + HALF_PANEL);
 }
 
 const krn_side_kernels krn_side_avx2 = {

@@ -1,14 +1,13 @@
 /* The side term with AVX-512 F, BW, DQ and VL. */
 #include "common/simd_avx512.h"
 #include "gemm/side_common.h"
+#include "gemm/side_products.h"
 #include "gemm/transpose_side.h"
 
 enum {
     /* 16 sums, and 4 + 1 registers of operands. */
     PROJECT_ROWS = 4,
     PROJECT_RANKS = 4,
-    /* 6 rows x 2 zmm: 12 chains of fma where 8 hide the latency. */
-    PRODUCT_ROWS = 6,
 };
 
 static void widen(int32_t type, const void *from, int64_t count, float *to) { krn_widen(to, type, from, 0, count); }
@@ -87,44 +86,8 @@ static void project(const krn_project_job *job) {
     }
 }
 
-KRN_ALWAYS_INLINE void add_rows(const float *p, int64_t p_ld, const float *q, int64_t count, int32_t rows,
-                                float *side) {
-    zmm_f sums[PRODUCT_ROWS][2];
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        sums[r][0] = load_f(side + r * KRN_PANEL_CHANNELS);
-        sums[r][1] = load_f(side + r * KRN_PANEL_CHANNELS + 16);
-    }
-    for (int64_t j = 0; j < count; j++) {
-        const zmm_f q0 = load_f(q + j * KRN_PANEL_CHANNELS), q1 = load_f(q + j * KRN_PANEL_CHANNELS + 16);
-        KRN_UNROLL
-        for (int32_t r = 0; r < rows; r++) {
-            const zmm_f pr = broadcast_f32(p[r * p_ld + j]);
-            sums[r][0] = fma_f(pr, q0, sums[r][0]);
-            sums[r][1] = fma_f(pr, q1, sums[r][1]);
-        }
-    }
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        store_f(side + r * KRN_PANEL_CHANNELS, sums[r][0]);
-        store_f(side + r * KRN_PANEL_CHANNELS + 16, sums[r][1]);
-    }
-}
-
 static void add_products(const float *p, int64_t p_ld, const float *q, int64_t count, int64_t rows, float *side) {
-    for (; rows >= PRODUCT_ROWS; rows -= PRODUCT_ROWS) {
-        add_rows(p, p_ld, q, count, PRODUCT_ROWS, side);
-        p += PRODUCT_ROWS * p_ld;
-        side += PRODUCT_ROWS * KRN_PANEL_CHANNELS;
-    }
-    switch (rows) {
-    case 0: break;
-    case 1: add_rows(p, p_ld, q, count, 1, side); break;
-    case 2: add_rows(p, p_ld, q, count, 2, side); break;
-    case 3: add_rows(p, p_ld, q, count, 3, side); break;
-    case 4: add_rows(p, p_ld, q, count, 4, side); break;
-    default: add_rows(p, p_ld, q, count, 5, side); break;
-    }
+    add_two_vectors(p, p_ld, q, count, rows, side);
 }
 
 const krn_side_kernels krn_side_avx512 = {
