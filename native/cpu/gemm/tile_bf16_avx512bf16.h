@@ -3,9 +3,8 @@
  * codebook are rounded to bf16, as gemm.h says.
  *
  *   4-bit   the nibbles of a pair of inputs index a table of 32 words (one shift, one permute). A word's index has
- *   five bits:
- *           without zero points the fifth belongs to the next nibble, so the table holds its 16 values twice; with
- *           them the index is code - zero + 15, in 0..30
+ *           five bits: without zero points the fifth belongs to the next nibble, so the table holds its 16 values
+ *           twice; with them the index is code - zero + 15, in 0..30
  *   8-bit   through f32 as in tile_f32_avx512.h: the upper halves of two exact floats are the pair
  *
  * vdpbf16ps takes subnormal inputs as zero and flushes subnormal results. */

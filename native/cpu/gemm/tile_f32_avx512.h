@@ -1,8 +1,7 @@
 /* The f32 tile of AVX-512, for both weight widths: codes become floats in registers, once per tile of up to 12 rows.
  *
  *   4-bit   a nibble indexes a table of 16 floats, the codebook or the codes less their offset (one shift, one
- *   permute); then
- *           zero points are subtracted
+ *           permute); then zero points are subtracted
  *   8-bit   a byte under the exponent of 2^23 is the float 2^23 + u (one shift, one ternary), minus 2^23 + 128
  *
  * Both are exact, and so is the difference of a code and its zero point: the only roundings are those of the fma. */

@@ -19,7 +19,7 @@
  * Numeric contract. For row m, channel n and the groups g of a channel in ascending order, in binary32:
  *
  *   t     = fma(x_sum_g, offset[n,g], t)                          weights with float offsets only: for all groups,
- *   before the next line;
+ *                                                                 before the next line;
  *                                                                 t starts at +0
  *   acc_g = sum over k in g of (x[m,k] - x_zero[m]) * (w[n,k] - w_zero[n,g])
  *   t     = fma(acc_g, scale[n,g], t)
@@ -32,17 +32,16 @@
  *   x_sum_g = sum over k in g of (x[m,k] - x_zero[m]); w is a code, or the codebook's entry for it; a scale is
  *   widened to binary32 from the type it is stored in (weights.h). Groups of ordered weights are the inputs that name
  *   them, in ascending order: the permutation that packing brings in is stable. Flattened groups that cross rows
- *   count as the pieces that they are stored in. Integer activations: acc_g and x_sum_g are exact for any K, and each
- *   is rounded once to binary32. Every variant, thread count and blocking gives the same bits.
+ *   count as the pieces that they are stored in.
+ *   Integer activations: acc_g and x_sum_g are exact for any K, and each is rounded once to binary32. Every variant,
+ *   thread count and blocking gives the same bits.
  *   Float activations: acc_g is itself a sum of partial sums over consecutive blocks of 128 elements of the group,
  *   each entering t by one fma; the order inside a block belongs to the variant. A variant gives a row the same bits
- *   at any thread count and at any
- *   place in a batch, and stays within (K + 8) * eps * sum |x| |w| of the exact result (eps = 2^-24; for a variant with bf16
- *   products see docs/numerics.md), where with float offsets |w| is |code * scale| + |offset|. x_sum_g is summed in binary64, in an order
- *   that belongs to the variant, and rounded once.
+ *   at any thread count and at any place in a batch, and stays within (K + 8) * eps * sum |x| |w| of the exact result
+ *   (eps = 2^-24; for a variant with bf16 products see docs/numerics.md), where with float offsets |w| is
+ *   |code * scale| + |offset|. x_sum_g is summed in binary64, in an order that belongs to the variant, and rounded once.
  *   bf16 products (the variant "avx512bf16"): the entries of a codebook are rounded to bf16, to nearest even, and the
- *   result is that of the rounded codebook. Every other variant takes bf16 activations as f32, and the codebook as it
- *   is.
+ *   result is that of the rounded codebook. Every other variant takes bf16 activations as f32, the codebook as it is.
  *
  *   `compute`: codes, scales and zero points are those of krn_quantize (per token, clip ratio 1; asymmetric for
  *   KRN_TYPE_U8), so the result has the bits of krn_quantize followed by krn_gemm.

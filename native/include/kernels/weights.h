@@ -7,17 +7,17 @@
  *   KRN_TYPE_S8    0               q * scale             q in -128..127
  *   KRN_TYPE_S4    0               q * scale             q in -8..7
  *   KRN_TYPE_U4    0               (q - zero) * scale    q and zero in 0..15
- *   any of these   F32, F16, BF16  q * scale + offset    offset = -zero * scale, a float per group (AWQ's "scaled
- *   zeros", HQQ) KRN_TYPE_C4    0               codebook[q] * scale   q in 0..15; NF4 and other codebooks of 16 floats
+ *   any of these   F32, F16, BF16  q * scale + offset    offset = -zero * scale, a float per group (AWQ, HQQ)
+ *   KRN_TYPE_C4    0               codebook[q] * scale   q in 0..15; NF4 and other codebooks of 16 floats
  *
  * Scales are stored as they come, and widened exactly where they are used:
  *
  *   scale_type            scale
  *   KRN_TYPE_F32 (or 0)   the float itself
  *   KRN_TYPE_F16, _BF16   widened to binary32
- *   KRN_TYPE_U8           "double quantized" (QLoRA, Dettmers et al. 2023): scale[i] = scale_map[u8[i]] *
- *   nested_scales[i / 256] +
- *                         scale_offset, two roundings in binary32, i the scale's place in the unpacked order
+ *   KRN_TYPE_U8           "double quantized" (QLoRA, Dettmers et al. 2023):
+ *                         scale[i] = scale_map[u8[i]] * nested_scales[i / 256] + scale_offset,
+ *                         two roundings in binary32, i the scale's place in the unpacked order
  *
  * Unpacked scales, zero points and offsets lie [N][groups]. With `flattened` they belong to runs of group_size
  * elements of the tensor read as one line of N * K elements, as bitsandbytes stores them: [ceil(N * K / group_size)].
@@ -39,9 +39,8 @@ extern "C" {
 /** Packed weights. Opaque, immutable. */
 typedef struct krn_weights krn_weights;
 
-/** Shape and format of weights. Fields that are 0 have their usual meaning: f32 scales, the format's own zero points,
- * groups along K in
- *  order. */
+/** Shape and format of weights. Fields that are 0 have their usual meaning: f32 scales, the format's own zero
+ *  points, groups along K in order. */
 typedef struct krn_weights_desc {
     /** sizeof(krn_weights_desc). */
     uint32_t struct_size;
@@ -56,15 +55,13 @@ typedef struct krn_weights_desc {
     /** Type of the scales as stored: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16, KRN_TYPE_BF16, or KRN_TYPE_U8 for
      *  double-quantized scales. */
     int32_t scale_type;
-    /** 0: integer zero points for KRN_TYPE_U4 and none for the others. KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16: a
-     * float
-     *  offset per group of that type; not for KRN_TYPE_C4. */
+    /** 0: integer zero points for KRN_TYPE_U4 and none for the others. KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16:
+     *  a float offset per group of that type; not for KRN_TYPE_C4. */
     int32_t zero_type;
     /** 1: groups are cut from the flattened tensor (see above); needs a group_size. Else 0. */
     int32_t flattened;
     /** 1: every input names its group ("activation order", GPTQ's g_idx). Packing brings the inputs of a group
-     * together, and krn_gemm
-     *  takes its activations through the same permutation. Not with `flattened`. Else 0. */
+     *  together, and krn_gemm takes its activations through the same permutation. Not with `flattened`. Else 0. */
     int32_t ordered;
 } krn_weights_desc;
 
@@ -100,8 +97,7 @@ typedef struct krn_weights_source {
 } krn_weights_source;
 
 /** Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not
- * there, is left
- *  out. */
+ *  there, is left out. */
 typedef struct krn_weights_parts {
     /** sizeof(krn_weights_parts). */
     uint32_t struct_size;
@@ -129,7 +125,7 @@ typedef struct krn_weights_parts {
     float *scale_offset;
 } krn_weights_parts;
 
-/** The number of scales, and of zero points or offsets, in unpacked form.
+/** The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0, as channels then have no groups.
  *  Errors: those of krn_weights_packed_bytes. */
 KRN_API krn_status krn_weights_scale_count(const krn_weights_desc *desc, int64_t *count);
 
@@ -139,9 +135,8 @@ KRN_API krn_status krn_weights_scale_count(const krn_weights_desc *desc, int64_t
 KRN_API krn_status krn_weights_packed_bytes(const krn_context *context, const krn_weights_desc *desc, int64_t *bytes);
 
 /** Packs quantized weights into the layout of the context's instruction set. The result is freed by
- * krn_weights_destroy.
- *  Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have
- *  other sizes than group_size, and those of the arguments. */
+ *  krn_weights_destroy. Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a
+ *  group_index whose groups have other sizes than group_size, and those of the arguments. */
 KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc,
                                     const krn_weights_source *source, krn_weights **weights);
 
@@ -168,13 +163,11 @@ KRN_API int64_t krn_weights_bytes(const krn_weights *weights);
 KRN_API int64_t krn_weights_blob_bytes(const krn_weights *weights);
 
 /** Serializes packed weights: a header (magic, version, layout, format, shape, checksum) and the packed bytes,
- * little-endian.
- *  `blob` holds `blob_bytes` >= krn_weights_blob_bytes() bytes. Equal weights give equal blobs. */
+ *  little-endian. `blob` holds `blob_bytes` >= krn_weights_blob_bytes() bytes. Equal weights give equal blobs. */
 KRN_API krn_status krn_weights_save(const krn_weights *weights, void *blob, int64_t blob_bytes);
 
 /** Makes packed weights from a blob, which is checked first and copied: a foreign blob, one of another layout or
- * version, a
- *  truncated or oversized one is KRN_ERROR_BLOB_FORMAT, a damaged one KRN_ERROR_BLOB_CHECKSUM. */
+ *  version, a truncated or oversized one is KRN_ERROR_BLOB_FORMAT, a damaged one KRN_ERROR_BLOB_CHECKSUM. */
 KRN_API krn_status krn_weights_load(krn_context *context, const void *blob, int64_t blob_bytes, krn_weights **weights);
 
 /** Frees packed weights. NULL is fine. No call may be using them. */

@@ -158,7 +158,7 @@ internal unsafe struct krn_weights_parts
 /// <summary>The functions of weights.h.</summary>
 internal static unsafe partial class NativeMethods
 {
-    /// <summary>The number of scales, and of zero points or offsets, in unpacked form.</summary>
+    /// <summary>The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0, as channels then have no groups.</summary>
     /// <returns>Errors: those of krn_weights_packed_bytes.</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
@@ -170,8 +170,7 @@ internal static unsafe partial class NativeMethods
     [return: NativeTypeName("krn_status")]
     public static extern int krn_weights_packed_bytes([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("int64_t *")] long* bytes);
 
-    /// <summary>Packs quantized weights into the layout of the context's instruction set. The result is freed by krn_weights_destroy.</summary>
-    /// <returns>Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have other sizes than group_size, and those of the arguments.</returns>
+    /// <summary>Packs quantized weights into the layout of the context's instruction set. The result is freed by krn_weights_destroy. Errors: KRN_ERROR_NON_FINITE for scales, offsets and tables, KRN_ERROR_SHAPE for a group_index whose groups have other sizes than group_size, and those of the arguments.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
     public static extern int krn_weights_pack(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("const krn_weights_source *")] krn_weights_source* source, krn_weights** weights);
