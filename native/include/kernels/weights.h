@@ -125,7 +125,7 @@ typedef struct krn_weights_parts {
     float *scale_offset;
 } krn_weights_parts;
 
-/** The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0, as channels then have no groups.
+/** The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0: channels have no groups then.
  *  Errors: those of krn_weights_packed_bytes. */
 KRN_API krn_status krn_weights_scale_count(const krn_weights_desc *desc, int64_t *count);
 

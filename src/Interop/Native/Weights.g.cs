@@ -158,7 +158,7 @@ internal unsafe struct krn_weights_parts
 /// <summary>The functions of weights.h.</summary>
 internal static unsafe partial class NativeMethods
 {
-    /// <summary>The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0, as channels then have no groups.</summary>
+    /// <summary>The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0: channels have no groups then.</summary>
     /// <returns>Errors: those of krn_weights_packed_bytes.</returns>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
