@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define KRN_X86_64 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define KRN_ARM64 1
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
