@@ -35,17 +35,19 @@ KRN_ALWAYS_INLINE neon_i dot_of_row(neon_i sum, int8x16_t w, int8x16_t quads, in
     }
 }
 
+/* 4 rows after the other: their quads are one register, not three. */
 KRN_ALWAYS_INLINE void dot_rows(neon_i sums[][PANEL_VECS], const int8x16_t *w, const int32_t *x, int32_t rows,
                                 int32_t vecs) {
-    int8x16_t quads[TILE_ROWS / 4];
     KRN_UNROLL
-    for (int32_t r = 0; r < rows; r += 4)
-        quads[r / 4] = load_quads(x + r, rows - r < 4 ? rows - r : 4);
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
+    for (int32_t r = 0; r < rows; r += 4) {
+        const int32_t count = rows - r < 4 ? rows - r : 4;
+        const int8x16_t quads = load_quads(x + r, count);
         KRN_UNROLL
-        for (int32_t v = 0; v < vecs; v++)
-            sums[r][v] = dot_of_row(sums[r][v], w[v], quads[r / 4], r % 4);
+        for (int32_t i = 0; i < count; i++) {
+            KRN_UNROLL
+            for (int32_t v = 0; v < vecs; v++)
+                sums[r + i][v] = dot_of_row(sums[r + i][v], w[v], quads, i);
+        }
     }
 }
 
