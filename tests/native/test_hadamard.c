@@ -88,8 +88,7 @@ static hadamard_case make_case(test_random *random, int64_t n, int64_t blocks, i
     /* Small integers have ties and sums that cancel to zero, whose sign is defined as well. */
     const int integers = random_between(random, 0, 3) == 0;
     for (int64_t i = 0; i < elems; i++)
-        krn_put_float(c.type, c.source, i,
-                      integers ? (float)random_between(random, -2, 2) : random_activation(random));
+        krn_put_float(c.type, c.source, i, integers ? (float)random_between(random, -2, 2) : random_activation(random));
     return c;
 }
 
@@ -182,8 +181,7 @@ static void small_orders(test_random *random, const runner *runners, int num_run
         if (krn_hadamard_matrix(n, matrix) != KRN_OK)
             continue;
         for (int i = 0; i < 4; i++) {
-            const hadamard_case c =
-                make_case(random, n, random_between(random, 1, 3), random_between(random, 0, 4));
+            const hadamard_case c = make_case(random, n, random_between(random, 1, 3), random_between(random, 0, 4));
             const void *expected = result_of(&c, runners[0].context);
             check_case(&c, matrix, expected);
             compare_runners(&c, expected, runners, num_runners);
@@ -201,8 +199,7 @@ static void model_widths(test_random *random, const runner *runners, int num_run
     for (size_t o = 0; o < sizeof orders / sizeof orders[0]; o++) {
         const int64_t n = orders[o];
         for (int i = 0; i < 3; i++) {
-            const hadamard_case c =
-                make_case(random, n, random_between(random, 1, 2), random_between(random, 1, 3));
+            const hadamard_case c = make_case(random, n, random_between(random, 1, 2), random_between(random, 1, 3));
             const void *expected = result_of(&c, runners[0].context);
             compare_runners(&c, expected, runners, num_runners);
             guarded_free_all();

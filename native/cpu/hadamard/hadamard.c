@@ -25,9 +25,9 @@ const char *krn_hadamard_variant(const krn_context *context) {
 }
 
 enum {
-    /* More than that of source and target together comes from memory and goes there: a target written past the caches
-     * then saves reading the lines that it fills. */
-    STREAM_BYTES = KRN_QUANTIZE_STREAM_BYTES,
+    /* So much of source and target together, half of a third-level cache of 32 MiB, mostly comes from memory and goes
+     * there: a target written past the caches then saves reading the lines that it fills. */
+    STREAM_BYTES = 16 << 20,
     /* Blocks of less than that together are in the second-level cache, from which a prefetch gains nothing. */
     AHEAD_BYTES = 1 << 20,
     /* What the lines of a workspace are aligned to. */
@@ -70,8 +70,7 @@ static void run_piece(void *task_context, int64_t index) {
         krn_hadamard_hints hints = job->hints;
         if (block == end && count == 1)
             hints.ahead_bytes = 0;
-        job->kernels->run(&job->plan, job->type, count,
-                          job->source + row * job->source_ld_bytes + first * block_bytes,
+        job->kernels->run(&job->plan, job->type, count, job->source + row * job->source_ld_bytes + first * block_bytes,
                           job->target + row * job->target_ld_bytes + first * block_bytes,
                           (float *)(void *)(job->scratch + index * job->scratch_bytes), hints);
     }
@@ -159,12 +158,17 @@ krn_status krn_hadamard(krn_context *context, const krn_hadamard_options *option
     const int64_t element_bytes = krn_element_bytes(type), bytes = rows * cols * element_bytes;
     job.kernels = krn_hadamard_kernels_of(context);
     job.blocks_per_row = cols / job.plan.n;
+    /* Rows behind each other are one row. */
+    if (source_ld == cols && target_ld == cols) {
+        job.blocks_per_row *= rows;
+        job.rows = 1;
+    }
     job.source_ld_bytes = source_ld * element_bytes;
     job.target_ld_bytes = target_ld * element_bytes;
-    job.hints.stream = source != target && 2 * bytes > STREAM_BYTES;
+    job.hints.stream = source != target && 2 * bytes >= STREAM_BYTES;
     if (bytes > AHEAD_BYTES)
         job.hints.ahead_bytes = job.blocks_per_row == 1 ? job.source_ld_bytes : job.plan.n * element_bytes;
-    job.pieces = krn_count_pieces(context, rows * job.blocks_per_row, job.plan.n);
+    job.pieces = krn_count_pieces(context, job.rows * job.blocks_per_row, job.plan.n);
     krn_context_run(context, job.pieces, run_piece, &job);
     return KRN_OK;
 }

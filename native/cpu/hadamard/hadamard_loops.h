@@ -33,22 +33,26 @@ enum { UNFINISHED = -1, STREAMED_F32 = -2 };
 
 enum { HEAD_LEVELS = LANE_LEVELS + HELD_LEVELS };
 
+KRN_ALWAYS_INLINE int64_t size_of(int32_t type) { return type == KRN_TYPE_F16 || type == KRN_TYPE_BF16 ? 2 : 4; }
+
 /* Where the results of a pass go. */
 typedef struct {
     /* Elements of `to`; aligned to the register for STREAMED_F32. */
     void *target;
     float scale;
     const uint8_t *signs;
-    /* What is read next, and the bytes of an element there; NULL where nothing is. */
+    /* This pass's half of what is read next, and the bytes of an element there; NULL where nothing is. */
     const char *ahead;
     int64_t ahead_size;
 } sink;
 
+/* The head and the last pass of a block fetch half of the next one each, spread over all of their steps: memory works
+ * while they compute. */
 KRN_ALWAYS_INLINE void prefetch_ahead(const sink *s, int64_t at, int64_t count) {
     if (s->ahead == NULL)
         return;
-    for (int64_t line = 0; line < count * s->ahead_size; line += 64)
-        KRN_PREFETCH(s->ahead + at * s->ahead_size + line);
+    for (int64_t line = 0; line < count * s->ahead_size / 2; line += 64)
+        KRN_PREFETCH(s->ahead + at * s->ahead_size / 2 + line);
 }
 
 /* Results of `count` registers, `step` elements apart. */
@@ -59,17 +63,19 @@ KRN_ALWAYS_INLINE void put_lanes(int32_t to, const sink *s, int64_t at, int64_t 
         for (int r = 0; r < count; r++)
             x[r] = mul_f(x[r], scale);
         if (s->signs != NULL) {
+            const uint8_t *signs = s->signs + (uint64_t)at / 8;
             KRN_UNROLL
             for (int r = 0; r < count; r++)
-                x[r] = negate_lanes(x[r], s->signs + (at + r * step) / 8);
+                x[r] = negate_lanes(x[r], signs + r * (step / 8));
         }
     }
+    char *target = (char *)s->target + at * size_of(to);
     KRN_UNROLL
     for (int r = 0; r < count; r++) {
         if (to == STREAMED_F32)
-            stream_f((float *)s->target + at + r * step, x[r]);
+            stream_f((float *)(void *)target + r * step, x[r]);
         else
-            store_lanes(to == UNFINISHED ? KRN_TYPE_F32 : to, s->target, at + r * step, x[r]);
+            store_lanes(to == UNFINISHED ? KRN_TYPE_F32 : to, target, r * step, x[r]);
     }
 }
 
@@ -110,13 +116,15 @@ KRN_ALWAYS_INLINE void butterfly_registers(int levels, lanes_f *x) {
 KRN_ALWAYS_INLINE void load_head(int levels, int32_t from, const void *source, const uint8_t *signs, int64_t at,
                                  lanes_f *x) {
     const int count = 1 << levels;
+    const char *start = (const char *)source + at * size_of(from);
     KRN_UNROLL
     for (int r = 0; r < count; r++)
-        x[r] = load_lanes(from, source, at + r * LANES);
+        x[r] = load_lanes(from, start, r * LANES);
     if (signs != NULL) {
+        const uint8_t *bits = signs + (uint64_t)at / 8;
         KRN_UNROLL
         for (int r = 0; r < count; r++)
-            x[r] = negate_lanes(x[r], signs + (at + r * LANES) / 8);
+            x[r] = negate_lanes(x[r], bits + r * (LANES / 8));
     }
     KRN_UNROLL
     for (int level = 0; level < LANE_LEVELS; level++) {
@@ -133,6 +141,7 @@ KRN_ALWAYS_INLINE void run_head(int levels, int32_t from, int32_t to, const void
     const int count = 1 << levels;
     for (int64_t at = 0; at < n; at += count * LANES) {
         lanes_f x[HELD];
+        prefetch_ahead(s, at, count * LANES);
         load_head(levels, from, source, signs, at, x);
         put_lanes(to, s, at, LANES, count, x);
     }
@@ -144,10 +153,13 @@ KRN_ALWAYS_INLINE void run_double_head(int32_t from, int32_t to, const void *sou
     _Alignas(64) float first[HELD * LANES];
     for (int64_t at = 0; at < n; at += 2 * HELD * LANES) {
         lanes_f x[HELD];
+        prefetch_ahead(s, at, HELD * LANES);
         load_head(HELD_LEVELS, from, source, signs, at, x);
         KRN_UNROLL
         for (int r = 0; r < HELD; r++)
             store_f(first + r * LANES, x[r]);
+        prefetch_ahead(s, at + HELD * LANES, HELD * LANES);
+        prefetch_ahead(s, at + HELD * LANES, HELD * LANES);
         load_head(HELD_LEVELS, from, source, signs, at + HELD * LANES, x);
         KRN_UNROLL
         for (int r = 0; r < HELD; r++) {
@@ -224,7 +236,7 @@ KRN_ALWAYS_INLINE void run_any_levels(int levels, int32_t to, int64_t stride, co
  *   table[q][signs of the four][COLUMNS registers]      for TERMS terms at a time
  *
  * With more terms the sums wait in memory. */
-enum { COLUMNS = 2, ENTRY = COLUMNS * LANES, TERMS = 8 };
+enum { COLUMNS = 4, ENTRY = COLUMNS * LANES, TERMS = 8 };
 
 typedef struct {
     _Alignas(64) float table[TERMS * 16 * ENTRY];
@@ -261,14 +273,15 @@ KRN_ALWAYS_INLINE void add_terms(int terms, int width, int is_first, int is_last
         lanes_f x[COLUMNS];
         KRN_UNROLL
         for (int c = 0; c < width; c++) {
-            const lanes_f term = load_f(space->table + signs[0] * (ENTRY / 16) + c * LANES);
+            const lanes_f term = load_f(space->table + signs[0] * (int64_t)(ENTRY / 16) + c * LANES);
             x[c] = is_first ? term : add_f(load_f(sums + c * LANES), term);
         }
         KRN_UNROLL
         for (int q = 1; q < terms; q++) {
             KRN_UNROLL
             for (int c = 0; c < width; c++)
-                x[c] = add_f(x[c], load_f(space->table + q * 16 * ENTRY + signs[q] * (ENTRY / 16) + c * LANES));
+                x[c] =
+                    add_f(x[c], load_f(space->table + q * 16 * ENTRY + signs[q] * (int64_t)(ENTRY / 16) + c * LANES));
         }
         if (!is_last) {
             KRN_UNROLL
@@ -282,9 +295,9 @@ KRN_ALWAYS_INLINE void add_terms(int terms, int width, int is_first, int is_last
     }
 }
 
-KRN_ALWAYS_INLINE void add_any_terms(int64_t terms, int width, int is_first, int is_last, int32_t to,
-                                     base_space *space, const krn_hadamard_base *base, int64_t first, int64_t stride,
-                                     const sink *s, int64_t at, int64_t n) {
+KRN_ALWAYS_INLINE void add_any_terms(int64_t terms, int width, int is_first, int is_last, int32_t to, base_space *space,
+                                     const krn_hadamard_base *base, int64_t first, int64_t stride, const sink *s,
+                                     int64_t at, int64_t n) {
     switch (terms) {
     case 3: add_terms(3, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
     case 4: add_terms(4, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
@@ -349,16 +362,23 @@ static int levels_of_head(int levels) {
     return (levels - HEAD_LEVELS) % HELD_LEVELS == 1 ? HEAD_LEVELS + 1 : HEAD_LEVELS;
 }
 
+static int is_one_pass(const krn_hadamard_plan *plan) {
+    return plan->num_bases == 0 && levels_of_head(plan->levels) == plan->levels;
+}
+
 /* One block. `to` is the type, or STREAMED_F32. */
 KRN_ALWAYS_INLINE void run_block(const krn_hadamard_plan *plan, int32_t type, int32_t to, const void *source,
                                  const sink *final, float *row) {
     const sink unfinished = {.target = row};
+    const sink head = {.target = row,
+                       .ahead = final->ahead == NULL ? NULL : final->ahead - plan->n * final->ahead_size / 2,
+                       .ahead_size = final->ahead_size};
     int level = levels_of_head(plan->levels);
     if (level == plan->levels && plan->num_bases == 0) {
         run_any_head(level, type, to, source, plan->signs_before, final, plan->n);
         return;
     }
-    run_any_head(level, type, UNFINISHED, source, plan->signs_before, &unfinished, plan->n);
+    run_any_head(level, type, UNFINISHED, source, plan->signs_before, &head, plan->n);
     while (level < plan->levels) {
         const int levels = levels_of_pass(plan->levels - level);
         const int64_t stride = (int64_t)1 << level;
@@ -381,14 +401,19 @@ KRN_ALWAYS_INLINE void run_block(const krn_hadamard_plan *plan, int32_t type, in
 /* Consecutive blocks. f32 that stays in the caches needs no other row on the way than the target. */
 KRN_ALWAYS_INLINE void run_blocks(const krn_hadamard_plan *plan, int32_t type, int32_t to, int64_t blocks,
                                   const void *source, void *target, float *scratch, int64_t ahead_bytes) {
-    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
+    const int64_t size = size_of(type);
+    if (is_one_pass(plan) && plan->signs_before == NULL && plan->signs_after == NULL) {
+        const sink final = {.target = target, .scale = plan->scale};
+        run_any_head(plan->levels, type, to, source, NULL, &final, blocks * plan->n);
+        return;
+    }
     for (int64_t b = 0; b < blocks; b++) {
         const char *from = (const char *)source + b * plan->n * size;
         const sink final = {
             .target = (char *)target + b * plan->n * size,
             .scale = plan->scale,
             .signs = plan->signs_after,
-            .ahead = ahead_bytes == 0 ? NULL : from + ahead_bytes,
+            .ahead = ahead_bytes == 0 ? NULL : from + ahead_bytes + plan->n * size / 2,
             .ahead_size = size,
         };
         run_block(plan, type, to, from, &final, to == KRN_TYPE_F32 ? final.target : scratch);
