@@ -3,6 +3,7 @@
 
 #include "common/context.h"
 #include "common/status.h"
+#include "hadamard/hadamard_checks.h"
 #include "hadamard/hadamard_variants.h"
 #include "quantize/quantize_rows.h"
 
@@ -92,21 +93,25 @@ krn_status krn_hadamard_workspace_size(const krn_context *context, const krn_had
     return KRN_OK;
 }
 
-static krn_status check_shape(int64_t n, int64_t rows, int64_t cols) {
-    if (rows < 0)
-        return krn_fail(KRN_ERROR_SHAPE, "rows is %lld, must not be negative", (long long)rows);
-    if (cols < 0 || cols % n != 0)
-        return krn_fail(KRN_ERROR_SHAPE, "cols is %lld, not a multiple of options->n, %lld", (long long)cols,
+krn_status krn_hadamard_check_size(const char *name, int64_t size, const char *multiple_of, int64_t n) {
+    if (size < 0 || size % n != 0)
+        return krn_fail(KRN_ERROR_SHAPE, "%s is %lld, not a multiple of %s, %lld", name, (long long)size, multiple_of,
                         (long long)n);
-    const int64_t most_elems = INT64_MAX / 8;
-    if (rows > most_elems || cols > most_elems || (cols > 0 && rows > most_elems / cols))
-        return krn_fail(KRN_ERROR_SHAPE, "rows x cols is %lld x %lld, which does not fit the address space",
-                        (long long)rows, (long long)cols);
     return KRN_OK;
 }
 
-static krn_status check_tensor(const char *name, const void *tensor, int32_t type, int64_t rows, int64_t cols,
-                               int64_t ld) {
+krn_status krn_hadamard_check_shape(int64_t rows, int64_t cols) {
+    const int64_t most_elems = INT64_MAX / 8;
+    if (rows > most_elems || cols > most_elems || (cols > 0 && rows > most_elems / cols))
+        return krn_fail(KRN_ERROR_SHAPE, "%lld rows of %lld do not fit the address space", (long long)rows,
+                        (long long)cols);
+    return KRN_OK;
+}
+
+krn_status krn_hadamard_check_tensor(const char *name, const void *tensor, int32_t type, int64_t rows, int64_t cols,
+                                     int64_t ld) {
+    if (type != KRN_TYPE_F32 && type != KRN_TYPE_F16 && type != KRN_TYPE_BF16)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "type is %d, not one of KRN_TYPE_F32, _F16 and _BF16", type);
     const int64_t bytes = krn_element_bytes(type);
     if (rows * cols > 0 && tensor == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "%s is NULL", name);
@@ -139,16 +144,18 @@ krn_status krn_hadamard(krn_context *context, const krn_hadamard_options *option
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
     hadamard_job job = {.type = type, .rows = rows, .source = source, .target = target, .scratch = workspace};
     krn_status status = krn_hadamard_make_plan(options, &job.plan);
+    if (status == KRN_OK && rows < 0)
+        status = krn_fail(KRN_ERROR_SHAPE, "rows is %lld, must not be negative", (long long)rows);
     if (status == KRN_OK)
-        status = check_shape(job.plan.n, rows, cols);
-    if (status == KRN_OK && type != KRN_TYPE_F32 && type != KRN_TYPE_F16 && type != KRN_TYPE_BF16)
-        status = krn_fail(KRN_ERROR_INVALID_ARGUMENT, "type is %d, not one of KRN_TYPE_F32, _F16 and _BF16", type);
+        status = krn_hadamard_check_size("cols", cols, "options->n", job.plan.n);
     if (status == KRN_OK)
-        status = check_tensor("source", source, type, rows, cols, source_ld);
+        status = krn_hadamard_check_shape(rows, cols);
     if (status == KRN_OK)
-        status = check_tensor("target", target, type, rows, cols, target_ld);
+        status = krn_hadamard_check_tensor("source", source, type, rows, cols, source_ld);
+    if (status == KRN_OK)
+        status = krn_hadamard_check_tensor("target", target, type, rows, cols, target_ld);
     if (status == KRN_OK && source == target && source_ld != target_ld && rows * cols > 0)
-        status = krn_fail(KRN_ERROR_LEADING_DIMENSION, "target is source, but target_ld is %lld and source_ld %lld",
+        status = krn_fail(KRN_ERROR_LEADING_DIMENSION, "target_ld is %lld, but target is source, whose is %lld",
                           (long long)target_ld, (long long)source_ld);
     job.scratch_bytes = bytes_of_scratch(job.plan.n);
     if (status == KRN_OK)

@@ -97,6 +97,20 @@ KRN_API krn_status krn_hadamard(krn_context *context, const krn_hadamard_options
                                 int32_t type, const void *source, int64_t source_ld, void *target, int64_t target_ld,
                                 void *workspace, int64_t workspace_bytes);
 
+/** Rotates the weights of a linear layer, W[n, k] with a row per output channel, offline: so that
+ *  krn_hadamard(X, input) times the result gives X W^T rotated by `output`, to rounding, when both are normalized.
+ *  Rows are transformed by `input`, then columns by `output`.
+ *  input             what rotates the activations, k a multiple of input->n; NULL leaves rows alone
+ *  output            what rotates the outputs, n a multiple of output->n; NULL leaves columns alone. Not both NULL
+ *  use_float64       1: the arithmetic of the header in binary64, c too, rounded once at the end. 0: in binary32, with
+ *                    the bits of krn_hadamard along rows and then along columns
+ *  type              f32, f16 or bf16, of weights and target, which are the same with the same ld, or do not overlap
+ *  Allocates input->n x output->n numbers and a little. Errors: KRN_ERROR_OUT_OF_MEMORY and those of the arguments. */
+KRN_API krn_status krn_hadamard_weights(krn_context *context, const krn_hadamard_options *input,
+                                        const krn_hadamard_options *output, int32_t use_float64, int64_t n, int64_t k,
+                                        int32_t type, const void *weights, int64_t weights_ld, void *target,
+                                        int64_t target_ld);
+
 /** Name of the variant that runs in this context, such as "avx512"; NULL for a NULL context. */
 KRN_API const char *krn_hadamard_variant(const krn_context *context);
 

@@ -80,6 +80,20 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_hadamard_options_is_laid_out_as_in_C()
+    {
+        krn_hadamard_options value = default;
+        Assert.Equal(40, sizeof(krn_hadamard_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.normalized - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.n - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.inverse - (byte*)&value);
+        Assert.Equal(20, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.signs_before - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.signs_after - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_quantize_options_is_laid_out_as_in_C()
     {
         krn_quantize_options value = default;
