@@ -27,6 +27,15 @@ public sealed class AllocationTests : IDisposable
     }
 
     [Fact]
+    public void Rotating_allocates_nothing()
+    {
+        float[] x = Numbers.Floats(M * K, seed: 6);
+        var options = new HadamardOptions(K) { SignsBefore = Hadamard.RandomSigns(1, K) };
+        AssertNoAllocation(() => Hadamard.Rotate<float>(_context, options, M, K, x.AsSpan()));
+        AssertNoAllocation(() => Hadamard.IsSupported(K));
+    }
+
+    [Fact]
     public void Multiplying_allocates_nothing()
     {
         using PackedWeights weights = PackedWeights.FromFloat<float>(_context, new(ElementType.S4, N, K, 32), Numbers.Floats(N * K, seed: 2));

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Kernels.Harness.Cases;
 using Kernels.Harness.Results;
 
@@ -28,6 +29,8 @@ internal sealed class BenchRunner(
 {
     // Of a shared machine single samples say little; with those of all rounds together a median does.
     private const int CeilingSamplesPerLook = 4;
+
+    private static readonly TimeSpan s_yardstickTime = TimeSpan.FromMilliseconds(1);
 
     private int _done;
     private int _total;
@@ -87,7 +90,9 @@ internal sealed class BenchRunner(
                 keys.Add((demand, key, meter.Mark(key)));
         }
 
-        SampleSet samples = timer.Measure(measured.Invoke, () => keys.ForEach(k => meter.Sample(k.Key, CeilingSamplesPerLook)));
+        Yardstick? yardstick = measured.Yardstick;
+        var yardstickTimes = new List<double>();
+        SampleSet samples = timer.Measure(measured.Invoke, Look);
         double median = Statistics.Median(samples.Nanoseconds);
         CaseCeiling? ceiling = null;
         // Without one of its ceilings a case would seem to be bound by the other.
@@ -95,6 +100,12 @@ internal sealed class BenchRunner(
         {
             (Demand demand, double rate, double nanoseconds) = Roofline.Bind(keys.Select(k => (k.Demand, meter.Since(k.Key, k.Mark))));
             ceiling = new CaseCeiling(CeilingNames.NameOf(demand.Ceiling), rate, CeilingNames.UnitOf(demand.Ceiling), nanoseconds);
+        }
+
+        if (yardstick is not null && yardstickTimes.Count > 0)
+        {
+            double best = Statistics.Median([.. yardstickTimes]);
+            ceiling = new CaseCeiling(yardstick.Name, yardstick.Bytes / best, CeilingNames.UnitOf(Ceiling.Copy), best);
         }
 
         (KernelError kernel, QuantizationError? quantization) = measured.Check();
@@ -118,10 +129,38 @@ internal sealed class BenchRunner(
             AllocatedBytes = samples.AllocatedBytes,
             KernelError = kernel,
             QuantizationError = quantization,
-            Peers = spec is GemmSpec gemm && measured is GemmCase own && layer is not null && peers is not null ? peers.Compare(gemm, threads, layer, own) : [],
+            Peers = peers is null
+                ? []
+                : (spec, measured) switch
+                {
+                    (GemmSpec gemm, GemmCase own) when layer is not null => peers.Compare(gemm, threads, layer, own),
+                    (HadamardSpec hadamard, HadamardCase own) => peers.Compare(hadamard, threads, own),
+                    _ => [],
+                },
         };
         _done++;
         return result;
+
+        void Look()
+        {
+            keys.ForEach(k => meter.Sample(k.Key, CeilingSamplesPerLook));
+            if (yardstick is not null)
+                yardstickTimes.Add(TimeOf(yardstick.Invoke));
+        }
+    }
+
+    // Twice as often until it takes a while: caches are warm, and the clock is fine enough.
+    private static double TimeOf(Action action)
+    {
+        for (int calls = 1; ; calls *= 2)
+        {
+            long start = Stopwatch.GetTimestamp();
+            for (int i = 0; i < calls; i++)
+                action();
+            TimeSpan elapsed = Stopwatch.GetElapsedTime(start);
+            if (elapsed >= s_yardstickTime)
+                return elapsed.TotalNanoseconds / calls;
+        }
     }
 
     private MeasuredCase Prepare(PlannedCase planned)
@@ -130,6 +169,8 @@ internal sealed class BenchRunner(
         return planned.Id.Spec switch
         {
             QuantizeSpec spec => new QuantizeCase(spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed)),
+            HadamardSpec spec => new HadamardCase(
+                spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
             DequantizeSpec spec => new DequantizeCase(
                 spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
@@ -146,6 +187,7 @@ internal sealed class BenchRunner(
         GemmSpec gemm => new() { ["m"] = gemm.M, ["n"] = gemm.N, ["k"] = gemm.K },
         QuantizeSpec quantize => new() { ["rows"] = quantize.Rows, ["n"] = quantize.Cols },
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
+        HadamardSpec hadamard => new() { ["rows"] = hadamard.Rows, ["n"] = hadamard.Cols },
         _ => [],
     };
 }

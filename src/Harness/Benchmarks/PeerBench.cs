@@ -36,24 +36,44 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
         }
     }
 
+    /// <summary>What the peers say to a rotation.</summary>
+    public IReadOnlyList<PeerResult> Compare(HadamardSpec spec, int threads, HadamardCase own)
+    {
+        var problem = new HadamardProblem(spec, own.Values, own.Copies);
+        var contestants = new List<(IPeer Peer, IPeerCall Call)>();
+        try
+        {
+            foreach (IPeer peer in peers)
+                contestants.AddRange(peer.PrepareHadamard(problem, threads).Select(call => (peer, call)));
+            if (contestants.Count == 0)
+                return [];
+            double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
+            return [.. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], PeerCheck.Check(problem, contestant.Call)))];
+        }
+        finally
+        {
+            contestants.ForEach(contestant => contestant.Call.Dispose());
+        }
+    }
+
     private PeerResult[] Measure(PeerProblem problem, GemmCase own, List<(IPeer Peer, IPeerCall Call)> contestants)
     {
         double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
         return
         [
-            .. contestants.Select((contestant, i) =>
-            {
-                (IPeer peer, IPeerCall call) = contestant;
-                PeerVerdict verdict = PeerCheck.Check(problem, call);
-                double time = times[i + 1];
-                return new PeerResult(
-                    $"{peer.Name} {call.Function}", peer.Version, time, verdict.IsRight ? time / times[0] : null, times[0],
-                    call.Traits.Quantization != PeerQuantization.None, verdict.FiniteError, call.Traits.Note,
-                    verdict.IsRight
-                        ? null
-                        : $"wrong result: its relative error is {Figures.Error(verdict.FiniteError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
-            }),
+            .. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], PeerCheck.Check(problem, contestant.Call))),
         ];
+    }
+
+    private static PeerResult ToResult((IPeer Peer, IPeerCall Call) contestant, double time, double ownTime, PeerVerdict verdict)
+    {
+        (IPeer peer, IPeerCall call) = contestant;
+        return new PeerResult(
+            $"{peer.Name} {call.Function}", peer.Version, time, verdict.IsRight ? time / ownTime : null, ownTime,
+            call.Traits.Quantization != PeerQuantization.None, verdict.FiniteError, call.Traits.Note,
+            verdict.IsRight
+                ? null
+                : $"wrong result: its relative error is {Figures.Error(verdict.FiniteError)}, at most {Figures.Error(verdict.Allowed)} can be explained");
     }
 
     // The forms that peers take are made once for all batches of a weight format.

@@ -5,7 +5,7 @@ namespace Kernels.Harness.Cases;
 /// <param name="QuickThreads">In the short run: 0 no, 1 on one thread, 2 on every number of threads asked for.</param>
 internal readonly record struct CatalogEntry(CaseSpec Spec, int QuickThreads);
 
-/// <summary>The cases that <c>bench</c> knows without a model: the linear layers of Llama-3-8B, and the quantizers.</summary>
+/// <summary>The cases that <c>bench</c> knows without a model: the linear layers of Llama-3-8B, the quantizers and rotations.</summary>
 internal static class CaseCatalog
 {
     /// <summary>The linear layers of Llama-3-8B as [N, K]: q and o, k and v, gate and up, down.</summary>
@@ -83,6 +83,26 @@ internal static class CaseCatalog
                 int quick = target == ElementType.F32 && (weights is "w8" or "w4g128") ? 1 : 0;
                 yield return new CatalogEntry(new DequantizeSpec(scheme, target, 4096, 4096), quick);
             }
+        }
+
+        foreach (CatalogEntry rotation in Rotations())
+            yield return rotation;
+    }
+
+    // Heads, and the widths of Llama, Qwen and Mistral, of which the largest have bases; a prompt, which comes from memory but for narrow
+    // heads, and few rows, which a cache holds.
+    private static IEnumerable<CatalogEntry> Rotations()
+    {
+        foreach (ElementType type in new[] { ElementType.F32, ElementType.F16, ElementType.BF16 })
+        {
+            foreach (long n in new[] { 64L, 128, 256, 1024, 4096, 8192, 14336, 11008, 5120, 13824 })
+                yield return new CatalogEntry(new HadamardSpec(type, n, false, 512, n), type == ElementType.F32 && n is 128 or 4096 or 14336 ? 1 : 0);
+            foreach (long n in new[] { 1024L, 4096, 8192, 14336, 16384 })
+                yield return new CatalogEntry(new HadamardSpec(type, n, false, 8, n), 0);
+            foreach (long head in new[] { 64L, 80, 96, 128 })
+                yield return new CatalogEntry(new HadamardSpec(type, head, false, 512, 32 * head), 0);
+            foreach (long n in new[] { 4096L, 14336 })
+                yield return new CatalogEntry(new HadamardSpec(type, n, true, 512, n), 0);
         }
     }
 }

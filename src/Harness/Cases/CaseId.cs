@@ -82,8 +82,17 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     return new DequantizeSpec(weights, target, extent[0], extent[1]);
                 return null;
 
+            case HadamardSpec.OpName:
+                if (!TryParseShape(shape, ["rows", "n"], out long[] area))
+                    error = $"'{shape}' is not a shape such as rows512-n4096";
+                else if (HadamardSpec.TryParse(scheme, area[0], area[1]) is { } rotation)
+                    return rotation;
+                else
+                    error = $"'{scheme}' is not a scheme of rotation such as f32 or bf16h128, for rows of {area[1]}";
+                return null;
+
             default:
-                error = $"'{op}' is not an op; there are gemm, quantize and dequantize";
+                error = $"'{op}' is not an op; there are gemm, quantize, dequantize and hadamard";
                 return null;
         }
     }

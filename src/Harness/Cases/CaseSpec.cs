@@ -70,3 +70,42 @@ internal sealed record DequantizeSpec(WeightScheme Weights, ElementType Target, 
     /// <inheritdoc/>
     public override string Shape => $"rows{Rows}-n{Cols}";
 }
+
+/// <summary>A Hadamard rotation of [Rows, Cols]. Ids write the scheme <c>f32</c>, with <c>h128</c> behind it for blocks of 128, a head each,
+/// and <c>-out</c> for a result in memory of its own; otherwise a row is a block, and the rotation is in place.</summary>
+internal sealed record HadamardSpec(ElementType Type, long Block, bool IsOutOfPlace, long Rows, long Cols) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "hadamard";
+
+    private const string OutSuffix = "-out";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => $"{ElementNames.NameOf(Type)}{(Block == Cols ? "" : $"h{Block}")}{(IsOutOfPlace ? OutSuffix : "")}";
+
+    /// <inheritdoc/>
+    public override string Shape => $"rows{Rows}-n{Cols}";
+
+    /// <summary>The rotation.</summary>
+    public HadamardOptions ToOptions() => new(Block);
+
+    /// <summary>Reads a scheme for rows of a width; null when it is none, or not as <see cref="Scheme"/> writes it.</summary>
+    public static HadamardSpec? TryParse(string scheme, long rows, long cols)
+    {
+        bool isOutOfPlace = scheme.EndsWith(OutSuffix, StringComparison.Ordinal);
+        ReadOnlySpan<char> name = isOutOfPlace ? scheme.AsSpan(0, scheme.Length - OutSuffix.Length) : scheme;
+        long block = cols;
+        int head = name.IndexOf('h');
+        if (head >= 0)
+        {
+            if (!WeightScheme.TryParseNumber(name[(head + 1)..], out block) || block == cols || block < 1 || cols % block != 0)
+                return null;
+            name = name[..head];
+        }
+
+        return ElementNames.TryParseFloat(name, out ElementType type) ? new HadamardSpec(type, block, isOutOfPlace, rows, cols) : null;
+    }
+}

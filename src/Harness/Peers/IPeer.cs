@@ -15,6 +15,12 @@ internal interface IPeer
     /// <param name="threads">Threads.</param>
     /// <returns>The prepared calls; none when the library has nothing for the cell but a slow reference.</returns>
     IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads);
+
+    /// <summary>Prepares what the library offers for a Hadamard rotation. Outputs are told normalized, by block and place in it.</summary>
+    /// <param name="problem">Shape and operands.</param>
+    /// <param name="threads">Threads.</param>
+    /// <returns>The prepared calls; none when the library has nothing for it.</returns>
+    IReadOnlyList<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) => [];
 }
 
 /// <summary>A call that is ready to be timed.</summary>

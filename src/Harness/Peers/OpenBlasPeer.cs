@@ -8,6 +8,7 @@ internal sealed unsafe class OpenBlasPeer : IPeer
     private const int RowMajor = 101;
     private const int NoTranspose = 111;
     private const int Transpose = 112;
+    private const int MaxHadamard = 1024;
 
     /// <summary>How to find it: the sonames of distributions first, then what a developer's machine has.</summary>
     public static PeerEntry Entry { get; } = new(
@@ -53,6 +54,54 @@ internal sealed unsafe class OpenBlasPeer : IPeer
 
     /// <inheritdoc/>
     public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads) => problem.IsUsual ? [new Call(this, problem, threads)] : [];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) =>
+        problem.Spec.Type == ElementType.F32 && problem.N <= MaxHadamard ? [new HadamardCall(this, problem, threads)] : [];
+
+    // The product with the matrix, as long as anybody would think of it.
+    private sealed class HadamardCall : IPeerCall
+    {
+        private readonly OpenBlasPeer _peer;
+        private readonly HadamardProblem _problem;
+        private readonly int _threads;
+        private readonly float[] _matrix;
+        private readonly AlignedBuffer _output;
+
+        public HadamardCall(OpenBlasPeer peer, HadamardProblem problem, int threads)
+        {
+            _peer = peer;
+            _problem = problem;
+            _threads = threads;
+            int n = problem.N;
+            var signs = new sbyte[n * n];
+            Hadamard.Matrix(n, signs);
+            _matrix = Array.ConvertAll(signs, sign => sign / MathF.Sqrt(n));
+            _output = new AlignedBuffer(problem.Values.Length * sizeof(float));
+        }
+
+        public string Function => "sgemm by H";
+
+        public PeerTraits Traits { get; } = new(PeerInput.Floats, Note: "not in place");
+
+        public void Invoke()
+        {
+            _peer._setThreads(_threads);
+            int n = _problem.N;
+            fixed (float* h = _matrix)
+            fixed (float* x = _problem.Values)
+            fixed (float* y = _output.AsSpan<float>())
+                _peer._sgemm(RowMajor, NoTranspose, Transpose, _problem.Blocks, n, n, 1, x, n, h, n, 0, y, n);
+        }
+
+        public float Output(long m, long n) => _output.Slice<float>(m * _problem.N + n, 1)[0];
+
+        public void Dispose()
+        {
+            _output.Dispose();
+            _peer._setThreads(1);
+        }
+    }
 
     private sealed class Call : IPeerCall
     {

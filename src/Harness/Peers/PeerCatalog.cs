@@ -21,7 +21,7 @@ internal static class PeerCatalog
     public const string FoldersVariable = "KERNELS_PEER_DIR";
 
     /// <summary>Every peer. The first is asked without <c>--peers</c> too: what unquantized matrices cost.</summary>
-    public static IReadOnlyList<PeerEntry> All { get; } = [OpenBlasPeer.Entry, OneDnnPeer.Entry, OnnxRuntimePeer.Entry];
+    public static IReadOnlyList<PeerEntry> All { get; } = [OpenBlasPeer.Entry, OneDnnPeer.Entry, OnnxRuntimePeer.Entry, FfhtPeer.Entry];
 
     /// <summary>Loads those of some peers that this machine has.</summary>
     public static PeerSearch Load(IEnumerable<PeerEntry> entries) => Load(entries, Folders(Environment.GetEnvironmentVariable(FoldersVariable)));

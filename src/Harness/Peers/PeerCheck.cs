@@ -18,6 +18,29 @@ internal sealed record PeerVerdict(double RelativeError, double Allowed)
 /// no peer.</summary>
 internal static class PeerCheck
 {
+    /// <summary>Checks a rotation on some blocks. The sums of f32 may be in any order: n roundings of half a unit against the sum of magnitudes.</summary>
+    public static PeerVerdict Check(HadamardProblem problem, IPeerCall call)
+    {
+        int n = problem.N;
+        var oracle = new HadamardOracle(n);
+        double errors = 0, signals = 0, allowed = 0;
+        foreach (long block in SampleGrid.Indices(problem.Blocks, 16))
+        {
+            double[] x = Array.ConvertAll(problem.Values[(int)(block * n)..(int)((block + 1) * n)], value => (double)value);
+            double[] exact = oracle.Rotate(x);
+            double bound = n * Math.ScaleB(1, -24) * x.Sum(Math.Abs) / Math.Sqrt(n);
+            for (int i = 0; i < n; i++)
+            {
+                double error = call.Output(block, i) - exact[i];
+                errors += error * error;
+                signals += exact[i] * exact[i];
+                allowed += bound * bound;
+            }
+        }
+
+        return signals == 0 ? new PeerVerdict(errors == 0 ? 0 : double.PositiveInfinity, 0) : new PeerVerdict(Math.Sqrt(errors / signals), Math.Sqrt(allowed / signals));
+    }
+
     /// <summary>Checks the last result of a call on a grid of outputs.</summary>
     /// <remarks>Rounding a value to a step moves it by at most half a step, and rounding it relatively by at most that share. Over the
     /// products of an output these errors are independent, so that their squares add up: the Frobenius norm over a grid of outputs stays

@@ -33,12 +33,22 @@ internal static class VerifyCatalog
 
     private static readonly (long Rows, long Cols) s_goldenMatrix = (13, 100);
 
+    // Blocks of a power of two and of every kind of base, one and several passes, and two and three bases.
+    private static readonly (long Block, long Blocks)[] s_rotations =
+        [(1, 5), (2, 3), (8, 3), (12, 2), (28, 3), (52, 1), (64, 2), (80, 2), (92, 1), (128, 3), (172, 2), (512, 1), (768, 1), (1024, 2), (2880, 1), (4096, 1), (8640, 1)];
+
+    private static readonly string[][] s_rotationFeatures =
+        [[], [HadamardCheck.Signs], [HadamardCheck.Inverse], [HadamardCheck.Inverse, HadamardCheck.Signs, HadamardCheck.Wide], [HadamardCheck.Wide]];
+
+    private const long GoldenRotationRows = 4;
+
     private static readonly string[][] s_quantizeFeatures = [[], [QuantizeCheck.Wide], [QuantizeCheck.Clip], [QuantizeCheck.Clip, QuantizeCheck.Wide]];
 
     /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
         Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
-            .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels));
+            .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels))
+            .Concat(Rotations(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -46,6 +56,7 @@ internal static class VerifyCatalog
         GemmSpec spec => (spec.M, spec.N, spec.K) == s_goldenShape,
         QuantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
+        HadamardSpec spec => spec.Rows == GoldenRotationRows,
         _ => false,
     };
 
@@ -191,6 +202,26 @@ internal static class VerifyCatalog
                     contexts, levels, new DequantizeSpec(new WeightScheme(ElementType.C4, groupSize), type, rows, cols), turn % 2 == 0 ? 1 : 2,
                     turn % 3 == 0 ? [DequantizeCheck.Wide] : [], (id, level, f) => new DequantizeCheck(id, level, f)))
                     yield return check;
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> Rotations(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (ElementType type in new[] { ElementType.F32, ElementType.F16, ElementType.BF16 })
+        {
+            foreach ((long block, long blocks) in s_rotations)
+            {
+                foreach (long rows in new[] { 0, 1, GoldenRotationRows })
+                {
+                    turn++;
+                    var spec = new HadamardSpec(type, block, turn % 2 == 0, rows, block * blocks);
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, spec, turn % 3 == 0 ? 2 : 1, s_rotationFeatures[turn % s_rotationFeatures.Length],
+                        (id, level, f) => new HadamardCheck(id, level, f)))
+                        yield return check;
+                }
             }
         }
     }
