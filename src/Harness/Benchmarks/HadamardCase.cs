@@ -44,7 +44,7 @@ internal sealed class HadamardCase : MeasuredCase
 
         if (_copies == 1)
             _spare = new AlignedBuffer(_bytes);
-        Bytes = new CaseBytes(0, spec.Rows * spec.Cols * 2, 0);
+        Bytes = new CaseBytes(0, 0, 0);
     }
 
     /// <summary>The matrix as floats, before it was rotated.</summary>

@@ -40,6 +40,8 @@ internal static class BenchVerb
 
         RunResult result = Measure(options, contexts, plan, terminal);
         RunTables.Write(terminal, result);
+        if (selection.Op == HadamardSpec.OpName)
+            RotationTables.Write(terminal, contexts, new Interleaver(new InterleaverOptions()), [], options.Seed);
         if (options.Json is not null)
             ResultsJson.Save(result, options.Json);
         if (options.Csv is not null)
