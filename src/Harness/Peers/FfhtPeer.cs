@@ -8,7 +8,7 @@ internal sealed unsafe class FfhtPeer : IPeer
 {
     /// <summary>How to find it.</summary>
     public static PeerEntry Entry { get; } = new(
-        "FFHT", ["libffht.so", "libffht.dylib", "ffht.dll"], "build its fht.c and fast_copy.c as a shared library", library => new FfhtPeer(library));
+        "FFHT", ["libffht.so", "libffht.dylib", "ffht.dll"], "install a shared library made of its fht.c and fast_copy.c", library => new FfhtPeer(library));
 
     private readonly delegate* unmanaged[Cdecl]<float*, int, int> _transform;
 

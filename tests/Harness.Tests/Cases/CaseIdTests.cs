@@ -21,6 +21,8 @@ public sealed class CaseIdTests
     [InlineData("quantize/s8asym-per-tensor-f16/rows1-n1/t1/ref")]
     [InlineData("quantize/u4sym-g16-bf16/rows1-n1/t1/ref")]
     [InlineData("dequantize/w4g128-f32/rows4096-n4096/t1/avx512")]
+    [InlineData("hadamard/f32/rows512-n4096/t1/avx512")]
+    [InlineData("hadamard/bf16h128-out/rows512-n4096/t2/avx2")]
     public void WhatParsesPrintsAsItWas(string text)
     {
         Assert.True(CaseId.TryParse(text, out CaseId? id, out string error), error);
@@ -55,6 +57,11 @@ public sealed class CaseIdTests
     [InlineData("quantize/s8-per-token-f32/rows1-n1/t1/ref", "is not a scheme of quantization")]
     [InlineData("quantize/s8-per-token/m1-n1/t1/ref", "is not a shape")]
     [InlineData("dequantize/w8-s8/rows1-n1/t1/ref", "is not a scheme of dequantization")]
+    [InlineData("hadamard/f32h128/rows1-n128/t1/ref", "'f32h128' is not a scheme of rotation")]
+    [InlineData("hadamard/f32h0/rows1-n128/t1/ref", "'f32h0' is not a scheme of rotation")]
+    [InlineData("hadamard/f32h96/rows1-n128/t1/ref", "'f32h96' is not a scheme of rotation")]
+    [InlineData("hadamard/s8/rows1-n128/t1/ref", "'s8' is not a scheme of rotation")]
+    [InlineData("hadamard/f32/m1-n128/t1/ref", "is not a shape")]
     public void WhatIsNotAnIdSaysWhy(string text, string reason)
     {
         Assert.False(CaseId.TryParse(text, out _, out string error));

@@ -43,6 +43,7 @@ public sealed class PeerCatalogTests : IDisposable
     [InlineData("OpenBLAS", "a library was found that has no function openblas_get_config")]
     [InlineData("oneDNN", "a library was found that has no function dnnl_version")]
     [InlineData("ONNX Runtime", "a library was found that has no function OrtGetApiBase")]
+    [InlineData("FFHT", "a library was found that has no function fht_float")]
     public void AnotherLibraryUnderThePeersNameIsNotCalled(string name, string reason)
     {
         PeerEntry entry = PeerCatalog.All.Single(e => e.Name == name) with { Files = [OwnLibraries().First()] };
