@@ -7,6 +7,7 @@
 #include "kernels/context.h"
 #include "kernels/gemm.h"
 #include "kernels/quantize.h"
+#include "kernels/rope.h"
 #include "kernels/weights.h"
 
 #endif
