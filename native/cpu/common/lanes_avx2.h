@@ -1,5 +1,5 @@
-/* Lanes of f32 from and to rows of f32, f16 and bf16, with AVX2 and F16C: the bits of half.h. `type` is a constant where
- * these are inlined. */
+/* Lanes of f32 from and to rows of f32, f16 and bf16, with AVX2 and F16C: the bits of half.h. `type` is a constant
+ * where these are inlined. */
 #ifndef KRN_LANES_AVX2_H
 #define KRN_LANES_AVX2_H
 

@@ -1,6 +1,6 @@
 /* Sums of two binary64, the second at most half a unit in the last place of the first: about 106 bits, from + - * and /
- * alone (Dekker 1971, Knuth, TAOCP 2, 4.2.2), so that every machine computes the same bits. Numbers are far from overflow
- * and underflow. */
+ * alone (Dekker 1971, Knuth, TAOCP 2, 4.2.2), so that every machine computes the same bits. Numbers are far from
+ * overflow and underflow. */
 #ifndef KRN_DOUBLE_DOUBLE_H
 #define KRN_DOUBLE_DOUBLE_H
 

@@ -1,5 +1,5 @@
-/* RoPE with AVX2 and F16C: 8 pairs per step. What a head has left goes through a buffer on the stack, because AVX2 has no
- * masked access to 16-bit elements. */
+/* RoPE with AVX2 and F16C: 8 pairs per step. What a head has left goes through a buffer on the stack, because AVX2 has
+ * no masked access to 16-bit elements. */
 #include "common/lanes_avx2.h"
 #include "rope/rope_variants.h"
 

@@ -1,6 +1,6 @@
-/* The loops of RoPE, for a file that has defined lanes of its instruction set: STEP elements in `lanes_f`, and the verbs
- * load_lanes, store_lanes, load_some and store_some (the first n < STEP), pairs_lower, pairs_upper, swap_pairs and
- * subtract_add. */
+/* The loops of RoPE, for a file that has defined lanes of its instruction set: STEP elements in `lanes_f`, and the
+ * verbs load_lanes, store_lanes, load_some and store_some (the first n < STEP), pairs_lower, pairs_upper, swap_pairs
+ * and subtract_add. */
 #ifndef KRN_ROPE_LOOPS_H
 #define KRN_ROPE_LOOPS_H
 

@@ -15,8 +15,8 @@ int64_t krn_rope_rotary_dim(const krn_rope_options *options);
 krn_status krn_rope_check_positions(int64_t tokens, const int32_t *positions, int64_t first_position,
                                     int64_t position_count);
 
-/* The variant that runs in a context. One token's heads, or one head, are rotated by its `rotate`; into a row of f32 for
- * example, from where it is quantized. */
+/* The variant that runs in a context. One token's heads, or one head, are rotated by its `rotate`; into a row of f32
+ * for example, from where it is quantized. */
 const krn_rope_kernels *krn_rope_kernels_of(const krn_context *context);
 
 #endif

@@ -1,5 +1,5 @@
-/* Cosines and sines of the angles that kernels/rope.h defines. The libraries of C differ in the last bits of sin, cos and
- * pow; a table must not. */
+/* Cosines and sines of the angles that kernels/rope.h defines. The libraries of C differ in the last bits of sin, cos
+ * and pow; a table must not. */
 #include "rope/rope_table.h"
 
 #include "rope/double_double.h"

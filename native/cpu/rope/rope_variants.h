@@ -30,8 +30,8 @@ typedef struct krn_rope_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
-    /* Rotates heads x head_dim consecutive elements by the rotary_dim floats of a table's row. The target is the source,
-     * of the same type, or does not overlap it. Nothing outside these elements is read or written. */
+    /* Rotates heads x head_dim consecutive elements by the rotary_dim floats of a table's row. The target is the
+     * source, of the same type, or does not overlap it. Nothing outside these elements is read or written. */
     void (*rotate)(const krn_rope_heads *shape, const float *cos_sin, int32_t source_type, const void *source,
                    int32_t target_type, void *target);
 } krn_rope_kernels;

@@ -1,8 +1,8 @@
-/* Rotary position embedding (RoPE, Su et al. 2021): queries and keys are rotated by angles that grow with their position,
- * so that a score depends on the distance of two tokens alone.
+/* Rotary position embedding (RoPE, Su et al. 2021): queries and keys are rotated by angles that grow with their
+ * position, so that a score depends on the distance of two tokens alone.
  *
- * A head of head_dim elements has rotary_dim / 2 pairs, which are rotated, and head_dim - rotary_dim elements behind them,
- * which are not. With half = rotary_dim / 2, pair i is
+ * A head of head_dim elements has rotary_dim / 2 pairs, which are rotated, and head_dim - rotary_dim elements behind
+ * them, which are not. With half = rotary_dim / 2, pair i is
  *
  *   KRN_ROPE_HALF          x[i] and x[i + half]          GPT-NeoX, and Llama as Hugging Face keeps it
  *   KRN_ROPE_INTERLEAVED   x[2i] and x[2i + 1]           GPT-J, and Llama as it was published
@@ -13,12 +13,14 @@
  *   KRN_ROPE_SCALING_NONE     f = g
  *   KRN_ROPE_SCALING_LINEAR   f = g / factor             position interpolation, Chen et al. 2023
  *   KRN_ROPE_SCALING_LLAMA3   f = g * (s + (1 - s) / factor)
- *                             s = (original_context * g / (2 pi) - low_freq_factor) / (high_freq_factor - low_freq_factor),
- *                             no less than 0 and no more than 1: pairs that turn more than high_freq_factor times within
- *                             the original context keep their frequency, those that turn less than low_freq_factor times
- *                             have it divided, and those between have something between
+ *                             s = (original_context * g / (2 pi) - low_freq_factor) /
+ *                                 (high_freq_factor - low_freq_factor), no less than 0 and no more than 1: pairs that
+ *                             turn more than high_freq_factor times within the original context keep their frequency,
+ *                             those that turn less than low_freq_factor times have it divided, and those between have
+ *                             something between
  *
- * A table holds the cosines and sines. It is made once, krn_rope_table, and read by every call. Its row for a position is
+ * A table holds the cosines and sines. It is made once, krn_rope_table, and read by every call. Its row for a position
+ * is
  *
  *   cos(p * f(0)) ... cos(p * f(half - 1))  sin(p * f(0)) ... sin(p * f(half - 1))
  *
@@ -91,9 +93,9 @@ KRN_API krn_status krn_rope_table(const krn_rope_options *options, int64_t first
                                   float *cos_sin);
 
 /** Rotates source[tokens, heads, head_dim] into target. Queries take one call and keys another.
- *  source, target    f32, f16 or bf16 (`source_type`, `target_type`); heads follow each other, and a leading dimension of
- *                    at least heads * head_dim leads from one token to the next. The target is the source, of the same
- *                    type and leading dimension, or does not overlap it.
+ *  source, target    f32, f16 or bf16 (`source_type`, `target_type`); heads follow each other, and a leading dimension
+ *                    of at least heads * head_dim leads from one token to the next. The target is the source, of the
+ *                    same type and leading dimension, or does not overlap it.
  *  positions         of each token, in any order
  *  cos_sin           a table of these options with rows for positions first_position .. first_position +
  *                    position_count - 1; it must not overlap the target
