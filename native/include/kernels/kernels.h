@@ -8,6 +8,7 @@
 #include "kernels/gemm.h"
 #include "kernels/kv_cache.h"
 #include "kernels/quantize.h"
+#include "kernels/rope.h"
 #include "kernels/weights.h"
 
 #endif
