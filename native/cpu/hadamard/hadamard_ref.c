@@ -71,14 +71,16 @@ static void row(const krn_hadamard_plan *plan, int64_t blocks, float *x) {
         transform(plan, x + b * plan->n);
 }
 
-static void block(const krn_hadamard_plan *plan, int32_t type, const void *source, void *target, float *scratch,
-                  krn_hadamard_hints hints) {
+static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, void *target,
+                float *scratch, krn_hadamard_hints hints) {
     (void)hints;
-    for (int64_t i = 0; i < plan->n; i++)
-        scratch[i] = krn_float_at(type, source, i);
-    transform(plan, scratch);
-    for (int64_t i = 0; i < plan->n; i++)
-        krn_put_float(type, target, i, scratch[i]);
+    for (int64_t b = 0; b < blocks; b++) {
+        for (int64_t i = 0; i < plan->n; i++)
+            scratch[i] = krn_float_at(type, source, b * plan->n + i);
+        transform(plan, scratch);
+        for (int64_t i = 0; i < plan->n; i++)
+            krn_put_float(type, target, b * plan->n + i, scratch[i]);
+    }
 }
 
-const krn_hadamard_kernels krn_hadamard_ref = {.name = "ref", .features = 0, .row = row, .block = block};
+const krn_hadamard_kernels krn_hadamard_ref = {.name = "ref", .features = 0, .row = row, .run = run};

@@ -81,7 +81,7 @@ KRN_API krn_status krn_hadamard_matrix(int64_t n, int8_t *matrix);
  *  z = (z ^ (z >> 27)) * 0x94D049BB133111EB; z ^ (z >> 31). Errors: those of the arguments. */
 KRN_API krn_status krn_hadamard_random_signs(uint64_t seed, int64_t n, uint8_t *signs);
 
-/** Bytes of workspace that krn_hadamard takes in this context, for any number of rows; may be 0.
+/** Bytes of workspace that krn_hadamard takes in this context, for any number of rows.
  *  Errors: those of options and arguments. */
 KRN_API krn_status krn_hadamard_workspace_size(const krn_context *context, const krn_hadamard_options *options,
                                                int64_t *bytes);
@@ -91,7 +91,7 @@ KRN_API krn_status krn_hadamard_workspace_size(const krn_context *context, const
  *  source            leading dimension `source_ld` >= cols
  *  target            leading dimension `target_ld` >= cols; elements beyond a row's width are not touched. Either
  *                    source itself, with source_ld, or without overlap
- *  workspace         krn_hadamard_workspace_size() bytes, aligned to 64; NULL where that is 0
+ *  workspace         krn_hadamard_workspace_size() bytes, aligned to 64
  *  Errors: those of the arguments. */
 KRN_API krn_status krn_hadamard(krn_context *context, const krn_hadamard_options *options, int64_t rows, int64_t cols,
                                 int32_t type, const void *source, int64_t source_ld, void *target, int64_t target_ld,
