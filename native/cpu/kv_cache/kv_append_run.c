@@ -48,21 +48,37 @@ static const void *row_of(const krn_kv_rows *rows, int64_t index) {
     return (const unsigned char *)rows->first + index * rows->ld_bytes;
 }
 
+/* One key in f32, rotated by its position where that was asked for. `token` is its number in its sequence. */
+static void widen_key(const krn_kv_append_job *job, const krn_kv_rows *rows, int64_t index, int64_t row, int64_t token,
+                      float *key) {
+    const void *source = row_of(rows, index);
+    if (job->rope_heads.rotary_dim == 0) {
+        krn_widen(key, rows->type, source, 0, job->cache->layout.head_dim);
+        return;
+    }
+    const int64_t position = job->positions != NULL ? job->positions[row] : token;
+    const float *cos_sin = job->cos_sin + (position - job->first_position) * job->rope_heads.rotary_dim;
+    job->rope->rotate(&job->rope_heads, cos_sin, rows->type, source, KRN_TYPE_F32, key);
+}
+
 /* Keys as they are stored: as they come, or through `floats` where something is done to them. */
 static krn_kv_rows prepare_keys(const krn_kv_append_job *job, const token_run *run, int64_t head,
                                 block_floats *floats) {
     const krn_kv_cache *cache = job->cache;
+    const krn_kv_cache_desc *desc = &cache->desc;
     const krn_kv_rows rows = key_rows(job, run->row, head);
-    if (!cache->desc.center_keys)
+    if (!desc->center_keys && !desc->rotate_keys && job->rope_heads.rotary_dim == 0)
         return rows;
     const int32_t dim = cache->layout.head_dim;
-    const float *mean = krn_kv_mean(cache, job->sequences[run->entry], head);
+    const float *mean = desc->center_keys ? krn_kv_mean(cache, job->sequences[run->entry], head) : NULL;
     for (int32_t i = 0; i < run->count; i++) {
-        float *row = floats->rows + i * dim;
-        krn_widen(row, rows.type, row_of(&rows, i), 0, dim);
-        for (int32_t c = 0; c < dim; c++)
-            row[c] = row[c] - mean[c];
+        float *key = floats->rows + i * dim;
+        widen_key(job, &rows, i, run->row + i, run->token + i, key);
+        for (int32_t c = 0; desc->center_keys && c < dim; c++)
+            key[c] = key[c] - mean[c];
     }
+    if (desc->rotate_keys)
+        job->hadamard->row(&cache->rotation, run->count, floats->rows);
     return (krn_kv_rows){.type = KRN_TYPE_F32, .first = floats->rows, .ld_bytes = dim * (int64_t)sizeof(float)};
 }
 
@@ -211,10 +227,10 @@ static int32_t take_mean(const krn_kv_append_job *job, int64_t entry, int64_t he
     float *mean = krn_kv_mean(cache, sequence, head);
     memset(mean, 0, (size_t)dim * sizeof *mean);
     for (int64_t i = 0; i < count; i++) {
-        float row[KRN_KV_MAX_HEAD_DIM];
-        krn_widen(row, rows.type, row_of(&rows, i), 0, dim);
+        float key[KRN_KV_MAX_HEAD_DIM];
+        widen_key(job, &rows, i, cache->rows[entry] + i, i, key);
         for (int32_t c = 0; c < dim; c++)
-            mean[c] = mean[c] + row[c];
+            mean[c] = mean[c] + key[c];
     }
     int32_t finite = 1;
     for (int32_t c = 0; c < dim; c++) {
@@ -315,5 +331,5 @@ krn_status krn_kv_append_fail(const krn_kv_append_job *job) {
             if (find_non_finite(job, "keys", key_rows(job, row, head), row, head) ||
                 find_non_finite(job, "values", value_rows(job, row, head), row, head))
                 return KRN_ERROR_NON_FINITE;
-    return krn_fail(KRN_ERROR_NON_FINITE, "keys become infinite when they are centred or rotated");
+    return krn_fail(KRN_ERROR_NON_FINITE, "a key or a mean of keys becomes infinite: the keys are too large");
 }
