@@ -6,7 +6,14 @@
 #include "quantize/quantize_rows.h"
 
 /* The variants, best first. To add one, write one file that defines it and add one line here. */
+#if defined(KRN_X86_64)
+#define KRN_KV_CACHE_VARIANTS(X)                                                                                       \
+    X(krn_kv_cache_avx512)                                                                                             \
+    X(krn_kv_cache_avx2)                                                                                               \
+    X(krn_kv_cache_ref)
+#else
 #define KRN_KV_CACHE_VARIANTS(X) X(krn_kv_cache_ref)
+#endif
 
 /* How keys or values of one head are stored. */
 typedef struct krn_kv_encoding {
@@ -59,6 +66,12 @@ typedef struct krn_kv_kernels {
 #define KRN_KV_CACHE_DECLARE(variant) extern const krn_kv_kernels variant;
 KRN_KV_CACHE_VARIANTS(KRN_KV_CACHE_DECLARE)
 #undef KRN_KV_CACHE_DECLARE
+
+#if defined(KRN_X86_64)
+/* store_group of the variant, in a file of its own. */
+void krn_kv_store_group_avx512(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
+                               float *scales, uint8_t *zero_points);
+#endif
 
 /* The variant that runs in a context. */
 const krn_kv_kernels *krn_kv_kernels_of(const krn_context *context);
