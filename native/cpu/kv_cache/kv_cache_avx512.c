@@ -4,6 +4,8 @@
 
 #include "common/lanes_avx512.h"
 
+#include <float.h>
+
 /* How the 16 tokens of a block become codes: q = rint(clamp(x * inverse, low, high)) + zero, in the stored form. */
 typedef struct {
     _Alignas(64) float inverse[KRN_KV_BLOCK];
@@ -13,51 +15,13 @@ typedef struct {
 } block_encoder;
 
 /* Channels from..from+15 of a token; behind the last one comes any of them. */
-KRN_ALWAYS_INLINE lanes_f load_channels(int32_t type, const krn_kv_rows *rows, int32_t token, int64_t from,
-                                        int64_t dim) {
-    const void *row = (const unsigned char *)rows->first + token * rows->ld_bytes;
+KRN_ALWAYS_INLINE lanes_f channels_of(int32_t type, const krn_kv_rows *rows, int32_t token, int64_t from,
+                                      int64_t dim) {
+    const void *row = row_at(rows, token);
     return dim - from < LANES ? load_rest(type, row, from, dim - from) : load_lanes(type, row, from);
 }
 
 /* Scales. */
-
-KRN_ALWAYS_INLINE lanes_i higher_bits(lanes_i a, lanes_i b) { return _mm512_max_epu32(a, b); }
-
-/* The highest lane of each of 16 registers: lane t of the result belongs to x[t]. Every step halves the lanes of two
- * registers and lays them side by side. */
-KRN_ALWAYS_INLINE lanes_i highest_of_each(const lanes_i x[KRN_KV_BLOCK]) {
-    lanes_i quarters[4];
-    KRN_UNROLL
-    for (int t = 0; t < 4; t++) {
-        const lanes_i low = higher_bits(_mm512_shuffle_i32x4(x[t], x[t + 4], 0x44),
-                                        _mm512_shuffle_i32x4(x[t], x[t + 4], 0xEE));
-        const lanes_i high = higher_bits(_mm512_shuffle_i32x4(x[t + 8], x[t + 12], 0x44),
-                                         _mm512_shuffle_i32x4(x[t + 8], x[t + 12], 0xEE));
-        quarters[t] = higher_bits(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xDD));
-    }
-    const lanes_i even = higher_bits(_mm512_unpacklo_epi64(quarters[0], quarters[1]),
-                                     _mm512_unpackhi_epi64(quarters[0], quarters[1]));
-    const lanes_i odd = higher_bits(_mm512_unpacklo_epi64(quarters[2], quarters[3]),
-                                    _mm512_unpackhi_epi64(quarters[2], quarters[3]));
-    return higher_bits(as_i(_mm512_shuffle_ps(as_f32(even), as_f32(odd), 0x88)),
-                       as_i(_mm512_shuffle_ps(as_f32(even), as_f32(odd), 0xDD)));
-}
-
-KRN_ALWAYS_INLINE lanes_f magnitudes_of(int32_t type, const krn_kv_rows *rows, int64_t dim) {
-    lanes_i highest[KRN_KV_BLOCK];
-    for (int t = 0; t < KRN_KV_BLOCK; t++) {
-        lanes_i low = magnitude_bits(load_channels(type, rows, t, 0, dim)), high = low;
-        int64_t c = LANES;
-        for (; c + LANES < dim; c += 2 * LANES) {
-            low = higher_bits(low, magnitude_bits(load_channels(type, rows, t, c, dim)));
-            high = higher_bits(high, magnitude_bits(load_channels(type, rows, t, c + LANES, dim)));
-        }
-        if (c < dim)
-            low = higher_bits(low, magnitude_bits(load_channels(type, rows, t, c, dim)));
-        highest[t] = higher_bits(low, high);
-    }
-    return as_f32(highest_of_each(highest));
-}
 
 static void derive_asymmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, krn_kv_block block,
                               block_encoder *encoder) {
@@ -75,9 +39,9 @@ static void derive_asymmetric(const krn_kv_encoding *e, const krn_kv_rows *rows,
 }
 
 /* What krn_quantize_derive and krn_quantize_encoder give for one token, for 16. */
-static void derive_symmetric(const krn_kv_encoding *e, lanes_f magnitude, uint8_t bias, krn_kv_block block,
+static void derive_symmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, uint8_t bias, krn_kv_block block,
                              block_encoder *encoder) {
-    const lanes_f quotient = _mm512_div_ps(magnitude, broadcast_f32(e->scheme->steps));
+    const lanes_f quotient = _mm512_div_ps(load_f(rows->magnitudes), broadcast_f32(e->scheme->steps));
     const __mmask16 has_scale = _mm512_cmp_ps_mask(quotient, broadcast_f32(FLT_MIN), _CMP_GE_OQ);
     store_f(block.scales, _mm512_maskz_mov_ps(has_scale, quotient));
     store_f(encoder->inverse, _mm512_maskz_div_ps(has_scale, broadcast_f32(1), quotient));
@@ -94,26 +58,16 @@ static void derive_static(const krn_kv_encoding *e, uint8_t bias, block_encoder 
     store_i(encoder->zero, broadcast_i32(e->scheme->asymmetric ? one.zero : bias));
 }
 
-/* 0 when a token is not finite. */
-static int derive_block(const krn_kv_encoding *e, const krn_kv_rows *rows, uint8_t bias, krn_kv_block block,
-                        block_encoder *encoder) {
-    lanes_f magnitude;
-    switch (rows->type) {
-    case KRN_TYPE_F32: magnitude = magnitudes_of(KRN_TYPE_F32, rows, e->head_dim); break;
-    case KRN_TYPE_F16: magnitude = magnitudes_of(KRN_TYPE_F16, rows, e->head_dim); break;
-    default: magnitude = magnitudes_of(KRN_TYPE_BF16, rows, e->head_dim); break;
-    }
-    if (_mm512_cmp_ps_mask(magnitude, broadcast_f32(FLT_MAX), _CMP_LE_OQ) != 0xFFFF)
-        return 0;
+static void derive(const krn_kv_encoding *e, const krn_kv_rows *rows, uint8_t bias, krn_kv_block block,
+                   block_encoder *encoder) {
     if (krn_kv_bits(e->type) > 8)
-        return 1;
+        return;
     if (e->static_scale > 0)
         derive_static(e, bias, encoder);
     else if (e->scheme->asymmetric)
         derive_asymmetric(e, rows, block, encoder);
     else
-        derive_symmetric(e, magnitude, bias, block, encoder);
-    return 1;
+        derive_symmetric(e, rows, bias, block, encoder);
 }
 
 /* Codes. */
@@ -147,7 +101,7 @@ KRN_ALWAYS_INLINE lanes_i encode_four(int32_t type, int is_f8, const block_encod
     lanes_i q[4];
     KRN_UNROLL
     for (int i = 0; i < 4; i++)
-        q[i] = encode_lanes(is_f8, encoder, 4 * g + i, load_channels(type, rows, 4 * g + i, from, dim));
+        q[i] = encode_lanes(is_f8, encoder, 4 * g + i, channels_of(type, rows, 4 * g + i, from, dim));
     return _mm512_packus_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
 }
 
@@ -258,12 +212,12 @@ KRN_ALWAYS_INLINE void key_floats(int32_t type, int is_bf16, const krn_kv_encodi
     for (int64_t from = 0; from < dim; from += step) {
         lanes_i x[KRN_KV_BLOCK];
         for (int t = 0; t < KRN_KV_BLOCK; t++) {
-            const lanes_f low = load_channels(type, rows, t, from, dim);
+            const lanes_f low = channels_of(type, rows, t, from, dim);
             if (!is_bf16) {
                 x[t] = as_i(low);
                 continue;
             }
-            const lanes_f high = from + LANES < dim ? load_channels(type, rows, t, from + LANES, dim) : low;
+            const lanes_f high = from + LANES < dim ? channels_of(type, rows, t, from + LANES, dim) : low;
             x[t] = _mm512_inserti64x4(_mm512_castsi256_si512(to_bf16(low)), to_bf16(high), 1);
         }
         transpose(x);
@@ -279,11 +233,11 @@ KRN_ALWAYS_INLINE void value_floats(int32_t type, int is_bf16, const krn_kv_enco
     for (int t = 0; t < KRN_KV_BLOCK; t += is_bf16 ? 2 : 1)
         for (int64_t from = 0; from < dim; from += LANES) {
             const __mmask16 channels = dim - from < LANES ? first_lanes(dim - from) : (__mmask16)0xFFFF;
-            const lanes_f x = load_channels(type, rows, t, from, dim);
+            const lanes_f x = channels_of(type, rows, t, from, dim);
             lanes_i row = as_i(x);
             if (is_bf16) {
                 const lanes_i low = _mm512_cvtepu16_epi32(to_bf16(x));
-                const lanes_i high = _mm512_cvtepu16_epi32(to_bf16(load_channels(type, rows, t + 1, from, dim)));
+                const lanes_i high = _mm512_cvtepu16_epi32(to_bf16(channels_of(type, rows, t + 1, from, dim)));
                 row = or_i(low, shift_left_i32(high, 16));
             }
             store_i(codes + (is_bf16 ? t / 2 : t) * row_bytes + from * 4, _mm512_maskz_mov_epi32(channels, row));
@@ -293,48 +247,55 @@ KRN_ALWAYS_INLINE void value_floats(int32_t type, int is_bf16, const krn_kv_enco
 /* What a signed code has added to it so that it is unsigned. */
 static uint8_t bias_of(int32_t type) { return krn_kv_key_flip(type); }
 
-KRN_ALWAYS_INLINE void store_block_of(int32_t type, int is_key, const krn_kv_encoding *e, const krn_kv_rows *rows,
-                                      const block_encoder *encoder, unsigned char *codes) {
+KRN_ALWAYS_INLINE void encode_keys(int32_t type, const krn_kv_encoding *e, const krn_kv_rows *rows,
+                                   const block_encoder *encoder, unsigned char *codes) {
+    switch (e->type) {
+    case KRN_TYPE_F32: key_floats(type, 0, e, rows, codes); break;
+    case KRN_TYPE_BF16: key_floats(type, 1, e, rows, codes); break;
+    case KRN_TYPE_F8E4M3: key_codes(type, 1, 0, e, rows, encoder, codes); break;
+    case KRN_TYPE_S8: key_codes(type, 0, 0, e, rows, encoder, codes); break;
+    default: key_codes(type, 0, 1, e, rows, encoder, codes); break;
+    }
+}
+
+KRN_ALWAYS_INLINE void encode_values(int32_t type, const krn_kv_encoding *e, const krn_kv_rows *rows,
+                                     const block_encoder *encoder, unsigned char *codes) {
     const uint8_t bias = bias_of(e->type);
-    if (is_key) {
-        switch (e->type) {
-        case KRN_TYPE_F32: key_floats(type, 0, e, rows, codes); break;
-        case KRN_TYPE_BF16: key_floats(type, 1, e, rows, codes); break;
-        case KRN_TYPE_F8E4M3: key_codes(type, 1, 0, e, rows, encoder, codes); break;
-        case KRN_TYPE_S8: key_codes(type, 0, 0, e, rows, encoder, codes); break;
-        default: key_codes(type, 0, 1, e, rows, encoder, codes); break;
-        }
-    } else {
-        switch (e->type) {
-        case KRN_TYPE_F32: value_floats(type, 0, e, rows, codes); break;
-        case KRN_TYPE_BF16: value_floats(type, 1, e, rows, codes); break;
-        case KRN_TYPE_F8E4M3: value_codes(type, 1, 0, bias, e, rows, encoder, codes); break;
-        case KRN_TYPE_S8: value_codes(type, 0, 0, bias, e, rows, encoder, codes); break;
-        default: value_codes(type, 0, 1, bias, e, rows, encoder, codes); break;
-        }
+    switch (e->type) {
+    case KRN_TYPE_F32: value_floats(type, 0, e, rows, codes); break;
+    case KRN_TYPE_BF16: value_floats(type, 1, e, rows, codes); break;
+    case KRN_TYPE_F8E4M3: value_codes(type, 1, 0, bias, e, rows, encoder, codes); break;
+    case KRN_TYPE_S8: value_codes(type, 0, 0, bias, e, rows, encoder, codes); break;
+    default: value_codes(type, 0, 1, bias, e, rows, encoder, codes); break;
     }
 }
 
-/* Whether a block was stored: all 16 of its tokens are there, and finite. */
-static int store_block(int is_key, const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t count,
-                       krn_kv_block block) {
+static void store_keys(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
     block_encoder encoder;
-    if (count < KRN_KV_BLOCK || !derive_block(e, rows, bias_of(e->type), block, &encoder))
-        return 0;
-    switch (rows->type) {
-    case KRN_TYPE_F32: store_block_of(KRN_TYPE_F32, is_key, e, rows, &encoder, block.codes); break;
-    case KRN_TYPE_F16: store_block_of(KRN_TYPE_F16, is_key, e, rows, &encoder, block.codes); break;
-    default: store_block_of(KRN_TYPE_BF16, is_key, e, rows, &encoder, block.codes); break;
+    if (count < KRN_KV_BLOCK) {
+        store_key_rows(e, rows, first, count, block);
+        return;
     }
-    return 1;
+    derive(e, &rows, bias_of(e->type), block, &encoder);
+    switch (rows.type) {
+    case KRN_TYPE_F32: encode_keys(KRN_TYPE_F32, e, &rows, &encoder, block.codes); break;
+    case KRN_TYPE_F16: encode_keys(KRN_TYPE_F16, e, &rows, &encoder, block.codes); break;
+    default: encode_keys(KRN_TYPE_BF16, e, &rows, &encoder, block.codes); break;
+    }
 }
 
-static int store_keys(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
-    return store_block(1, e, &rows, count, block) || store_key_rows(e, rows, first, count, block);
-}
-
-static int store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
-    return store_block(0, e, &rows, count, block) || store_value_rows(e, rows, first, count, block);
+static void store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
+    block_encoder encoder;
+    if (count < KRN_KV_BLOCK) {
+        store_value_rows(e, rows, first, count, block);
+        return;
+    }
+    derive(e, &rows, bias_of(e->type), block, &encoder);
+    switch (rows.type) {
+    case KRN_TYPE_F32: encode_values(KRN_TYPE_F32, e, &rows, &encoder, block.codes); break;
+    case KRN_TYPE_F16: encode_values(KRN_TYPE_F16, e, &rows, &encoder, block.codes); break;
+    default: encode_values(KRN_TYPE_BF16, e, &rows, &encoder, block.codes); break;
+    }
 }
 
 const krn_kv_kernels krn_kv_cache_avx512 = {

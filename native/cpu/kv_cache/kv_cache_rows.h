@@ -9,7 +9,6 @@
 #include "kv_cache/kv_cache_variants.h"
 #include "kv_cache/kv_place.h"
 
-#include <float.h>
 #include <string.h>
 
 /* A token of a head in the form in which it is stored, one element per entry. */
@@ -25,23 +24,18 @@ static const void *row_at(const krn_kv_rows *rows, int32_t index) {
 
 static int has_own_scale(const krn_kv_encoding *e) { return krn_kv_bits(e->type) <= 8 && !(e->static_scale > 0); }
 
-/* Scale and zero point of a row; 0 when it is not finite. */
-static int derive_row(const krn_kv_encoding *e, int32_t source_type, const void *source, stored_row *row) {
-    float lowest = 0, highest;
-    e->quantize->magnitudes(source_type, source, e->head_dim, e->head_dim, &highest);
+static void derive_row(const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t index, stored_row *row) {
+    float lowest = 0, highest = rows->magnitudes[index];
     row->scale = e->static_scale;
     row->zero_point = e->static_zero_point;
-    if (!(highest <= FLT_MAX))
-        return 0;
     if (!has_own_scale(e))
-        return 1;
+        return;
     if (e->scheme->asymmetric)
-        e->quantize->extents(source_type, source, e->head_dim, e->head_dim, &lowest, &highest);
+        e->quantize->extents(rows->type, row_at(rows, index), e->head_dim, e->head_dim, &lowest, &highest);
     krn_quantize_derive(e->scheme, 1, &lowest, &highest, &row->scale, &row->zero_point);
-    return 1;
 }
 
-/* A finite row. `flip` as in kv_place.h. */
+/* `flip` as in kv_place.h. */
 static void encode_row(const krn_kv_encoding *e, int32_t source_type, const void *source, uint8_t flip,
                        stored_row *row) {
     float floats[KRN_KV_MAX_HEAD_DIM];
@@ -104,11 +98,10 @@ static void place_value(const krn_kv_encoding *e, uint32_t *block, int32_t token
 }
 
 /* Stores tokens one by one, as krn_kv_kernels says. */
-static int store_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block,
+static void store_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block,
                       int64_t block_elems, uint8_t flip,
                       void (*place)(const krn_kv_encoding *, uint32_t *, int32_t, const uint32_t *)) {
     const int32_t bits = krn_kv_bits(e->type);
-    int finite = 1;
     if (first == 0) {
         memset(block.codes, bits == 4 ? flip | flip << 4 : flip, (size_t)(block_elems * bits / 8));
         if (has_own_scale(e))
@@ -118,33 +111,25 @@ static int store_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first,
     }
     for (int32_t i = 0; i < count; i++) {
         stored_row row;
-        const void *source = row_at(&rows, i);
-        if (derive_row(e, rows.type, source, &row)) {
-            encode_row(e, rows.type, source, flip, &row);
-        } else {
-            finite = 0;
-            memset(&row, 0, sizeof row);
-            for (int32_t c = 0; c < e->head_dim; c++)
-                row.elements[c] = flip;
-        }
+        derive_row(e, &rows, i, &row);
+        encode_row(e, rows.type, row_at(&rows, i), flip, &row);
         place(e, (uint32_t *)(void *)block.codes, first + i, row.elements);
         if (has_own_scale(e))
             block.scales[first + i] = row.scale;
         if (has_own_scale(e) && e->type == KRN_TYPE_U4)
             block.zero_points[first + i] = (uint8_t)row.zero_point;
     }
-    return finite;
 }
 
-static int store_key_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count,
+static void store_key_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count,
                           krn_kv_block block) {
-    return store_rows(e, rows, first, count, block, (int64_t)e->head_dim * KRN_KV_BLOCK, krn_kv_key_flip(e->type),
+    store_rows(e, rows, first, count, block, (int64_t)e->head_dim * KRN_KV_BLOCK, krn_kv_key_flip(e->type),
                       place_key);
 }
 
-static int store_value_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count,
+static void store_value_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count,
                             krn_kv_block block) {
-    return store_rows(e, rows, first, count, block, (int64_t)e->value_dim * KRN_KV_BLOCK, krn_kv_value_flip(e->type),
+    store_rows(e, rows, first, count, block, (int64_t)e->value_dim * KRN_KV_BLOCK, krn_kv_value_flip(e->type),
                       place_value);
 }
 

@@ -29,12 +29,14 @@ typedef struct krn_kv_encoding {
     const krn_quantize_kernels *quantize;
 } krn_kv_encoding;
 
-/* Heads of consecutive tokens. */
+/* A head of consecutive tokens, all finite. */
 typedef struct krn_kv_rows {
     /* KRN_TYPE_F32, _F16 or _BF16. */
     int32_t type;
     const void *first;
     int64_t ld_bytes;
+    /* max|x| of each, finite. */
+    const float *magnitudes;
 } krn_kv_rows;
 
 /* 16 tokens of a head of a page, where they are stored. */
@@ -51,12 +53,11 @@ typedef struct krn_kv_kernels {
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
     /* Stores `count` tokens as tokens first..first+count-1 of a block, first + count <= 16. With first = 0 the rest of the
-     * block becomes zeros with scale 0; otherwise other tokens keep their bits. Returns 1; or 0 when an element is NaN or
-     * infinite, and then any finite values have been stored. */
-    int (*store_keys)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
-                      krn_kv_block block);
-    int (*store_values)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
-                        krn_kv_block block);
+     * block becomes zeros with scale 0; otherwise other tokens keep their bits. */
+    void (*store_keys)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
+                       krn_kv_block block);
+    void (*store_values)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
+                         krn_kv_block block);
     /* Quantizes a full group of `blocks` f32 key blocks per channel. `codes` are the blocks of a page; scales and
      * zero_points have one entry for each channel; zero_points are not written but for u4. */
     void (*store_group)(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
