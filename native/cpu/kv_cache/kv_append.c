@@ -136,6 +136,11 @@ static int64_t index_batch(krn_kv_cache *cache, int64_t count, const int32_t *se
     return rows;
 }
 
+/* Pages of a long sequence are in no cache when they are written, and a line that is written whole past the caches need
+ * not be read first (measured on Zen 5: a quarter of the time for 512 tokens of 8 heads of 128). What a few tokens write
+ * stays in the caches for the attention that reads it next: this is a second-level cache of keys and values. */
+enum { STREAM_BYTES = 1 << 20 };
+
 /* Pages. */
 
 static int64_t pages_with(const krn_kv_cache *cache, int32_t sequence, int64_t tokens) {
@@ -289,6 +294,7 @@ krn_status krn_kv_cache_append(krn_context *context, krn_kv_cache *cache, int64_
         .cos_sin = options->cos_sin,
         .first_position = options->first_position,
         .positions = options->positions,
+        .stream = rows * width * element_bytes * 2 > STREAM_BYTES,
     };
     if (cache->desc.center_keys && !krn_kv_append_means(&job))
         return krn_kv_append_fail(&job);

@@ -28,6 +28,8 @@ typedef struct krn_kv_append_job {
     const float *cos_sin;
     int64_t first_position;
     const int32_t *positions;
+    /* Whether codes are written past the caches. */
+    int32_t stream;
 } krn_kv_append_job;
 
 /* Takes the means of the sequences that have none yet. 0 when one is not finite. */
@@ -36,7 +38,7 @@ int krn_kv_append_means(const krn_kv_append_job *job);
 /* Whether all keys, on their way in, and values are finite: before anything is stored. */
 int krn_kv_append_scan(const krn_kv_append_job *job);
 
-/* Stores all tokens. 0 when one is not finite: then the pages hold any finite values behind the old lengths. */
+/* Stores all tokens. 0 when one is not finite: then pages may hold some tokens behind the old lengths. */
 int krn_kv_append_store(const krn_kv_append_job *job);
 
 /* The sentence that says what is not finite. */

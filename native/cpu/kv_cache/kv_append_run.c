@@ -161,11 +161,13 @@ static int32_t scan_run(const krn_kv_append_job *job, const token_run *run) {
 }
 
 /* `head` is a head of a page, `at` a multiple of 16: a token of the page. */
-static krn_kv_block block_of(unsigned char *codes, unsigned char *section, int64_t page_tokens, int64_t at) {
+static krn_kv_block block_of(const krn_kv_append_job *job, unsigned char *codes, unsigned char *section, int64_t at) {
+    const int64_t page_tokens = job->cache->layout.page_tokens;
     return (krn_kv_block){
         .codes = codes,
         .scales = (float *)(void *)section + at,
         .zero_points = section + page_tokens * (int64_t)sizeof(float) + at,
+        .stream = job->stream,
     };
 }
 
@@ -198,8 +200,8 @@ typedef struct {
 } head_magnitudes;
 
 /* The same for all these heads, token by token: in the order in which they lie in memory, which is how a processor reads
- * ahead. When they are encoded, head by head, they are in the caches (measured, against finding the magnitudes of each
- * head when it is encoded: twice as fast from memory). */
+ * ahead. When they are encoded, head by head, they are in the caches (measured on Zen 5: a fifth of the time from
+ * memory). */
 static int32_t measure_heads(const krn_kv_append_job *job, const krn_kv_rows *rows, int64_t heads, int32_t count,
                              head_magnitudes *magnitudes) {
     const int32_t dim = job->cache->layout.head_dim;
@@ -221,8 +223,8 @@ static void store_keys(const krn_kv_append_job *job, const run_place *place, int
     const krn_kv_encoding keys = encoding_of(job, &job->cache->keys, h);
     unsigned char *head = krn_kv_head(job->cache, place->page, h);
     job->kernels->store_keys(&keys, rows, place->first, count,
-                             block_of(head + place->at / KRN_KV_BLOCK * layout->key_block_bytes,
-                                      head + layout->key_scales_at, layout->page_tokens, place->at));
+                             block_of(job, head + place->at / KRN_KV_BLOCK * layout->key_block_bytes,
+                                      head + layout->key_scales_at, place->at));
 }
 
 static void store_values(const krn_kv_append_job *job, const run_place *place, int64_t h, krn_kv_rows rows,
@@ -232,8 +234,8 @@ static void store_values(const krn_kv_append_job *job, const run_place *place, i
     unsigned char *head = krn_kv_head(job->cache, place->page, h);
     job->kernels->store_values(
         &values, rows, place->first, count,
-        block_of(head + layout->value_codes_at + place->at / KRN_KV_BLOCK * layout->value_block_bytes,
-                 head + layout->value_scales_at, layout->page_tokens, place->at));
+        block_of(job, head + layout->value_codes_at + place->at / KRN_KV_BLOCK * layout->value_block_bytes,
+                 head + layout->value_scales_at, place->at));
 }
 
 /* Heads from..from+heads-1 of rows that are stored as they come. */
@@ -299,7 +301,12 @@ static void for_blocks(append_pass *pass, int64_t index,
 }
 
 static void scan_piece(void *task_context, int64_t index) { for_blocks(task_context, index, scan_run); }
-static void store_piece(void *task_context, int64_t index) { for_blocks(task_context, index, store_run); }
+
+static void store_piece(void *task_context, int64_t index) {
+    for_blocks(task_context, index, store_run);
+    if (((const append_pass *)task_context)->job->stream)
+        KRN_STREAM_FENCE();
+}
 
 int krn_kv_append_scan(const krn_kv_append_job *job) {
     append_pass pass = {.job = job};

@@ -21,24 +21,46 @@ KRN_ALWAYS_INLINE lanes_f channels_of(int32_t type, const krn_kv_rows *rows, int
     return dim - from < LANES ? load_rest(type, row, from, dim - from) : load_lanes(type, row, from);
 }
 
+/* A whole line of a page: past the caches or into them. */
+KRN_ALWAYS_INLINE void put(const krn_kv_block *block, void *to, lanes_i x) {
+    if (block->stream)
+        _mm512_stream_si512(to, x);
+    else
+        store_i(to, x);
+}
+
 /* Scales. */
 
-static void derive_asymmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, krn_kv_block block,
-                              block_encoder *encoder) {
-    float lowest[KRN_KV_BLOCK], highest[KRN_KV_BLOCK];
-    for (int t = 0; t < KRN_KV_BLOCK; t++)
-        e->quantize->extents(rows->type, row_at(rows, t), e->head_dim, e->head_dim, &lowest[t], &highest[t]);
-    krn_quantize_derive(e->scheme, KRN_KV_BLOCK, lowest, highest, block.scales, encoder->zero);
-    for (int t = 0; t < KRN_KV_BLOCK; t++) {
-        const krn_block_encoder one = krn_quantize_encoder(e->scheme, block.scales[t], encoder->zero[t]);
-        block.zero_points[t] = (uint8_t)encoder->zero[t];
-        encoder->inverse[t] = one.inverse;
-        encoder->low[t] = one.low;
-        encoder->high[t] = one.high;
-    }
+/* (high - low) / range in binary64, rounded once, of 8 lanes. */
+KRN_ALWAYS_INLINE __m256 range_steps(__m256 low, __m256 high, float range) {
+    const __m512d width = _mm512_sub_pd(_mm512_cvtps_pd(high), _mm512_cvtps_pd(low));
+    return _mm512_cvtpd_ps(_mm512_div_pd(width, _mm512_set1_pd((double)range)));
 }
 
 /* What krn_quantize_derive and krn_quantize_encoder give for one token, for 16. */
+static void derive_asymmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, krn_kv_block block,
+                              block_encoder *encoder) {
+    _Alignas(64) float lowest[KRN_KV_BLOCK], highest[KRN_KV_BLOCK];
+    for (int t = 0; t < KRN_KV_BLOCK; t++)
+        e->quantize->extents(rows->type, row_at(rows, t), e->head_dim, e->head_dim, &lowest[t], &highest[t]);
+    const lanes_f low = _mm512_min_ps(load_f(lowest), zero_f()), high = _mm512_max_ps(load_f(highest), zero_f());
+    const float range = (float)(e->scheme->q_max - e->scheme->q_min);
+    const lanes_f quotient = _mm512_insertf32x8(
+        _mm512_castps256_ps512(range_steps(_mm512_castps512_ps256(low), _mm512_castps512_ps256(high), range)),
+        range_steps(_mm512_extractf32x8_ps(low, 1), _mm512_extractf32x8_ps(high, 1), range), 1);
+    const __mmask16 has_scale = _mm512_cmp_ps_mask(quotient, broadcast_f32(FLT_MIN), _CMP_GE_OQ);
+    const lanes_f inverse = _mm512_maskz_div_ps(has_scale, broadcast_f32(1), quotient);
+    /* 15 for u4 at most, however far the scale was rounded. */
+    const lanes_f below = _mm512_max_ps(mul_f(low, inverse), broadcast_f32(-range));
+    const lanes_i zero = _mm512_maskz_sub_epi32(has_scale, broadcast_i32(e->scheme->q_min), _mm512_cvtps_epi32(below));
+    store_f(block.scales, _mm512_maskz_mov_ps(has_scale, quotient));
+    _mm_storeu_si128((__m128i *)(void *)block.zero_points, _mm512_cvtepi32_epi8(zero));
+    store_f(encoder->inverse, inverse);
+    store_f(encoder->low, to_f32(sub_i32(broadcast_i32(e->scheme->q_min), zero)));
+    store_f(encoder->high, to_f32(sub_i32(broadcast_i32(e->scheme->q_max), zero)));
+    store_i(encoder->zero, zero);
+}
+
 static void derive_symmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, uint8_t bias, krn_kv_block block,
                              block_encoder *encoder) {
     const lanes_f quotient = _mm512_div_ps(load_f(rows->magnitudes), broadcast_f32(e->scheme->steps));
@@ -119,7 +141,7 @@ KRN_ALWAYS_INLINE void transpose_quarters(lanes_i x[4]) {
 }
 
 KRN_ALWAYS_INLINE void key_codes(int32_t type, int is_f8, int is_four_bits, const krn_kv_encoding *e,
-                                 const krn_kv_rows *rows, const block_encoder *encoder, unsigned char *codes) {
+                                 const krn_kv_rows *rows, const block_encoder *encoder, const krn_kv_block *block) {
     const int64_t dim = e->head_dim;
     for (int64_t from = 0; from < dim; from += LANES) {
         lanes_i x[4];
@@ -129,17 +151,17 @@ KRN_ALWAYS_INLINE void key_codes(int32_t type, int is_f8, int is_four_bits, cons
         transpose_quarters(x);
         const int whole = dim - from >= LANES;
         if (is_four_bits) {
-            unsigned char *to = codes + from * (KRN_KV_BLOCK / 2);
-            store_i(to, or_i(x[0], shift_left_i32(x[1], 4)));
+            unsigned char *to = block->codes + from * (KRN_KV_BLOCK / 2);
+            put(block, to, or_i(x[0], shift_left_i32(x[1], 4)));
             if (whole)
-                store_i(to + 64, or_i(x[2], shift_left_i32(x[3], 4)));
+                put(block, to + 64, or_i(x[2], shift_left_i32(x[3], 4)));
         } else {
-            unsigned char *to = codes + from * KRN_KV_BLOCK;
-            store_i(to, x[0]);
-            store_i(to + 64, x[1]);
+            unsigned char *to = block->codes + from * KRN_KV_BLOCK;
+            put(block, to, x[0]);
+            put(block, to + 64, x[1]);
             if (whole) {
-                store_i(to + 128, x[2]);
-                store_i(to + 192, x[3]);
+                put(block, to + 128, x[2]);
+                put(block, to + 192, x[3]);
             }
         }
     }
@@ -152,7 +174,7 @@ KRN_ALWAYS_INLINE lanes_i bytes_of_channels(lanes_i x) {
 }
 
 KRN_ALWAYS_INLINE void value_codes(int32_t type, int is_f8, int is_four_bits, uint8_t bias, const krn_kv_encoding *e,
-                                   const krn_kv_rows *rows, const block_encoder *encoder, unsigned char *codes) {
+                                   const krn_kv_rows *rows, const block_encoder *encoder, const krn_kv_block *block) {
     const int64_t dim = e->head_dim, row_bytes = 4 * (int64_t)e->value_dim;
     /* s8 is not biased as it is stored. */
     const lanes_i flip = broadcast_i32(bias == 0x80 ? (int32_t)0x80808080 : 0);
@@ -164,11 +186,11 @@ KRN_ALWAYS_INLINE void value_codes(int32_t type, int is_f8, int is_four_bits, ui
         KRN_UNROLL
         for (int g = 0; g < 4; g++)
             x[g] = bytes_of_channels(encode_four(type, is_f8, encoder, rows, g, from, dim));
-        unsigned char *to = codes + from * 4;
+        unsigned char *to = block->codes + from * 4;
         KRN_UNROLL
         for (int g = 0; g < 4; g += is_four_bits ? 2 : 1) {
             const lanes_i row = is_four_bits ? or_i(x[g], shift_left_i32(x[g + 1], 4)) : _mm512_xor_si512(x[g], flip);
-            store_i(to + (is_four_bits ? g / 2 : g) * row_bytes, _mm512_mask_blend_epi32(channels, padding, row));
+            put(block, to + (is_four_bits ? g / 2 : g) * row_bytes, _mm512_mask_blend_epi32(channels, padding, row));
         }
     }
 }
@@ -207,7 +229,7 @@ KRN_ALWAYS_INLINE void transpose(lanes_i x[KRN_KV_BLOCK]) {
 }
 
 KRN_ALWAYS_INLINE void key_floats(int32_t type, int is_bf16, const krn_kv_encoding *e, const krn_kv_rows *rows,
-                                  unsigned char *codes) {
+                                  const krn_kv_block *block) {
     const int64_t dim = e->head_dim, step = is_bf16 ? 2 * LANES : LANES, dwords = is_bf16 ? dim / 2 : dim;
     for (int64_t from = 0; from < dim; from += step) {
         lanes_i x[KRN_KV_BLOCK];
@@ -223,12 +245,12 @@ KRN_ALWAYS_INLINE void key_floats(int32_t type, int is_bf16, const krn_kv_encodi
         transpose(x);
         const int64_t first = is_bf16 ? from / 2 : from;
         for (int64_t i = 0; i < LANES && first + i < dwords; i++)
-            store_i(codes + (first + i) * 64, x[i]);
+            put(block, block->codes + (first + i) * 64, x[i]);
     }
 }
 
 KRN_ALWAYS_INLINE void value_floats(int32_t type, int is_bf16, const krn_kv_encoding *e, const krn_kv_rows *rows,
-                                    unsigned char *codes) {
+                                    const krn_kv_block *block) {
     const int64_t dim = e->head_dim, row_bytes = 4 * (int64_t)e->value_dim;
     for (int t = 0; t < KRN_KV_BLOCK; t += is_bf16 ? 2 : 1)
         for (int64_t from = 0; from < dim; from += LANES) {
@@ -240,7 +262,7 @@ KRN_ALWAYS_INLINE void value_floats(int32_t type, int is_bf16, const krn_kv_enco
                 const lanes_i high = _mm512_cvtepu16_epi32(to_bf16(channels_of(type, rows, t + 1, from, dim)));
                 row = or_i(low, shift_left_i32(high, 16));
             }
-            store_i(codes + (is_bf16 ? t / 2 : t) * row_bytes + from * 4, _mm512_maskz_mov_epi32(channels, row));
+            put(block, block->codes + (is_bf16 ? t / 2 : t) * row_bytes + from * 4, _mm512_maskz_mov_epi32(channels, row));
         }
 }
 
@@ -248,25 +270,25 @@ KRN_ALWAYS_INLINE void value_floats(int32_t type, int is_bf16, const krn_kv_enco
 static uint8_t bias_of(int32_t type) { return krn_kv_key_flip(type); }
 
 KRN_ALWAYS_INLINE void encode_keys(int32_t type, const krn_kv_encoding *e, const krn_kv_rows *rows,
-                                   const block_encoder *encoder, unsigned char *codes) {
+                                   const block_encoder *encoder, const krn_kv_block *block) {
     switch (e->type) {
-    case KRN_TYPE_F32: key_floats(type, 0, e, rows, codes); break;
-    case KRN_TYPE_BF16: key_floats(type, 1, e, rows, codes); break;
-    case KRN_TYPE_F8E4M3: key_codes(type, 1, 0, e, rows, encoder, codes); break;
-    case KRN_TYPE_S8: key_codes(type, 0, 0, e, rows, encoder, codes); break;
-    default: key_codes(type, 0, 1, e, rows, encoder, codes); break;
+    case KRN_TYPE_F32: key_floats(type, 0, e, rows, block); break;
+    case KRN_TYPE_BF16: key_floats(type, 1, e, rows, block); break;
+    case KRN_TYPE_F8E4M3: key_codes(type, 1, 0, e, rows, encoder, block); break;
+    case KRN_TYPE_S8: key_codes(type, 0, 0, e, rows, encoder, block); break;
+    default: key_codes(type, 0, 1, e, rows, encoder, block); break;
     }
 }
 
 KRN_ALWAYS_INLINE void encode_values(int32_t type, const krn_kv_encoding *e, const krn_kv_rows *rows,
-                                     const block_encoder *encoder, unsigned char *codes) {
+                                     const block_encoder *encoder, const krn_kv_block *block) {
     const uint8_t bias = bias_of(e->type);
     switch (e->type) {
-    case KRN_TYPE_F32: value_floats(type, 0, e, rows, codes); break;
-    case KRN_TYPE_BF16: value_floats(type, 1, e, rows, codes); break;
-    case KRN_TYPE_F8E4M3: value_codes(type, 1, 0, bias, e, rows, encoder, codes); break;
-    case KRN_TYPE_S8: value_codes(type, 0, 0, bias, e, rows, encoder, codes); break;
-    default: value_codes(type, 0, 1, bias, e, rows, encoder, codes); break;
+    case KRN_TYPE_F32: value_floats(type, 0, e, rows, block); break;
+    case KRN_TYPE_BF16: value_floats(type, 1, e, rows, block); break;
+    case KRN_TYPE_F8E4M3: value_codes(type, 1, 0, bias, e, rows, encoder, block); break;
+    case KRN_TYPE_S8: value_codes(type, 0, 0, bias, e, rows, encoder, block); break;
+    default: value_codes(type, 0, 1, bias, e, rows, encoder, block); break;
     }
 }
 
@@ -276,11 +298,13 @@ static void store_keys(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first
         store_key_rows(e, rows, first, count, block);
         return;
     }
+    /* Streaming stores are of aligned lines. */
+    block.stream = block.stream && (uintptr_t)block.codes % 64 == 0;
     derive(e, &rows, bias_of(e->type), block, &encoder);
     switch (rows.type) {
-    case KRN_TYPE_F32: encode_keys(KRN_TYPE_F32, e, &rows, &encoder, block.codes); break;
-    case KRN_TYPE_F16: encode_keys(KRN_TYPE_F16, e, &rows, &encoder, block.codes); break;
-    default: encode_keys(KRN_TYPE_BF16, e, &rows, &encoder, block.codes); break;
+    case KRN_TYPE_F32: encode_keys(KRN_TYPE_F32, e, &rows, &encoder, &block); break;
+    case KRN_TYPE_F16: encode_keys(KRN_TYPE_F16, e, &rows, &encoder, &block); break;
+    default: encode_keys(KRN_TYPE_BF16, e, &rows, &encoder, &block); break;
     }
 }
 
@@ -290,11 +314,13 @@ static void store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t fir
         store_value_rows(e, rows, first, count, block);
         return;
     }
+    /* Streaming stores are of aligned lines. */
+    block.stream = block.stream && (uintptr_t)block.codes % 64 == 0;
     derive(e, &rows, bias_of(e->type), block, &encoder);
     switch (rows.type) {
-    case KRN_TYPE_F32: encode_values(KRN_TYPE_F32, e, &rows, &encoder, block.codes); break;
-    case KRN_TYPE_F16: encode_values(KRN_TYPE_F16, e, &rows, &encoder, block.codes); break;
-    default: encode_values(KRN_TYPE_BF16, e, &rows, &encoder, block.codes); break;
+    case KRN_TYPE_F32: encode_values(KRN_TYPE_F32, e, &rows, &encoder, &block); break;
+    case KRN_TYPE_F16: encode_values(KRN_TYPE_F16, e, &rows, &encoder, &block); break;
+    default: encode_values(KRN_TYPE_BF16, e, &rows, &encoder, &block); break;
     }
 }
 

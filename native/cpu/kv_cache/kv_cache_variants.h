@@ -45,6 +45,9 @@ typedef struct krn_kv_block {
     /* Of the 16 tokens; not read where tokens have no scales of their own. */
     float *scales;
     uint8_t *zero_points;
+    /* Whether the codes of a whole block are better written past the caches. It changes no result, and a variant may
+     * ignore it. Such stores are ordered by KRN_STREAM_FENCE alone. */
+    int32_t stream;
 } krn_kv_block;
 
 /* What a variant does; every one gives the bits of krn_kv_cache_ref. */
