@@ -37,8 +37,7 @@ static float nearest_f8(float x) {
     return x < 0 ? -f8_value(best) : f8_value(best);
 }
 
-static void expect_scale(int32_t type, float scale, int32_t zero_point, int64_t count, const float *x,
-                         float *expected);
+static void expect_scale(int32_t type, float scale, int32_t zero_point, int64_t count, const float *x, float *expected);
 
 /* By a scale of their own. */
 static void expect_own_scale(int32_t type, int64_t count, const float *x, float *expected) {
@@ -93,7 +92,7 @@ static void expect_row(int32_t type, const float *scales, const int32_t *zero_po
         expect_own_scale(type, dim, x, expected);
     else
         expect_scale(type, scales == NULL ? 0 : scales[head], zero_points == NULL ? 8 : zero_points[head], dim, x,
-                  expected);
+                     expected);
 }
 
 /* The keys of a sequence as stored: x^ of every token, in groups or one by one. */
@@ -119,14 +118,13 @@ void kv_expect_keys(const kv_case *c, const kv_sequence *s, float *expected) {
         }
 }
 
-
 static void expect_values(const kv_case *c, const kv_sequence *s, float *expected) {
     const krn_kv_cache_desc *d = &c->desc;
     const int64_t dim = d->head_dim;
     for (int64_t t = 0; t < s->length; t++)
         for (int32_t h = 0; h < d->kv_heads; h++)
-            expect_row(d->value_type, d->value_scales, d->value_zero_points, h, dim,
-                       s->values + t * c->width + h * dim, expected + t * c->width + h * dim);
+            expect_row(d->value_type, d->value_scales, d->value_zero_points, h, dim, s->values + t * c->width + h * dim,
+                       expected + t * c->width + h * dim);
 }
 
 /* One element of a page by the drawing. `at` is where the head's section of codes begins, T and D as there. */
@@ -233,8 +231,8 @@ static void check_pages(const kv_case *c, const krn_kv_cache *cache, int32_t seq
                 if (t < paged) {
                     const float scale = scale_of(c, &keys, head + key_scales, h, t % T, e, &zero);
                     const float found = (float)element(&keys, head, t % T, e, zero) * scale;
-                    CHECK(found == key, "type %d by %d: key %lld, %d, %lld is %g in its page, expected %g", d->key_type, d->key_granularity, (long long)t, h,
-                          (long long)e, (double)found, (double)key);
+                    CHECK(found == key, "type %d by %d: key %lld, %d, %lld is %g in its page, expected %g", d->key_type,
+                          d->key_granularity, (long long)t, h, (long long)e, (double)found, (double)key);
                 } else {
                     const int64_t at = t - paged;
                     const float found = krn_kv_tail(cache, sequence, h)[at / 16 * 16 * d->head_dim + e * 16 + at % 16];
@@ -261,8 +259,7 @@ static void check_read(const kv_model *model, krn_context *context, const krn_kv
             CHECK(keys[t * ld + e] == key, "key %lld, %lld reads as %g, expected %g", (long long)t, (long long)e,
                   (double)keys[t * ld + e], (double)key);
             CHECK(values[t * ld + e] == expected_values[t * c->width + e], "value %lld, %lld reads as %g, expected %g",
-                  (long long)t, (long long)e, (double)values[t * ld + e],
-                  (double)expected_values[t * c->width + e]);
+                  (long long)t, (long long)e, (double)values[t * ld + e], (double)expected_values[t * c->width + e]);
         }
 }
 

@@ -52,8 +52,8 @@ static void every_runner_agrees(test_random *random, runner *runners, int num_ru
             CHECK_OK(krn_kv_cache_truncate(runners[r].cache, cut, length));
             CHECK(memcmp(runners[r].memory, runners[0].memory, (size_t)bytes) == 0,
                   "step %d: %s is not %s; keys %d by %d, values %d by %d, head_dim %d", step, runners[r].name,
-                  runners[0].name, c.desc.key_type, c.desc.key_granularity, c.desc.value_type,
-                  c.desc.value_granularity, c.desc.head_dim);
+                  runners[0].name, c.desc.key_type, c.desc.key_granularity, c.desc.value_type, c.desc.value_granularity,
+                  c.desc.head_dim);
         }
         kv_model_truncate(&model, cut, length);
     }

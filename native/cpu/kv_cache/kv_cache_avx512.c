@@ -15,8 +15,7 @@ typedef struct {
 } block_encoder;
 
 /* Channels from..from+15 of a token; behind the last one comes any of them. */
-KRN_ALWAYS_INLINE lanes_f channels_of(int32_t type, const krn_kv_rows *rows, int32_t token, int64_t from,
-                                      int64_t dim) {
+KRN_ALWAYS_INLINE lanes_f channels_of(int32_t type, const krn_kv_rows *rows, int32_t token, int64_t from, int64_t dim) {
     const void *row = row_at(rows, token);
     return dim - from < LANES ? load_rest(type, row, from, dim - from) : load_lanes(type, row, from);
 }
@@ -112,8 +111,8 @@ KRN_ALWAYS_INLINE lanes_i encode_lanes(int is_f8, const block_encoder *encoder, 
     const lanes_f scaled = mul_f(x, broadcast_f32(encoder->inverse[token]));
     if (is_f8)
         return encode_f8(scaled);
-    const lanes_f clamped = _mm512_min_ps(_mm512_max_ps(scaled, broadcast_f32(encoder->low[token])),
-                                          broadcast_f32(encoder->high[token]));
+    const lanes_f clamped =
+        _mm512_min_ps(_mm512_max_ps(scaled, broadcast_f32(encoder->low[token])), broadcast_f32(encoder->high[token]));
     return add_i32(_mm512_cvtps_epi32(clamped), broadcast_i32(encoder->zero[token]));
 }
 
@@ -262,7 +261,8 @@ KRN_ALWAYS_INLINE void value_floats(int32_t type, int is_bf16, const krn_kv_enco
                 const lanes_i high = _mm512_cvtepu16_epi32(to_bf16(channels_of(type, rows, t + 1, from, dim)));
                 row = or_i(low, shift_left_i32(high, 16));
             }
-            put(block, block->codes + (is_bf16 ? t / 2 : t) * row_bytes + from * 4, _mm512_maskz_mov_epi32(channels, row));
+            put(block, block->codes + (is_bf16 ? t / 2 : t) * row_bytes + from * 4,
+                _mm512_maskz_mov_epi32(channels, row));
         }
 }
 

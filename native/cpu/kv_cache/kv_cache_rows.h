@@ -99,8 +99,8 @@ static void place_value(const krn_kv_encoding *e, uint32_t *block, int32_t token
 
 /* Stores tokens one by one, as krn_kv_kernels says. */
 static void store_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block,
-                      int64_t block_elems, uint8_t flip,
-                      void (*place)(const krn_kv_encoding *, uint32_t *, int32_t, const uint32_t *)) {
+                       int64_t block_elems, uint8_t flip,
+                       void (*place)(const krn_kv_encoding *, uint32_t *, int32_t, const uint32_t *)) {
     const int32_t bits = krn_kv_bits(e->type);
     if (first == 0) {
         memset(block.codes, bits == 4 ? flip | flip << 4 : flip, (size_t)(block_elems * bits / 8));
@@ -122,15 +122,14 @@ static void store_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first
 }
 
 static void store_key_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count,
-                          krn_kv_block block) {
-    store_rows(e, rows, first, count, block, (int64_t)e->head_dim * KRN_KV_BLOCK, krn_kv_key_flip(e->type),
-                      place_key);
+                           krn_kv_block block) {
+    store_rows(e, rows, first, count, block, (int64_t)e->head_dim * KRN_KV_BLOCK, krn_kv_key_flip(e->type), place_key);
 }
 
 static void store_value_rows(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count,
-                            krn_kv_block block) {
+                             krn_kv_block block) {
     store_rows(e, rows, first, count, block, (int64_t)e->value_dim * KRN_KV_BLOCK, krn_kv_value_flip(e->type),
-                      place_value);
+               place_value);
 }
 
 #endif

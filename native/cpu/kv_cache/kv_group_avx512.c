@@ -22,8 +22,8 @@ static void extents_of(const float *tail, int32_t dim, int32_t blocks, int32_t c
 }
 
 KRN_ALWAYS_INLINE zmm_i encode_channel(const krn_block_encoder *e, int32_t bias, zmm_f x) {
-    const zmm_f clamped =
-        _mm512_min_ps(_mm512_max_ps(mul_f(x, broadcast_f32(e->inverse)), broadcast_f32(e->low)), broadcast_f32(e->high));
+    const zmm_f clamped = _mm512_min_ps(_mm512_max_ps(mul_f(x, broadcast_f32(e->inverse)), broadcast_f32(e->low)),
+                                        broadcast_f32(e->high));
     return add_i32(_mm512_cvtps_epi32(clamped), broadcast_i32(e->zero + bias));
 }
 
