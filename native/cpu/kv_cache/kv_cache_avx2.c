@@ -69,8 +69,8 @@ KRN_ALWAYS_INLINE lanes_i encode_lanes(int is_f8, const block_encoder *encoder, 
     const lanes_f scaled = mul_f(x, broadcast_f32(encoder->inverse[token]));
     if (is_f8)
         return encode_f8(scaled);
-    const lanes_f clamped = _mm256_min_ps(_mm256_max_ps(scaled, broadcast_f32(encoder->low[token])),
-                                          broadcast_f32(encoder->high[token]));
+    const lanes_f clamped =
+        _mm256_min_ps(_mm256_max_ps(scaled, broadcast_f32(encoder->low[token])), broadcast_f32(encoder->high[token]));
     return add_i32(_mm256_cvtps_epi32(clamped), broadcast_i32(encoder->zero[token]));
 }
 

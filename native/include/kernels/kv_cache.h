@@ -215,7 +215,8 @@ KRN_API krn_status krn_kv_cache_table(const krn_kv_cache *cache, int32_t sequenc
                                       int64_t *count);
 
 /** Gives a sequence a page table that a host's scheduler made, and `length` tokens that these pages hold. Pages behind
- *  them are for coming tokens. The sequence lets go of its former pages.
+ *  them are for coming tokens. The sequence lets go of its former pages. Its mean stays as it is: with center_keys, set
+ *  that of the keys in the pages first.
  *  Errors, each of which names the entry: KRN_ERROR_INVALID_ARGUMENT (a page outside the pool; one that occurs twice; one
  *  that is free: neither in a sequence nor held by the host; one behind `length` tokens that another sequence has),
  *  KRN_ERROR_SHAPE (a page that holds fewer tokens than `length` asks of it; more tokens than max_tokens or than the pages

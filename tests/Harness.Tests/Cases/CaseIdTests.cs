@@ -21,6 +21,9 @@ public sealed class CaseIdTests
     [InlineData("quantize/s8asym-per-tensor-f16/rows1-n1/t1/ref")]
     [InlineData("quantize/u4sym-g16-bf16/rows1-n1/t1/ref")]
     [InlineData("dequantize/w4g128-f32/rows4096-n4096/t1/avx512")]
+    [InlineData("kv_append/s8/h8-d128-c16384-q512/t1/avx512")]
+    [InlineData("kv_append/u4-kivi64-bf16/h1-d8-c1-q1/t2/ref")]
+    [InlineData("kv_append/f8-static-f16/h1-d8-c16-q0/t1/avx2")]
     public void WhatParsesPrintsAsItWas(string text)
     {
         Assert.True(CaseId.TryParse(text, out CaseId? id, out string error), error);
@@ -55,6 +58,13 @@ public sealed class CaseIdTests
     [InlineData("quantize/s8-per-token-f32/rows1-n1/t1/ref", "is not a scheme of quantization")]
     [InlineData("quantize/s8-per-token/m1-n1/t1/ref", "is not a shape")]
     [InlineData("dequantize/w8-s8/rows1-n1/t1/ref", "is not a scheme of dequantization")]
+    [InlineData("kv_append/u8/h8-d128-c16-q16/t1/ref", "'u8' is not a format of a KV cache")]
+    [InlineData("kv_append/f32-static/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/f8-kivi64/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/s8-kivi24/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/s8-f32/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/s8/h8-d128-c16-q17/t1/ref", "is not a shape such as h8-d128-c16384-q512")]
+    [InlineData("kv_append/s8/h8-d128-q1-c1/t1/ref", "is not a shape such as h8-d128-c16384-q512")]
     public void WhatIsNotAnIdSaysWhy(string text, string reason)
     {
         Assert.False(CaseId.TryParse(text, out _, out string error));
