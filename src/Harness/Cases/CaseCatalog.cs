@@ -104,5 +104,12 @@ internal static class CaseCatalog
             foreach (long n in new[] { 4096L, 14336 })
                 yield return new CatalogEntry(new HadamardSpec(type, n, true, 512, n), 0);
         }
+
+        foreach (string way in new[] { "s8", "s4", "u4", "f8", "bf16", "f32", "s8-bf16", "s8-static", "u4-kivi64" })
+        {
+            // A prompt, and a token of decoding.
+            yield return new CatalogEntry(new KvAppendSpec(KvScheme.Parse(way), 8, 128, 16384, 512), way == "s8" ? 2 : way is "s4" or "bf16" ? 1 : 0);
+            yield return new CatalogEntry(new KvAppendSpec(KvScheme.Parse(way), 8, 128, 16384, 1), 0);
+        }
     }
 }

@@ -109,3 +109,20 @@ internal sealed record HadamardSpec(ElementType Type, long Block, bool IsOutOfPl
         return ElementNames.TryParseFloat(name, out ElementType type) ? new HadamardSpec(type, block, isOutOfPlace, rows, cols) : null;
     }
 }
+
+
+/// <summary>Tokens to the end of one sequence, which has <paramref name="Context"/> of them then.</summary>
+internal sealed record KvAppendSpec(KvScheme Way, long KvHeads, long HeadDim, long Context, long Tokens) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "kv_append";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => Way.ToString();
+
+    /// <inheritdoc/>
+    public override string Shape => $"h{KvHeads}-d{HeadDim}-c{Context}-q{Tokens}";
+}

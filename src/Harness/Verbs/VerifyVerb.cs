@@ -157,6 +157,7 @@ internal static class VerifyVerb
         QuantizeSpec quantize => ElementNames.NameOf(quantize.Way.Source),
         DequantizeSpec dequantize => ElementNames.NameOf(dequantize.Target),
         HadamardSpec hadamard => ElementNames.NameOf(hadamard.Type),
+        KvAppendSpec append => ElementNames.NameOf(append.Way.Source),
         _ => "",
     };
 }

@@ -23,6 +23,9 @@ public sealed class CaseIdTests
     [InlineData("dequantize/w4g128-f32/rows4096-n4096/t1/avx512")]
     [InlineData("hadamard/f32/rows512-n4096/t1/avx512")]
     [InlineData("hadamard/bf16h128-out/rows512-n4096/t2/avx2")]
+    [InlineData("kv_append/s8/h8-d128-c16384-q512/t1/avx512")]
+    [InlineData("kv_append/u4-kivi64-bf16/h1-d8-c1-q1/t2/ref")]
+    [InlineData("kv_append/f8-static-f16/h1-d8-c16-q0/t1/avx2")]
     public void WhatParsesPrintsAsItWas(string text)
     {
         Assert.True(CaseId.TryParse(text, out CaseId? id, out string error), error);
@@ -62,6 +65,13 @@ public sealed class CaseIdTests
     [InlineData("hadamard/f32h96/rows1-n128/t1/ref", "'f32h96' is not a scheme of rotation")]
     [InlineData("hadamard/s8/rows1-n128/t1/ref", "'s8' is not a scheme of rotation")]
     [InlineData("hadamard/f32/m1-n128/t1/ref", "is not a shape")]
+    [InlineData("kv_append/u8/h8-d128-c16-q16/t1/ref", "'u8' is not a format of a KV cache")]
+    [InlineData("kv_append/f32-static/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/f8-kivi64/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/s8-kivi24/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/s8-f32/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
+    [InlineData("kv_append/s8/h8-d128-c16-q17/t1/ref", "is not a shape such as h8-d128-c16384-q512")]
+    [InlineData("kv_append/s8/h8-d128-q1-c1/t1/ref", "is not a shape such as h8-d128-c16384-q512")]
     public void WhatIsNotAnIdSaysWhy(string text, string reason)
     {
         Assert.False(CaseId.TryParse(text, out _, out string error));

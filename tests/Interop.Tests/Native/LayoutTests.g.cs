@@ -94,6 +94,66 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_kv_cache_desc_is_laid_out_as_in_C()
+    {
+        krn_kv_cache_desc value = default;
+        Assert.Equal(104, sizeof(krn_kv_cache_desc));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.sequences - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.kv_heads - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.head_dim - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.max_tokens - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.page_tokens - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.pages - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.key_type - (byte*)&value);
+        Assert.Equal(44, (byte*)&value.value_type - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.key_granularity - (byte*)&value);
+        Assert.Equal(52, (byte*)&value.value_granularity - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.key_group - (byte*)&value);
+        Assert.Equal(60, (byte*)&value.rotate_keys - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.center_keys - (byte*)&value);
+        Assert.Equal(68, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.key_scales - (byte*)&value);
+        Assert.Equal(80, (byte*)&value.value_scales - (byte*)&value);
+        Assert.Equal(88, (byte*)&value.key_zero_points - (byte*)&value);
+        Assert.Equal(96, (byte*)&value.value_zero_points - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_kv_cache_sizes_is_laid_out_as_in_C()
+    {
+        krn_kv_cache_sizes value = default;
+        Assert.Equal(80, sizeof(krn_kv_cache_sizes));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.key_codes - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.value_codes - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.key_scales - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.value_scales - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.tails - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.means - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.tables - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.padding - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.total - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_kv_append_options_is_laid_out_as_in_C()
+    {
+        krn_kv_append_options value = default;
+        Assert.Equal(64, sizeof(krn_kv_append_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.source_type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.key_ld - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.value_ld - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.rope - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.cos_sin - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.first_position - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.position_count - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.positions - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_quantize_options_is_laid_out_as_in_C()
     {
         krn_quantize_options value = default;
@@ -115,6 +175,24 @@ public unsafe class LayoutTests
         Assert.Equal(16, sizeof(krn_quantize_error));
         Assert.Equal(0, (byte*)&value.mean_squared_error - (byte*)&value);
         Assert.Equal(8, (byte*)&value.max_abs_error - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_rope_options_is_laid_out_as_in_C()
+    {
+        krn_rope_options value = default;
+        Assert.Equal(72, sizeof(krn_rope_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.layout - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.head_dim - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.rotary_dim - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.theta_base - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.scaling - (byte*)&value);
+        Assert.Equal(36, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.factor - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.low_freq_factor - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.high_freq_factor - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.original_context - (byte*)&value);
     }
 
     [Fact]
