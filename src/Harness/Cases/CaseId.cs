@@ -11,6 +11,9 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
 {
     private const int MaxThreads = 1024;
 
+    /// <summary>The ops.</summary>
+    public static IReadOnlyList<string> OpNames { get; } = [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, RopeSpec.OpName];
+
     /// <summary>Reads an id; what is wrong with it is told by <paramref name="error"/>.</summary>
     public static bool TryParse(string text, [NotNullWhen(true)] out CaseId? id, out string error)
     {
@@ -82,8 +85,17 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     return new DequantizeSpec(weights, target, extent[0], extent[1]);
                 return null;
 
+            case RopeSpec.OpName:
+                if (!RopeScheme.TryParse(scheme, out RopeScheme rotation))
+                    error = $"'{scheme}' is not a scheme of a rotary embedding such as f32-interleaved";
+                else if (!TryParseShape(shape, ["rows", "h", "d"], out long[] heads) || heads[2] < Math.Max(2, rotation.RotaryDim))
+                    error = $"'{shape}' is not a shape such as rows512-h32-d128";
+                else
+                    return new RopeSpec(rotation, heads[0], heads[1], heads[2]);
+                return null;
+
             default:
-                error = $"'{op}' is not an op; there are gemm, quantize and dequantize";
+                error = $"'{op}' is not an op; there are {string.Join(", ", OpNames)}";
                 return null;
         }
     }

@@ -69,10 +69,9 @@ internal static class OptionValues
     /// <exception cref="UsageException">There is no such op.</exception>
     public static string? Op(string? text)
     {
-        string[] known = [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName];
-        return text is null || known.Contains(text)
+        return text is null || CaseId.OpNames.Contains(text)
             ? text
-            : throw new UsageException($"--op: '{text}' is not an op; there are {string.Join(", ", known)}.");
+            : throw new UsageException($"--op: '{text}' is not an op; there are {string.Join(", ", CaseId.OpNames)}.");
     }
 
     /// <summary>Checks early that a file can be written, so that a long run does not end without its result.</summary>

@@ -21,6 +21,8 @@ public sealed class CaseIdTests
     [InlineData("quantize/s8asym-per-tensor-f16/rows1-n1/t1/ref")]
     [InlineData("quantize/u4sym-g16-bf16/rows1-n1/t1/ref")]
     [InlineData("dequantize/w4g128-f32/rows4096-n4096/t1/avx512")]
+    [InlineData("rope/f32/rows512-h32-d128/t1/avx512")]
+    [InlineData("rope/bf16-interleaved-r64/rows1-h8-d128/t1/ref")]
     public void WhatParsesPrintsAsItWas(string text)
     {
         Assert.True(CaseId.TryParse(text, out CaseId? id, out string error), error);
@@ -55,6 +57,11 @@ public sealed class CaseIdTests
     [InlineData("quantize/s8-per-token-f32/rows1-n1/t1/ref", "is not a scheme of quantization")]
     [InlineData("quantize/s8-per-token/m1-n1/t1/ref", "is not a shape")]
     [InlineData("dequantize/w8-s8/rows1-n1/t1/ref", "is not a scheme of dequantization")]
+    [InlineData("rope/s8/rows1-h1-d8/t1/ref", "is not a scheme of a rotary embedding")]
+    [InlineData("rope/f32-half/rows1-h1-d8/t1/ref", "is not a scheme of a rotary embedding")]
+    [InlineData("rope/f32-r3/rows1-h1-d8/t1/ref", "is not a scheme of a rotary embedding")]
+    [InlineData("rope/f32-r16/rows1-h1-d8/t1/ref", "is not a shape")]
+    [InlineData("rope/f32/rows1-n8/t1/ref", "is not a shape")]
     public void WhatIsNotAnIdSaysWhy(string text, string reason)
     {
         Assert.False(CaseId.TryParse(text, out _, out string error));
