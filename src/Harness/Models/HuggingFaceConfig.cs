@@ -35,6 +35,7 @@ internal static class HuggingFaceConfig
                 "head_dim" => facts with { HeadDim = CountOrNull(ref reader) },
                 "rms_norm_eps" => facts with { NormEpsilon = (float?)NumberOrNull(ref reader) },
                 "rope_theta" => facts with { RopeTheta = NumberOrNull(ref reader) },
+                "tie_word_embeddings" => facts with { IsTied = FlagOrNull(ref reader) },
                 "rope_scaling" or "rope_parameters" => ReadRope(facts, ref reader),
                 "vocab_size" => facts with { VocabularySize = CountOrNull(ref reader) },
                 "max_position_embeddings" => facts with { ContextLength = CountOrNull(ref reader) },
@@ -71,6 +72,9 @@ internal static class HuggingFaceConfig
         });
         return facts with { RopeTheta = theta, RopeScaling = scaling.Type == "default" ? null : scaling };
     }
+
+    private static bool? FlagOrNull(ref Utf8JsonReader reader) =>
+        reader.TokenType is JsonTokenType.True or JsonTokenType.False ? reader.GetBoolean() : null;
 
     private static double? NumberOrNull(ref Utf8JsonReader reader) =>
         reader.TokenType == JsonTokenType.Number && reader.TryGetDouble(out double value) ? value : null;

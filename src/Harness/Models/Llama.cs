@@ -62,7 +62,8 @@ internal sealed class Llama
         }
 
         float[] embedding = Find(names.Embedding, [config.VocabularySize, config.Dim]).ReadFloats();
-        ILinear classifier = model.TryFind(names.Classifier, out _)
+        // Only some files say whether the embedding serves as classifier; the others leave the tensor out.
+        ILinear classifier = model.Facts.IsTied == false || model.TryFind(names.Classifier, out _)
             ? Linear(names.Classifier, config.VocabularySize, config.Dim, 0)
             : new DenseLinear(names.Embedding, config.VocabularySize, config.Dim, embedding);
         return new Llama(config, embedding, layers, Vector(names.Norm, 0), classifier);

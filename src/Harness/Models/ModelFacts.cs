@@ -33,6 +33,9 @@ public sealed record ModelFacts
     /// <summary>How these frequencies are changed for longer contexts; null also if they are not.</summary>
     public RopeScalingFacts? RopeScaling { get; init; }
 
+    /// <summary>Whether the classifier is the token embedding.</summary>
+    public bool? IsTied { get; init; }
+
     /// <summary>Tokens in the vocabulary.</summary>
     public long? VocabularySize { get; init; }
 
