@@ -3,11 +3,12 @@ using Kernels.Native;
 
 namespace Kernels;
 
-/// <summary>Rotary position embedding (RoPE): rotates queries and keys by angles that grow with their position.</summary>
+/// <summary>Rotary position embedding (RoPE): rotates queries and keys by angles that grow with their
+/// position.</summary>
 /// <remarks>
-/// Type arguments are <see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>. A tensor is [tokens, heads, head dimension], heads
-/// one after the other; a leading dimension is the distance from one token to the next, and 0 means that they follow each other without
-/// padding. Every instruction set and thread count gives the same bits.
+/// Type arguments are <see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>. A tensor is [tokens, heads,
+/// head dimension], heads one after the other; a leading dimension is the distance from one token to the next, and 0
+/// means that they follow each other without padding. Every instruction set and thread count gives the same bits.
 /// </remarks>
 public static unsafe class Rope
 {
@@ -45,7 +46,8 @@ public static unsafe class Rope
     /// <param name="heads">Heads of a token, at least 0.</param>
     /// <param name="positions">The position of each token; the table has to cover it.</param>
     /// <param name="source">The tensor.</param>
-    /// <param name="target">Receives the rotated tensor; must not overlap the source, or be it, in type and leading dimension too.</param>
+    /// <param name="target">Receives the rotated tensor; must not overlap the source, or be it, in type and leading
+    /// dimension too.</param>
     /// <param name="sourceLd">Leading dimension of the source in elements.</param>
     /// <param name="targetLd">Leading dimension of the target in elements.</param>
     public static void Rotate<TSource, TTarget>(

@@ -47,12 +47,12 @@ public readonly record struct RopeOptions(RopeLayout Layout, long HeadDim)
     /// <summary>1 to 2^30; read only with a scaling.</summary>
     public double Factor { get; init; }
 
-    /// <summary>Pairs that turn less often than this within the original context have their frequency divided; above 0. This and the two
-    /// below are read only with <see cref="RopeScaling.Llama3"/>.</summary>
+    /// <summary>Pairs that turn less often than this within the original context have their frequency divided; above
+    /// 0. This and the two below are read only with <see cref="RopeScaling.Llama3"/>.</summary>
     public double LowFreqFactor { get; init; }
 
-    /// <summary>Pairs that turn more often than this within the original context keep their frequency; above <see cref="LowFreqFactor"/>,
-    /// at most 2^30.</summary>
+    /// <summary>Pairs that turn more often than this within the original context keep their frequency; above
+    /// <see cref="LowFreqFactor"/>, at most 2^30.</summary>
     public double HighFreqFactor { get; init; }
 
     /// <summary>The context length that the model was trained on first; at least 1.</summary>

@@ -2,8 +2,8 @@ using Kernels.Native;
 
 namespace Kernels;
 
-/// <summary>The cosines and sines of a rotary position embedding for a range of positions. Made once and read by every call; the bits are
-/// the same on every machine.</summary>
+/// <summary>The cosines and sines of a rotary position embedding for a range of positions. Made once and read by
+/// every call; the bits are the same on every machine.</summary>
 public sealed unsafe class RopeTable
 {
     private readonly float[] _cosSin;
@@ -12,8 +12,8 @@ public sealed unsafe class RopeTable
     /// <param name="options">The embedding.</param>
     /// <param name="firstPosition">The first position.</param>
     /// <param name="count">How many positions.</param>
-    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range, positions are not within 0 to 2^24 - 1, or the table is too
-    /// large for one array.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range, positions are not within 0 to
+    /// 2^24 - 1, or the table is too large for one array.</exception>
     public RopeTable(RopeOptions options, long firstPosition, long count)
     {
         krn_rope_options native = RopeOptions.ToNative(options);

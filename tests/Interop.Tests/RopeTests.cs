@@ -4,7 +4,8 @@ using Xunit;
 
 namespace Kernels.Tests;
 
-/// <summary>Rotary position embedding: values by the definition, and every misuse an exception that names the argument.</summary>
+/// <summary>Rotary position embedding: values by the definition, and every misuse an exception that names the
+/// argument.</summary>
 public sealed class RopeTests : IDisposable
 {
     private const int Heads = 2, HeadDim = 6, Width = Heads * HeadDim;

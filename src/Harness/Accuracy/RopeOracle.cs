@@ -27,7 +27,8 @@ internal static class RopeOracle
         }
     }
 
-    /// <summary>What is wrong with a table; null when every entry is as near to the exact value as the contract says.</summary>
+    /// <summary>What is wrong with a table; null when every entry is as near to the exact value as the contract
+    /// says.</summary>
     public static string? CheckTable(RopeTable table)
     {
         int width = (int)(table.Options.RotaryDim == 0 ? table.Options.HeadDim : table.Options.RotaryDim), half = width / 2;

@@ -4,7 +4,8 @@ using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Benchmarks;
 
-/// <summary>Rotary embedding in place, as in a model between the projections and attention. Every call has the same buffer.</summary>
+/// <summary>Rotary embedding in place, as in a model between the projections and attention. Every call has the same
+/// buffer.</summary>
 internal sealed class RopeCase : MeasuredCase
 {
     private readonly RopeSpec _spec;

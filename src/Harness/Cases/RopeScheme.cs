@@ -1,7 +1,7 @@
 namespace Kernels.Harness.Cases;
 
-/// <summary>A rotary embedding, written <c>f32</c>, <c>bf16-interleaved</c>, <c>f16-r32</c>: the type, the layout unless it is the
-/// half one, and how many elements of a head are rotated unless all are.</summary>
+/// <summary>A rotary embedding, written <c>f32</c>, <c>bf16-interleaved</c>, <c>f16-r32</c>: the type, the layout
+/// unless it is the half one, and how many elements of a head are rotated unless all are.</summary>
 /// <param name="Type">F32, F16 or BF16.</param>
 /// <param name="Layout">Which elements are rotated together.</param>
 /// <param name="RotaryDim">Elements of a head that are rotated; 0 for all.</param>

@@ -1,6 +1,7 @@
 namespace Kernels.Harness.Models;
 
-/// <summary>Keys and values as floats, and attention written out: the reference that quantized caches are compared with.</summary>
+/// <summary>Keys and values as floats, and attention written out: the reference that quantized caches are compared
+/// with.</summary>
 internal sealed class FloatKeyValueCache : IKeyValueCache
 {
     private readonly LlamaConfig _config;

@@ -7,7 +7,8 @@ internal sealed record LlamaLayer(
     float[] AttentionNorm, ILinear Query, ILinear Key, ILinear Value, ILinear AttentionOutput, float[] FeedForwardNorm, ILinear Gate,
     ILinear Up, ILinear Down);
 
-/// <summary>Makes a linear layer of the weight that a file has for it, so that it may be quantized on the way.</summary>
+/// <summary>Makes a linear layer of the weight that a file has for it, so that it may be quantized on the
+/// way.</summary>
 /// <param name="tensor">The weight, [N, K].</param>
 internal delegate ILinear LinearMaker(ModelTensor tensor);
 
@@ -40,7 +41,8 @@ internal sealed class Llama
     /// <summary>Reads a model.</summary>
     /// <param name="model">The file.</param>
     /// <param name="makeLinear">Makes the linear layers; null for float weights.</param>
-    /// <exception cref="ModelFormatException">It is no Llama model, lacks a tensor, or has one that is not computed here.</exception>
+    /// <exception cref="ModelFormatException">It is no Llama model, lacks a tensor, or has one that is not computed
+    /// here.</exception>
     public static Llama Load(ModelFile model, LinearMaker? makeLinear = null)
     {
         LlamaConfig config = LlamaConfig.Of(model);
@@ -97,7 +99,8 @@ internal sealed class Llama
         }
     }
 
-    // What other members of the family add, and what would be wrong without it: biases, norms of queries and keys, factors of frequencies.
+    // What other members of the family add, and what would be wrong without it: biases, norms of queries and keys,
+    // factors of frequencies.
     private static bool IsNotComputed(ModelTensor tensor) =>
         tensor.Name.EndsWith(".bias", StringComparison.Ordinal) || tensor.Name == "rope_freqs.weight"
         || tensor.Name.Contains("q_norm", StringComparison.Ordinal) || tensor.Name.Contains("k_norm", StringComparison.Ordinal);

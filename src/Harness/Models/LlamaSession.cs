@@ -1,14 +1,15 @@
 namespace Kernels.Harness.Models;
 
 /// <summary>Is shown what flows through a model.</summary>
-/// <param name="name">The name of a linear layer whose input it is, or "residual.N" for the residual stream before decoder layer N; after the
-/// last layer N is the number of layers.</param>
+/// <param name="name">The name of a linear layer whose input it is, or "residual.N" for the residual stream before
+/// decoder layer N; after the last layer N is the number of layers.</param>
 /// <param name="rows">Tokens.</param>
 /// <param name="values">rows times the width, row by row; they change after the call.</param>
 internal delegate void ActivationObserver(string name, int rows, ReadOnlySpan<float> values);
 
-/// <summary>One sequence going through a Llama model. Tokens come in blocks of any size up to <see cref="BlockTokens"/>; how a sequence is cut into
-/// blocks does not change what is computed, but for rounding.</summary>
+/// <summary>One sequence going through a Llama model. Tokens come in blocks of any size up to
+/// <see cref="BlockTokens"/>; how a sequence is cut into blocks does not change what is computed, but for
+/// rounding.</summary>
 internal sealed class LlamaSession : IDisposable
 {
     private readonly Llama _model;

@@ -6,9 +6,10 @@ using Kernels.Harness.Formats;
 namespace Kernels.Harness.Models;
 
 /// <summary>
-/// The tokenizer of Llama 1 and 2, a byte pair encoding of SentencePiece: text is cut into characters, and of all neighbours whose
-/// concatenation is a piece of the vocabulary those with the highest score are joined, the leftmost of equals, until there are none. A
-/// character that is no piece becomes its UTF-8 bytes, which have pieces of their own.
+/// The tokenizer of Llama 1 and 2, a byte pair encoding of SentencePiece: text is cut into characters, and of all
+/// neighbours whose concatenation is a piece of the vocabulary those with the highest score are joined, the leftmost
+/// of equals, until there are none. A character that is no piece becomes its UTF-8 bytes, which have pieces of their
+/// own.
 /// </summary>
 internal sealed class LlamaTokenizer
 {
@@ -51,8 +52,9 @@ internal sealed class LlamaTokenizer
     /// <summary>Tokens in the vocabulary.</summary>
     public int VocabularySize => _scores.Length;
 
-    /// <summary>Reads a tokenizer as llama2.c writes it: the length of the longest piece, then for each token its score (f32), its length in
-    /// bytes (i32) and its bytes. Token 0 is unknown, 1 begins a sequence, 2 ends it.</summary>
+    /// <summary>Reads a tokenizer as llama2.c writes it: the length of the longest piece, then for each token its
+    /// score (f32), its length in bytes (i32) and its bytes. Token 0 is unknown, 1 begins a sequence, 2 ends
+    /// it.</summary>
     /// <exception cref="ModelFormatException">The content is not valid.</exception>
     public static LlamaTokenizer Open(string path)
     {

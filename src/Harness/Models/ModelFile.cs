@@ -138,7 +138,8 @@ public sealed class ModelFile : IDisposable
     private static bool HasExtension(string path, string extension) =>
         path.EndsWith(extension, StringComparison.OrdinalIgnoreCase);
 
-    // The export keeps neither the epsilon nor the base: they are constants of the program that trains and of the one that runs.
+    // The export keeps neither the epsilon nor the base: they are constants of the program that trains and of the one
+    // that runs.
     private static ModelFacts FactsOf(Llama2cHeader header) => new()
     {
         HeadDim = header.HeadDim,

@@ -16,8 +16,9 @@ internal sealed record PerplexityResult(long Tokens, double MeanNll, double Toke
 /// <summary>Measures perplexity.</summary>
 internal static class Perplexity
 {
-    /// <summary>Lets a model predict every token of some documents from those before it. A document starts afresh, after the token that begins a
-    /// sequence; one that is longer than the context is cut into pieces that do so too.</summary>
+    /// <summary>Lets a model predict every token of some documents from those before it. A document starts afresh,
+    /// after the token that begins a sequence; one that is longer than the context is cut into pieces that do so
+    /// too.</summary>
     /// <param name="model">The model.</param>
     /// <param name="scheme">How keys and values are kept.</param>
     /// <param name="context">What kernels run in.</param>

@@ -3,7 +3,8 @@ using Kernels.Harness.Models;
 
 namespace Kernels.Harness.Tests.Models;
 
-/// <summary>The Llama forward pass: small models against float64, a real one against the perplexity that is known of it.</summary>
+/// <summary>The Llama forward pass: small models against float64, a real one against the perplexity that is known of
+/// it.</summary>
 public sealed class LlamaTests : IDisposable
 {
     private const string Llama2c = "stories260K/stories260K.bin", Version1 = "stories260K/stories260K-v1.bin", Gguf = "stories260K/stories260K.gguf";
@@ -108,8 +109,27 @@ public sealed class LlamaTests : IDisposable
         using var session = new LlamaSession(llama, KvScheme.Float, _context, 16);
         var logits = new float[TinyLlama.Vocabulary];
         session.Forward([3], logits);
-        // Without linear layers the residual stream is the embedding, which predicts itself best or not, but not by chance.
-        Assert.Contains(logits, logit => logit != 0);
+        // Layers of zeros add nothing: what is classified is the embedding.
+        float[] residual = new float[TinyLlama.Dim], expected = new float[TinyLlama.Vocabulary];
+        llama.Embed([3], residual);
+        LlamaMath.RmsNorm(residual, llama.Norm, llama.Config.NormEpsilon, residual);
+        llama.Classifier.Multiply(1, residual, expected);
+        Assert.Equal(expected, logits);
+    }
+
+    [Fact]
+    public void ALongDocumentIsCutAtTheContext()
+    {
+        var model = new TinyLlama(pair => Frequency("plain", pair));
+        using ModelFile file = ModelFile.Open(model.SaveLlama2c(_folder));
+        Llama llama = Llama.Load(file);
+        int[] document = [.. Enumerable.Range(0, 2 * TinyLlama.Context + 5).Select(i => i * i % TinyLlama.Vocabulary)];
+        PerplexityResult whole = Perplexity.Measure(llama, KvScheme.Float, _context, [document], 1);
+        int[][] pieces = [.. document.Chunk(TinyLlama.Context)];
+        PerplexityResult cut = Perplexity.Measure(llama, KvScheme.Float, _context, [[], .. pieces], 1);
+        Assert.Equal((document.Length, cut.MeanNll), (whole.Tokens, whole.MeanNll));
+        PerplexityResult nothing = Perplexity.Measure(llama, KvScheme.Float, _context, [], 1);
+        Assert.Equal((0L, 0.0), (nothing.Tokens, nothing.MeanNll));
     }
 
     [Fact]
@@ -213,7 +233,8 @@ public sealed class LlamaTests : IDisposable
         using var session = new LlamaSession(model, KvScheme.Float, _context, s_tokens.Length, blockTokens);
         double[][] exact = expected.Forward(s_tokens);
         double largest = exact.Max(row => row.Max(Math.Abs));
-        // A logit is behind 2 layers of 4 products in a row and the classifier, each a sum of at most 40, and norms and softmax of as many.
+        // A logit is behind 2 layers of 4 products in a row and the classifier, each a sum of at most 40, and norms
+        // and softmax of as many.
         double bound = 2 * (2 * 4 + 1) * 40 * Math.Pow(2, -24) * largest;
         var logits = new float[blockTokens * TinyLlama.Vocabulary];
         for (int at = 0; at < s_tokens.Length; at += blockTokens)

@@ -34,7 +34,8 @@ public sealed class ModelFileTests : IDisposable
         Assert.Equal(ModelFormat.Llama2c, llama2c.Format);
         Assert.Equal(ModelFormat.Gguf, gguf.Format);
 
-        // The conversion to GGUF wrote the context of the rotary base, but not the base, and the shared classifier a second time.
+        // The conversion to GGUF wrote the context of the rotary base, but not the base, and the shared classifier a
+        // second time.
         Assert.Equal(512, llama2c.Facts.ContextLength);
         Assert.Equal(2048, gguf.Facts.ContextLength);
         Assert.Equal(llama2c.Facts, gguf.Facts with { ContextLength = 512, RopeTheta = 10000 });

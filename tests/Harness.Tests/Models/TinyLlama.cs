@@ -4,7 +4,8 @@ using Kernels.Harness.Formats;
 
 namespace Kernels.Harness.Tests.Models;
 
-/// <summary>A small Llama model of random weights, in the two orders of rows that formats have, and its forward pass in float64.</summary>
+/// <summary>A small Llama model of random weights, in the two orders of rows that formats have, and its forward pass
+/// in float64.</summary>
 internal sealed class TinyLlama
 {
     public const int Dim = 24, HiddenDim = 40, Layers = 2, Heads = 4, KvHeads = 2, HeadDim = 6, Vocabulary = 11, Context = 16;
@@ -87,7 +88,8 @@ internal sealed class TinyLlama
         folder.Write("config.json", Encoding.UTF8.GetBytes(config));
     }
 
-    /// <summary>Writes a legacy llama2.c checkpoint: rows of queries and keys in the order of the training, pairs beside each other.</summary>
+    /// <summary>Writes a legacy llama2.c checkpoint: rows of queries and keys in the order of the training, pairs
+    /// beside each other.</summary>
     public string SaveLlama2c(TemporaryFolder folder)
     {
         var file = new MemoryStream();

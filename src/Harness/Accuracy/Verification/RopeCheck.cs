@@ -8,7 +8,8 @@ namespace Kernels.Harness.Accuracy.Verification;
 /// <summary>Rotary embedding against the contract, bit for bit, with a table that is checked against float64.</summary>
 internal sealed class RopeCheck(CaseId id, Isa level, IReadOnlyList<string> features) : VerifyCheck(id, level, features)
 {
-    /// <summary>The features that a check can have: strides above the widths, in place, a scaling, another type of the target.</summary>
+    /// <summary>The features that a check can have: strides above the widths, in place, a scaling, another type of
+    /// the target.</summary>
     public const string Wide = "ld", InPlace = "inplace", Linear = "linear", Llama3 = "llama3", ToF32 = "f32", ToBf16 = "bf16";
 
     private const int WidePadding = 3, Positions = 20;
