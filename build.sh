@@ -12,7 +12,9 @@ usage() {
 usage: ./build.sh VERB [arguments]
 
   build                 build the native library and the C# projects
-  test [--sanitizers]   build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan
+  test [--sanitizers] [--cross]
+                        build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan,
+                        with --cross also those built for 64-bit ARM (under qemu) and for Windows (under wine)
   bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
   format [--check]      lay out C and C# sources, or only say whether they are
   clean                 remove everything that was built
@@ -69,6 +71,12 @@ packages_of() {
         case "$manager $tool" in
             "apt-get ninja" | "dnf ninja") echo ninja-build ;;
             "apt-get cc") echo gcc libc6-dev ;;
+            "apt-get aarch64-linux-gnu-gcc") echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+            "dnf aarch64-linux-gnu-gcc" | "pacman aarch64-linux-gnu-gcc") echo aarch64-linux-gnu-gcc ;;
+            *" qemu-aarch64") echo qemu-user ;;
+            "apt-get x86_64-w64-mingw32-gcc") echo gcc-mingw-w64-x86-64-posix ;;
+            *" x86_64-w64-mingw32-gcc") echo mingw64-gcc ;;
+            "apt-get wine") echo wine wine64 ;;
             *" cc") echo gcc ;;
             "apt-get openblas") echo libopenblas0 ;;
             "zypper openblas") echo libopenblas_pthreads0 ;;
@@ -165,13 +173,53 @@ verb_build() {
     build_csharp Kernels.sln
 }
 
+# native_suite SUITE PRESET [ctest options]: runs native tests and remembers in `suites` how that ended.
+native_suite() {
+    local suite=native-$1 preset=$2 status=0
+    shift 2
+    echo "== $suite"
+    (cd "$root" && ctest --preset "$preset" --parallel "$(getconf _NPROCESSORS_ONLN)" \
+        --output-junit "$results/$suite.xml" "$@") || status=$?
+    suites+=("$suite=$status")
+}
+
+# cross_preset PRESET TOOL...: builds for another machine; false, and a skipped suite, where a tool is missing.
+cross_preset() {
+    local preset=$1 tool
+    shift
+    tools optional "$@"
+    for tool in "$@"; do
+        if ! has_tool "$tool"; then
+            suites+=("native-$preset=skipped: $tool is missing")
+            return 1
+        fi
+    done
+    build_native "$preset"
+}
+
+# Every kernel of ARM on a processor that has all of it; then what older ones run, on ones that lack the rest.
+cross_suites() {
+    if cross_preset linux-arm64 aarch64-linux-gnu-gcc qemu-aarch64; then
+        QEMU_CPU=max native_suite linux-arm64-max linux-arm64
+        QEMU_CPU=neoverse-n1 native_suite linux-arm64-neoverse-n1 linux-arm64 --tests-regex 'neon_dotprod$'
+        QEMU_CPU=cortex-a53 native_suite linux-arm64-cortex-a53 linux-arm64 --tests-regex 'neon$'
+    fi
+    if cross_preset win-x64 x86_64-w64-mingw32-gcc wine; then
+        # A prefix of its own, made once: programs that start together would each try to make it.
+        WINEPREFIX="$root/build/win-x64/wine" WINEDEBUG=-all wineboot --init >/dev/null 2>&1 || true
+        native_suite win-x64 win-x64
+    fi
+}
+
 verb_test() {
-    local presets=(release) project suite preset status suites=()
-    case "$*" in
-        '') ;;
-        --sanitizers) presets=(asan-ubsan tsan release) ;;
-        *) die "test takes no argument but --sanitizers" ;;
-    esac
+    local presets=(release) cross='' option project suite preset status suites=()
+    for option in "$@"; do
+        case $option in
+            --sanitizers) presets=(asan-ubsan tsan release) ;;
+            --cross) cross=1 ;;
+            *) die "test takes no argument but --sanitizers and --cross" ;;
+        esac
+    done
 
     require_build_tools
     # castxml: the check that the generated bindings are fresh. OpenBLAS: the peer of the harness.
@@ -185,12 +233,11 @@ verb_test() {
     build_csharp Kernels.sln
 
     for preset in "${presets[@]}"; do
-        echo "== native tests, preset $preset"
-        status=0
-        (cd "$root" && ctest --preset "$preset" --parallel "$(getconf _NPROCESSORS_ONLN)" \
-            --output-junit "$results/native-$preset.xml") || status=$?
-        suites+=("native-$preset=$status")
+        native_suite "$preset" "$preset"
     done
+    if [[ -n $cross ]]; then
+        cross_suites
+    fi
     for project in "$root"/tests/*/*.csproj; do
         suite="$(basename "$project" .csproj)"
         echo "== $suite"

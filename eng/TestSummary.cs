@@ -5,8 +5,9 @@
 //
 // FOLDER holds one result file per suite: JUnit from ctest (SUITE.xml) or TRX from dotnet test (SUITE.trx).
 // SUITE=EXITCODE tells how the suite's runner ended: one that failed without reporting a failed test counts as a
-// failure itself, so that a crash is never mistaken for a pass. Failed and skipped tests are listed by name; the last
-// line is `N passed, N failed, N skipped`. The exit code is 0 only if nothing failed and something passed.
+// failure itself, so that a crash is never mistaken for a pass; "skipped: REASON" instead of a number tells that the
+// suite could not run. Failed and skipped tests are listed by name; the last line is
+// `N passed, N failed, N skipped`. The exit code is 0 only if nothing failed and something passed.
 
 using System.Xml.Linq;
 
@@ -31,6 +32,12 @@ foreach (string file in Directory.EnumerateFiles(args[0]).Order(StringComparer.O
 foreach (string argument in args.Skip(1))
 {
     (string suite, string exitCode) = argument.Split('=', 2) is [var name, var code] ? (name, code) : (argument, "?");
+    if (exitCode.StartsWith("skipped: ", StringComparison.Ordinal))
+    {
+        results.Add(new(suite, "(all tests)", Outcome.Skipped, exitCode["skipped: ".Length..]));
+        continue;
+    }
+
     bool explained = results.Any(result => result.Suite == suite && result.Outcome == Outcome.Failed);
     if (exitCode != "0" && !explained)
         results.Add(new(suite, "(test runner)", Outcome.Failed, $"ended with exit code {exitCode}"));

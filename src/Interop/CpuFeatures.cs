@@ -34,4 +34,16 @@ public enum CpuFeatures : ulong
 
     /// <summary>AVX-512 bfloat16 dot product.</summary>
     Avx512Bf16 = 256,
+
+    /// <summary>NEON (Advanced SIMD) of 64-bit ARM.</summary>
+    Neon = 4096,
+
+    /// <summary>NEON integer dot product.</summary>
+    NeonDotProd = 8192,
+
+    /// <summary>NEON integer matrix product.</summary>
+    NeonI8mm = 16384,
+
+    /// <summary>NEON bfloat16 dot and matrix products.</summary>
+    NeonBf16 = 32768,
 }

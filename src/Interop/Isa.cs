@@ -20,4 +20,16 @@ public enum Isa
 
     /// <summary><see cref="Avx512Vnni"/> and BF16, the bfloat16 dot product.</summary>
     Avx512Bf16 = 22,
+
+    /// <summary>NEON (Advanced SIMD) of 64-bit ARM.</summary>
+    Neon = 30,
+
+    /// <summary><see cref="Neon"/> and the integer dot product (DotProd).</summary>
+    NeonDotProd = 31,
+
+    /// <summary><see cref="NeonDotProd"/> and the integer matrix product (I8MM).</summary>
+    NeonI8mm = 32,
+
+    /// <summary><see cref="NeonI8mm"/> and the bfloat16 products (BF16).</summary>
+    NeonBf16 = 33,
 }

@@ -10,7 +10,7 @@ public class CpuTests
         Assert.True(Cpu.Supports(Isa.Reference));
         Assert.True(Cpu.Supports(Isa.Auto));
         Assert.NotEqual(Isa.Auto, Cpu.BestIsa);
-        Assert.Equal(Cpu.BestIsa >= Isa.Avx2, Cpu.Features.HasFlag(CpuFeatures.Avx2 | CpuFeatures.Fma | CpuFeatures.F16C));
+        Assert.Equal(Cpu.BestIsa is >= Isa.Avx2 and < Isa.Neon, Cpu.Features.HasFlag(CpuFeatures.Avx2 | CpuFeatures.Fma | CpuFeatures.F16C));
         Assert.NotNull(Cpu.Name);
     }
 
@@ -21,6 +21,10 @@ public class CpuTests
     [InlineData(Isa.Avx512, "avx512")]
     [InlineData(Isa.Avx512Vnni, "avx512vnni")]
     [InlineData(Isa.Avx512Bf16, "avx512bf16")]
+    [InlineData(Isa.Neon, "neon")]
+    [InlineData(Isa.NeonDotProd, "neon_dotprod")]
+    [InlineData(Isa.NeonI8mm, "neon_i8mm")]
+    [InlineData(Isa.NeonBf16, "neon_bf16")]
     public void Levels_have_names_that_are_understood(Isa isa, string name)
     {
         Assert.Equal(name, Cpu.NameOf(isa));

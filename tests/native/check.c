@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "check.h"
 
 #include "common/cpu_features.h"
@@ -6,8 +5,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 void check_failed(const char *file, int line, const char *condition, const char *format, ...) {
     fprintf(stderr, "%s:%d: check failed: %s: ", file, line, condition);
@@ -17,36 +14,6 @@ void check_failed(const char *file, int line, const char *condition, const char 
     va_end(arguments);
     fputc('\n', stderr);
     exit(1);
-}
-
-static struct {
-    void *base;
-    size_t bytes;
-} * mappings;
-static size_t num_mappings;
-
-void *guarded_allocate(int64_t bytes, guard_side side) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t body = ((size_t)bytes + page - 1) / page * page;
-    unsigned char *base = mmap(NULL, body + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(base != MAP_FAILED, "mmap of %zu bytes", body);
-    if (body > 0)
-        CHECK(mprotect(base + page, body, PROT_READ | PROT_WRITE) == 0, "mprotect");
-    mappings = realloc(mappings, (num_mappings + 1) * sizeof *mappings);
-    CHECK(mappings != NULL, "out of memory");
-    mappings[num_mappings].base = base;
-    mappings[num_mappings].bytes = body + 2 * page;
-    num_mappings++;
-    memset(base + page, 0xA5, body);
-    return side == GUARD_START ? base + page : base + page + body - bytes;
-}
-
-void guarded_free_all(void) {
-    for (size_t i = 0; i < num_mappings; i++)
-        munmap(mappings[i].base, mappings[i].bytes);
-    free(mappings);
-    mappings = NULL;
-    num_mappings = 0;
 }
 
 uint64_t random_next(test_random *random) {
@@ -78,7 +45,9 @@ krn_context *context_of(int32_t isa, int32_t num_threads) {
 /* What ctest takes for a skipped test; see CMakeLists.txt. */
 enum { EXIT_SKIPPED = 77 };
 
-static const int32_t all_levels[] = {KRN_ISA_REF, KRN_ISA_AVX2, KRN_ISA_AVX512, KRN_ISA_AVX512VNNI, KRN_ISA_AVX512BF16};
+static const int32_t all_levels[] = {KRN_ISA_REF,          KRN_ISA_AVX2,       KRN_ISA_AVX512,
+                                     KRN_ISA_AVX512VNNI,   KRN_ISA_AVX512BF16, KRN_ISA_NEON,
+                                     KRN_ISA_NEON_DOTPROD, KRN_ISA_NEON_I8MM,  KRN_ISA_NEON_BF16};
 enum { NUM_LEVELS = sizeof all_levels / sizeof all_levels[0] };
 
 static int has_level(int32_t isa) { return (krn_isa_features(isa) & ~krn_cpu_features()) == 0; }

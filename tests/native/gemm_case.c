@@ -1,5 +1,6 @@
 #include "gemm_case.h"
 
+#include "common/fma.h"
 #include "common/half.h"
 
 #include <math.h>
@@ -312,11 +313,11 @@ float integer_oracle(const gemm_case *c, int64_t m, int64_t n) {
     float t = 0;
     for (int64_t g = 0; g < groups && c->zero_offsets != NULL; g++) {
         sum_group(c, m, n, g, size, &acc, &x_sum);
-        t = fmaf((float)x_sum, case_offset(c, n, input_of(c, g * size)), t);
+        t = krn_fmaf((float)x_sum, case_offset(c, n, input_of(c, g * size)), t);
     }
     for (int64_t g = 0; g < groups; g++) {
         sum_group(c, m, n, g, size, &acc, &x_sum);
-        t = fmaf((float)acc, case_scale(c, n, input_of(c, g * size)), t);
+        t = krn_fmaf((float)acc, case_scale(c, n, input_of(c, g * size)), t);
     }
     t *= c->activations.scales[m];
     if (c->side != NULL)

@@ -2,6 +2,8 @@
  * for bit where arithmetic is integer, else within the bound; every level, threads, places in a batch, guard pages. */
 #include "gemm_case.h"
 
+#include "common/fma.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -59,7 +61,7 @@ static float projection(const gemm_case *c, const krn_lora *lora, int64_t m, int
         const int is_input = k < c->shape.k;
         const float x = is_input ? (float)case_activation(c, m, k) : 0;
         const float a = is_input ? (float)float_element(lora->type, lora->a, j * lora->a_ld + k) : 0;
-        lanes[k % 16] = fmaf(x, a, lanes[k % 16]);
+        lanes[k % 16] = krn_fmaf(x, a, lanes[k % 16]);
     }
     for (int half = 8; half > 0; half /= 2)
         for (int l = 0; l < half; l++)
@@ -69,7 +71,7 @@ static float projection(const gemm_case *c, const krn_lora *lora, int64_t m, int
 
 /* w^[n,k] of gemm.h. */
 static float weight_bits(const gemm_case *c, int64_t n, int64_t k) {
-    return fmaf((float)case_weight(c, n, k), case_scale(c, n, k), case_offset(c, n, k));
+    return krn_fmaf((float)case_weight(c, n, k), case_scale(c, n, k), case_offset(c, n, k));
 }
 
 /* The side term as gemm.h writes it. */
@@ -84,9 +86,9 @@ static float *side_bits(const gemm_case *c, const uint8_t *is_outlier, const krn
             float sum = 0;
             for (int64_t k = 0; k < s->k; k++)
                 if (is_outlier[k])
-                    sum = fmaf((float)case_activation(c, m, k), weight_bits(c, n, k), sum);
+                    sum = krn_fmaf((float)case_activation(c, m, k), weight_bits(c, n, k), sum);
             for (int64_t j = 0; j < rank; j++)
-                sum = fmaf(p[j], (float)float_element(lora->type, lora->b, n * lora->b_ld + j), sum);
+                sum = krn_fmaf(p[j], (float)float_element(lora->type, lora->b, n * lora->b_ld + j), sum);
             side[m * s->n + n] = sum;
         }
     }

@@ -1,6 +1,7 @@
 /* Quantization: the reference against the oracle, every variant and thread count against the reference, bit for bit. */
 #include "quantize_case.h"
 
+#include "common/cpu_features.h"
 #include "quantize/quantize_variants.h"
 
 #include <string.h>
@@ -142,10 +143,10 @@ static void table_is_in_order(void) {
     static const struct {
         int32_t isa;
         const char *name;
-    } chosen[] = {
-        {KRN_ISA_REF, "ref"}, {KRN_ISA_AVX2, "avx2"}, {KRN_ISA_AVX512, "avx512"}, {KRN_ISA_AVX512VNNI, "avx512"}};
-    for (int i = 0; i < 4; i++) {
-        if (chosen[i].isa > krn_isa_best())
+    } chosen[] = {{KRN_ISA_REF, "ref"},           {KRN_ISA_AVX2, "avx2"}, {KRN_ISA_AVX512, "avx512"},
+                  {KRN_ISA_AVX512VNNI, "avx512"}, {KRN_ISA_NEON, "neon"}, {KRN_ISA_NEON_I8MM, "neon"}};
+    for (size_t i = 0; i < sizeof chosen / sizeof chosen[0]; i++) {
+        if ((krn_isa_features(chosen[i].isa) & ~krn_cpu_features()) != 0)
             continue;
         krn_context *context = context_of(chosen[i].isa, 1);
         CHECK(strcmp(krn_quantize_variant(context), chosen[i].name) == 0, "level %s runs %s",

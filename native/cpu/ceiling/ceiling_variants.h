@@ -32,6 +32,13 @@ typedef struct {
     X(krn_ceiling_avx512)                                                                                              \
     X(krn_ceiling_avx2)                                                                                                \
     X(krn_ceiling_ref)
+#elif defined(KRN_ARM64)
+#define KRN_CEILING_VARIANTS(X)                                                                                        \
+    X(krn_ceiling_neon_bf16)                                                                                           \
+    X(krn_ceiling_neon_i8mm)                                                                                           \
+    X(krn_ceiling_neon_dotprod)                                                                                        \
+    X(krn_ceiling_neon)                                                                                                \
+    X(krn_ceiling_ref)
 #else
 #define KRN_CEILING_VARIANTS(X) X(krn_ceiling_ref)
 #endif

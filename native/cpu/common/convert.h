@@ -9,6 +9,8 @@
 #include <string.h>
 #if defined(__F16C__)
 #include <immintrin.h>
+#elif defined(KRN_ARM64)
+#include <arm_neon.h>
 #endif
 
 KRN_ALWAYS_INLINE void krn_widen_f16(float *to, const uint16_t *from, int64_t count) {
@@ -16,6 +18,9 @@ KRN_ALWAYS_INLINE void krn_widen_f16(float *to, const uint16_t *from, int64_t co
 #if defined(__F16C__)
     for (; i + 8 <= count; i += 8)
         _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + i))));
+#elif defined(KRN_ARM64)
+    for (; i + 4 <= count; i += 4)
+        vst1q_f32(to + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from + i))));
 #endif
     for (; i < count; i++)
         to[i] = krn_f16_to_f32(from[i]);
@@ -26,6 +31,9 @@ KRN_ALWAYS_INLINE void krn_narrow_f16(uint16_t *to, const float *from, int64_t c
 #if defined(__F16C__)
     for (; i + 8 <= count; i += 8)
         _mm_storeu_si128((__m128i *)(to + i), _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
+#elif defined(KRN_ARM64)
+    for (; i + 4 <= count; i += 4)
+        vst1_u16(to + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(from + i))));
 #endif
     for (; i < count; i++)
         to[i] = krn_f32_to_f16(from[i]);

@@ -1,16 +1,16 @@
 #include "common/cpu_features.h"
 
-#include "common/portability.h"
-
 #include <stddef.h>
-#include <string.h>
 
 #define AVX2_FEATURES ((uint64_t)(KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C))
 #define AVX512_FEATURES (AVX2_FEATURES | KRN_CPU_AVX512F | KRN_CPU_AVX512BW | KRN_CPU_AVX512DQ | KRN_CPU_AVX512VL)
 #define VNNI_FEATURES (AVX512_FEATURES | KRN_CPU_AVX512VNNI)
 #define BF16_FEATURES (VNNI_FEATURES | KRN_CPU_AVX512BF16)
+#define NEON_DOTPROD_FEATURES ((uint64_t)(KRN_CPU_NEON | KRN_CPU_NEON_DOTPROD))
+#define NEON_I8MM_FEATURES (NEON_DOTPROD_FEATURES | KRN_CPU_NEON_I8MM)
+#define NEON_BF16_FEATURES (NEON_I8MM_FEATURES | KRN_CPU_NEON_BF16)
 
-/* Best first. */
+/* Best first; no machine has levels of two architectures. */
 static const struct {
     int32_t isa;
     uint64_t features;
@@ -20,6 +20,10 @@ static const struct {
     {KRN_ISA_AVX512VNNI, VNNI_FEATURES, "avx512vnni"},
     {KRN_ISA_AVX512, AVX512_FEATURES, "avx512"},
     {KRN_ISA_AVX2, AVX2_FEATURES, "avx2"},
+    {KRN_ISA_NEON_BF16, NEON_BF16_FEATURES, "neon_bf16"},
+    {KRN_ISA_NEON_I8MM, NEON_I8MM_FEATURES, "neon_i8mm"},
+    {KRN_ISA_NEON_DOTPROD, NEON_DOTPROD_FEATURES, "neon_dotprod"},
+    {KRN_ISA_NEON, KRN_CPU_NEON, "neon"},
     {KRN_ISA_REF, 0, "ref"},
 };
 enum { NUM_LEVELS = sizeof levels / sizeof levels[0] };
@@ -47,89 +51,3 @@ const char *krn_isa_name(int32_t isa) {
             return levels[i].name;
     return NULL;
 }
-
-#if defined(KRN_X86_64)
-
-#if defined(_MSC_VER)
-#include <intrin.h>
-
-static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) { __cpuidex((int *)out, (int)leaf, (int)subleaf); }
-
-static uint64_t xcr0(void) { return _xgetbv(0); }
-#else
-#include <cpuid.h>
-
-static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
-    __cpuid_count(leaf, subleaf, out[0], out[1], out[2], out[3]);
-}
-
-static uint64_t xcr0(void) {
-    uint32_t low, high;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return ((uint64_t)high << 32) | low;
-}
-#endif
-
-enum { EAX, EBX, ECX, EDX };
-
-/* Registers that the operating system saves on a context switch: without these bits an instruction may exist and
- * still fault, or lose its operands. */
-enum { XCR0_YMM = 0x06, XCR0_ZMM = 0xE6 };
-
-static uint64_t bit(uint32_t value, int index, uint64_t feature) { return (value >> index) & 1 ? feature : 0; }
-
-uint64_t krn_cpu_features(void) {
-    uint32_t leaf0[4], leaf1[4], leaf7[4], leaf7_1[4];
-    cpuid(0, 0, leaf0);
-    cpuid(1, 0, leaf1);
-    const int has_osxsave = (leaf1[ECX] >> 27) & 1;
-    if (leaf0[EAX] < 7 || !has_osxsave)
-        return 0;
-    cpuid(7, 0, leaf7);
-    memset(leaf7_1, 0, sizeof leaf7_1);
-    if (leaf7[EAX] >= 1)
-        cpuid(7, 1, leaf7_1);
-
-    const uint64_t saved = xcr0();
-    uint64_t features = 0;
-    if ((saved & XCR0_YMM) == XCR0_YMM) {
-        features |= bit(leaf7[EBX], 5, KRN_CPU_AVX2);
-        features |= bit(leaf1[ECX], 12, KRN_CPU_FMA);
-        features |= bit(leaf1[ECX], 29, KRN_CPU_F16C);
-    }
-    if ((saved & XCR0_ZMM) == XCR0_ZMM) {
-        features |= bit(leaf7[EBX], 16, KRN_CPU_AVX512F);
-        features |= bit(leaf7[EBX], 17, KRN_CPU_AVX512DQ);
-        features |= bit(leaf7[EBX], 30, KRN_CPU_AVX512BW);
-        features |= bit(leaf7[EBX], 31, KRN_CPU_AVX512VL);
-        features |= bit(leaf7[ECX], 11, KRN_CPU_AVX512VNNI);
-        features |= bit(leaf7_1[EAX], 5, KRN_CPU_AVX512BF16);
-    }
-    return features;
-}
-
-const char *krn_cpu_name(void) {
-    enum { FIRST_LEAF = 0x80000002, LAST_LEAF = 0x80000004 };
-    static KRN_THREAD_LOCAL char name[49];
-    uint32_t leaf[4];
-    cpuid(0x80000000u, 0, leaf);
-    if (leaf[EAX] < (uint32_t)LAST_LEAF)
-        return "";
-    for (uint32_t i = 0; i < 3; i++) {
-        cpuid((uint32_t)FIRST_LEAF + i, 0, leaf);
-        memcpy(name + 16 * i, leaf, 16);
-    }
-    name[48] = '\0';
-    size_t length = strlen(name);
-    while (length > 0 && name[length - 1] == ' ')
-        name[--length] = '\0';
-    return name + strspn(name, " ");
-}
-
-#else
-
-uint64_t krn_cpu_features(void) { return 0; }
-
-const char *krn_cpu_name(void) { return ""; }
-
-#endif

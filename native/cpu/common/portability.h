@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define KRN_X86_64 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define KRN_ARM64 1
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -18,9 +20,13 @@
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
-/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which 16 registers are
- * not enough. */
-#define KRN_IN_ORDER(vector) __asm__("" : "+x"(vector))
+/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which the registers are
+ * not enough. The constraint is any vector register there is. */
+#if defined(KRN_ARM64)
+#define KRN_IN_ORDER(vector) __asm__("" : "+w"(vector))
+#else
+#define KRN_IN_ORDER(vector) __asm__("" : "+v"(vector))
+#endif
 /* A hint that brings a line near; any address will do. */
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that

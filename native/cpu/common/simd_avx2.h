@@ -12,6 +12,7 @@ typedef __m256 ymm_f;
 
 /* The names under which code that suits either width knows them. */
 typedef ymm_f vec_f;
+typedef ymm_i vec_i;
 enum { KRN_VEC_LANES = 8 };
 
 KRN_ALWAYS_INLINE ymm_i load_i(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }

@@ -12,6 +12,7 @@ typedef __m512 zmm_f;
 
 /* The names under which code that suits either width knows them. */
 typedef zmm_f vec_f;
+typedef zmm_i vec_i;
 enum { KRN_VEC_LANES = 16 };
 
 KRN_ALWAYS_INLINE zmm_i load_i(const void *p) { return _mm512_loadu_si512(p); }
@@ -46,10 +47,13 @@ KRN_ALWAYS_INLINE zmm_i shift_right_i32(zmm_i a, unsigned bits) { return _mm512_
 KRN_ALWAYS_INLINE zmm_i shift_right_by_i32(zmm_i a, unsigned bits) {
     return _mm512_srl_epi32(a, _mm_cvtsi32_si128((int)bits));
 }
+KRN_ALWAYS_INLINE zmm_i shift_right_i16(zmm_i a, int bits) { return _mm512_srli_epi16(a, bits); }
 KRN_ALWAYS_INLINE zmm_i add_i32(zmm_i a, zmm_i b) { return _mm512_add_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i32(zmm_i a, zmm_i b) { return _mm512_sub_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i16(zmm_i a, zmm_i b) { return _mm512_sub_epi16(a, b); }
 KRN_ALWAYS_INLINE zmm_i mul_i32(zmm_i a, zmm_i b) { return _mm512_mullo_epi32(a, b); }
+/* a.low * b.low + a.high * b.high for the two s16 of each dword. */
+KRN_ALWAYS_INLINE zmm_i madd_i16(zmm_i a, zmm_i b) { return _mm512_madd_epi16(a, b); }
 KRN_ALWAYS_INLINE zmm_f to_f32(zmm_i a) { return _mm512_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE zmm_f as_f32(zmm_i a) { return _mm512_castsi512_ps(a); }
 KRN_ALWAYS_INLINE zmm_i as_i(zmm_f a) { return _mm512_castps_si512(a); }

@@ -1,8 +1,8 @@
 /* The scalar reference of every cell: the contract of gemm.h, written down as plainly as C allows. */
 #include "common/convert.h"
+#include "common/fma.h"
 #include "gemm/gemm_variants.h"
 
-#include <math.h>
 #include <string.h>
 
 /* A channel of a panel at a group, as numbers. */
@@ -95,14 +95,14 @@ void krn_gemm_ref_tile(const krn_tile_job *job) {
         for (int64_t n = 0; n < KRN_PANEL_CHANNELS; n++) {
             float t = 0;
             for (int64_t g = 0; g < layout->num_groups && layout->zero_type != 0; g++)
-                t = fmaf(integer_sum(job, r, g), krn_offset_at(layout, job->packed, job->panel_index, g, n), t);
+                t = krn_fmaf(integer_sum(job, r, g), krn_offset_at(layout, job->packed, job->panel_index, g, n), t);
             for (int64_t g = 0; g < layout->num_groups; g++) {
                 const group_channel channel = channel_of(job, g, n);
                 const int32_t *x_group = x + r * layout->k + channel.start;
                 int64_t acc = 0;
                 for (int64_t k = 0; k < channel.length; k++)
                     acc += (int64_t)x_group[k] * (code_of(&channel, k) - channel.zero);
-                t = fmaf((float)acc, channel.scale, t);
+                t = krn_fmaf((float)acc, channel.scale, t);
             }
             job->t[r * KRN_PANEL_CHANNELS + n] = t;
         }
@@ -135,15 +135,15 @@ void krn_gemm_float_ref_tile(const krn_tile_job *job) {
         for (int64_t n = 0; n < KRN_PANEL_CHANNELS; n++) {
             float t = 0;
             for (int64_t g = 0; g < layout->num_groups && layout->zero_type != 0; g++)
-                t = fmaf(float_sum(job, r, g), krn_offset_at(layout, job->packed, job->panel_index, g, n), t);
+                t = krn_fmaf(float_sum(job, r, g), krn_offset_at(layout, job->packed, job->panel_index, g, n), t);
             for (int64_t g = 0; g < layout->num_groups; g++) {
                 const group_channel channel = channel_of(job, g, n);
                 const float *x_group = x + r * layout->k + channel.start;
                 for (int64_t start = 0; start < channel.length; start += KRN_FLOAT_BLOCK_K) {
                     float acc = 0;
                     for (int64_t k = start; k < channel.length && k < start + KRN_FLOAT_BLOCK_K; k++)
-                        acc = fmaf(x_group[k], weight_of(&channel, k), acc);
-                    t = fmaf(acc, channel.scale, t);
+                        acc = krn_fmaf(x_group[k], weight_of(&channel, k), acc);
+                    t = krn_fmaf(acc, channel.scale, t);
                 }
             }
             job->t[r * KRN_PANEL_CHANNELS + n] = t;

@@ -1,6 +1,7 @@
 #include "gemm/gemm_run.h"
 
-#include <math.h>
+#include "common/fma.h"
+
 #include <string.h>
 
 enum {
@@ -285,7 +286,7 @@ static void run_long_group(const gemm_job *job, step *s, int64_t panel, tile_blo
         scales[c] = krn_scale_at(job->layout, job->packed, panel, group, c);
     for (int64_t i = 0; i < block->num_tiles; i++)
         for (int64_t e = 0; e < KRN_MAX_TILE_ELEMS; e++)
-            block->t[i][e] = fmaf((float)sums[i][e], scales[e % KRN_PANEL_CHANNELS], block->t[i][e]);
+            block->t[i][e] = krn_fmaf((float)sums[i][e], scales[e % KRN_PANEL_CHANNELS], block->t[i][e]);
     for (int64_t i = 0; group + 1 == job->layout->num_groups && i < block->num_tiles; i++)
         store_tile(job, panel, block, i);
 }

@@ -21,26 +21,41 @@
 #define KRN_NEEDS_VNNI (KRN_NEEDS_AVX512 | KRN_CPU_AVX512VNNI)
 #define KRN_NEEDS_BF16 (KRN_NEEDS_VNNI | KRN_CPU_AVX512BF16)
 
+#define KRN_NEEDS_DOTPROD (KRN_CPU_NEON | KRN_CPU_NEON_DOTPROD)
+#define KRN_NEEDS_I8MM (KRN_NEEDS_DOTPROD | KRN_CPU_NEON_I8MM)
+
 /* clang-format off */
 /*        function prefix      name          features          weights          activations  rows, bytes of x, in steps, expands */
 #if defined(KRN_X86_64)
-#  define KRN_GEMM_X86_VARIANTS(V)                                                                                     \
+#  define KRN_GEMM_VECTOR_VARIANTS(V)                                                                                  \
     V(krn_w8a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W8,          KRN_ABF16,  12, 12, 12, 2, 1, 0)  \
     V(krn_w4a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W4C,         KRN_ABF16,  12, 12, 12, 2, 1, 0)  \
     V(krn_w8a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W8,          KRN_A8,     12, 12,  6, 1, 1, 0)  \
     V(krn_w4a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W4,          KRN_A8,     12,  6,  6, 1, 1, 0)  \
+    V(krn_w8a8_avx512,         "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A8,     12, 12, 12, 2, 1, 0)  \
+    V(krn_w4a8_avx512,         "avx512",     KRN_NEEDS_AVX512, KRN_W4,          KRN_A8,     12, 12, 12, 2, 1, 0)  \
     V(krn_w8a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A16,    12, 12, 12, 4, 1, 0)  \
     V(krn_w4a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W4C,         KRN_A16,    12, 12, 12, 4, 1, 0)  \
     V(krn_w8a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A8,       6,  6,  6, 2, 1, 0)  \
     V(krn_w4a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A8,       6,  6,  6, 2, 1, 0)  \
     V(krn_w8a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A16,      6,  6,  6, 4, 1, 1)  \
     V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4C,         KRN_A16,      6,  6,  6, 4, 1, 1)
+#elif defined(KRN_ARM64)
+#  define KRN_GEMM_VECTOR_VARIANTS(V)                                                                                  \
+    V(krn_w8a8_neon_i8mm,      "neon_i8mm",    KRN_NEEDS_I8MM,    KRN_W8,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
+    V(krn_w4a8_neon_i8mm,      "neon_i8mm",    KRN_NEEDS_I8MM,    KRN_W4,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
+    V(krn_w8a8_neon_dotprod,   "neon_dotprod", KRN_NEEDS_DOTPROD, KRN_W8,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
+    V(krn_w4a8_neon_dotprod,   "neon_dotprod", KRN_NEEDS_DOTPROD, KRN_W4,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
+    V(krn_w8a8_neon,           "neon",         KRN_CPU_NEON,      KRN_W8,       KRN_A8,      4,  4,  4, 1, 1, 0)  \
+    V(krn_w4a8_neon,           "neon",         KRN_CPU_NEON,      KRN_W4,       KRN_A8,      4,  4,  4, 1, 1, 0)  \
+    V(krn_w8a16_neon,          "neon",         KRN_CPU_NEON,      KRN_W8,       KRN_A16,    12, 12, 12, 4, 1, 1)  \
+    V(krn_w4a16_neon,          "neon",         KRN_CPU_NEON,      KRN_W4C,      KRN_A16,    12, 12, 12, 4, 1, 1)
 #else
-#  define KRN_GEMM_X86_VARIANTS(V)
+#  define KRN_GEMM_VECTOR_VARIANTS(V)
 #endif
 
 #define KRN_GEMM_VARIANTS(V)                                                                                           \
-    KRN_GEMM_X86_VARIANTS(V)                                                                                           \
+    KRN_GEMM_VECTOR_VARIANTS(V)                                                                                        \
     V(krn_gemm_ref,            "ref",        0,                KRN_W8 | KRN_W4, KRN_A8,       4,  4,  4, 4, 0, 0)  \
     V(krn_gemm_float_ref,      "ref",        0,                KRN_W8 | KRN_W4C, KRN_A16,     4,  4,  4, 4, 0, 0)
 

@@ -1,6 +1,7 @@
 /* Packed activations: the rows of a tile interleaved, so that a tile function reads one forward stream of broadcasts.
  *
- *   quads    s8:   [k / 4][row]     dwords of 4 inputs, in order                  (vpdpbusd)
+ *   quads    s8:   [k / 4][row]     dwords of 4 inputs, in order                  (vpdpbusd, sdot)
+ *   octs     s8:   [k / 8][row]     8 inputs in order; of 4 left over, quads      (usmmla)
  *   pairs    16 b: [k / 2][row]     dwords of 2 inputs, (0,2) (1,3) of a block of 4,
  *                                   (0,2) (4,6) (1,3) (5,7) of a block of 8       (vpmaddwd, vdpbf16ps)
  *   singles  f32:  [k][row]         in order in a block of 4, 0 4 1 5 2 6 3 7 in a block of 8
@@ -13,8 +14,7 @@
 
 #include "common/convert.h"
 #include "gemm/gemm_kernel.h"
-
-#include <immintrin.h>
+#include "gemm/transpose.h"
 
 enum {
     /* Inputs put into order at a time: 12 KiB for 12 rows of f32, in L1 with its source. A multiple of every
@@ -29,30 +29,29 @@ typedef struct krn_pack_chunk {
 
 KRN_ALWAYS_INLINE int64_t krn_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Four dwords of four rows, transposed: 4 loads, 8 shuffles, 4 stores instead of 16 of each. */
-KRN_ALWAYS_INLINE void krn_transpose_4x4(uint32_t *x, int64_t stride, const uint32_t (*rows)[KRN_PACK_CHUNK],
-                                         int64_t i) {
-    const __m128i a = _mm_loadu_si128((const __m128i *)&rows[0][i]), b = _mm_loadu_si128((const __m128i *)&rows[1][i]);
-    const __m128i c = _mm_loadu_si128((const __m128i *)&rows[2][i]), d = _mm_loadu_si128((const __m128i *)&rows[3][i]);
-    const __m128i ab_low = _mm_unpacklo_epi32(a, b), ab_high = _mm_unpackhi_epi32(a, b);
-    const __m128i cd_low = _mm_unpacklo_epi32(c, d), cd_high = _mm_unpackhi_epi32(c, d);
-    _mm_storeu_si128((__m128i *)x, _mm_unpacklo_epi64(ab_low, cd_low));
-    _mm_storeu_si128((__m128i *)(x + stride), _mm_unpackhi_epi64(ab_low, cd_low));
-    _mm_storeu_si128((__m128i *)(x + 2 * stride), _mm_unpacklo_epi64(ab_high, cd_high));
-    _mm_storeu_si128((__m128i *)(x + 3 * stride), _mm_unpackhi_epi64(ab_high, cd_high));
-}
+/* x[i * rows + r] = chunk->rows[r][i] for i < count, which is at most KRN_PACK_CHUNK. */
+typedef void krn_interleave_function(uint32_t *x, const krn_pack_chunk *chunk, int64_t count, int32_t rows);
 
-/* x[i * rows + r] = chunk->rows[r][i]. */
 KRN_ALWAYS_INLINE void krn_interleave(uint32_t *x, const krn_pack_chunk *chunk, int64_t count, int32_t rows) {
     for (int64_t i = 0; i < count; i += 4) {
         const int64_t left = krn_min64(count - i, 4);
         int32_t r = 0;
         for (; r + 4 <= rows && left == 4; r += 4)
-            krn_transpose_4x4(x + i * rows + r, rows, chunk->rows + r, i);
+            krn_transpose_4x4(x + i * rows + r, rows, &chunk->rows[r][i], KRN_PACK_CHUNK);
         for (; r < rows; r++)
             for (int64_t j = i; j < i + left; j++)
                 x[j * rows + r] = chunk->rows[r][j];
     }
+}
+
+/* Pairs of dwords stay together: x[(i / 2 * rows + r) * 2 + i % 2]; a lone last one as above. */
+KRN_ALWAYS_INLINE void krn_interleave_pairs(uint32_t *x, const krn_pack_chunk *chunk, int64_t count, int32_t rows) {
+    int64_t i = 0;
+    for (; i + 2 <= count; i += 2)
+        for (int32_t r = 0; r < rows; r++)
+            memcpy(x + i * rows + 2 * r, &chunk->rows[r][i], 2 * sizeof *x);
+    for (int32_t r = 0; i < count && r < rows; r++)
+        x[i * rows + r] = chunk->rows[r][i];
 }
 
 KRN_ALWAYS_INLINE const uint8_t *krn_source_row(const krn_pack_job *job, int32_t r, int64_t element_bytes) {
@@ -141,7 +140,7 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
 /* The same for integers, with the offsets (krn_pack_job) of all runs and, where they are wanted, the sums of groups.
  * `packs_differences`: packing subtracts the zero points of u8; else 128. */
 KRN_ALWAYS_INLINE void krn_pack_integers(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword,
-                                         int packs_differences) {
+                                         int packs_differences, krn_interleave_function *interleave) {
     const krn_layout *layout = job->layout;
     const int32_t factor = krn_layout_has_zeros(layout) ? -1 : -krn_layout_fixed_zero(layout);
     const int has_shift = !packs_differences && job->activations->type == KRN_TYPE_U8;
@@ -164,7 +163,7 @@ KRN_ALWAYS_INLINE void krn_pack_integers(const krn_pack_job *job, krn_order_func
                 offsets[r] = (opens_run ? 0 : offsets[r]) + sum * factor;
                 sums[r] += sum;
             }
-            krn_interleave(x, &chunk, inputs / values_per_dword, job->rows);
+            interleave(x, &chunk, inputs / values_per_dword, job->rows);
             x += inputs / values_per_dword * job->rows;
         }
         offsets += job->rows;
@@ -229,7 +228,13 @@ KRN_ALWAYS_INLINE int32_t krn_order_quads(const krn_pack_job *job, int32_t r, in
     return sum;
 }
 
-KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) { krn_pack_integers(job, krn_order_quads, 4, 0); }
+KRN_ALWAYS_INLINE void krn_pack_quads(const krn_pack_job *job) {
+    krn_pack_integers(job, krn_order_quads, 4, 0, krn_interleave);
+}
+
+KRN_ALWAYS_INLINE void krn_pack_octs(const krn_pack_job *job) {
+    krn_pack_integers(job, krn_order_quads, 4, 0, krn_interleave_pairs);
+}
 
 /* Pairs of a quad: inputs 0 and 2, then 1 and 3. In a block of 8, the two quads' even pairs come first, then their
  * odd ones. */
@@ -276,7 +281,7 @@ KRN_ALWAYS_INLINE int32_t krn_order_pairs_s16(const krn_pack_job *job, int32_t r
 }
 
 KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
-    krn_pack_integers(job, krn_order_pairs_s16, 2, 1);
+    krn_pack_integers(job, krn_order_pairs_s16, 2, 1, krn_interleave);
 }
 
 KRN_ALWAYS_INLINE int32_t krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,

@@ -1,8 +1,7 @@
 /* Scales and offsets for any processor. */
+#include "common/fma.h"
 #include "gemm/scales_variants.h"
 #include "gemm/widen_nested.h"
-
-#include <math.h>
 
 void krn_scales_ref_widen(const krn_scales_job *job) {
     krn_look_up_scales(job);
@@ -14,7 +13,8 @@ void krn_scales_ref_start(const krn_start_job *job) {
         for (int64_t c = 0; c < KRN_PANEL_CHANNELS; c++) {
             float t = 0;
             for (int64_t g = 0; g < job->layout->num_groups; g++)
-                t = fmaf(job->x_sums[g * job->rows + r], krn_offset_at(job->layout, job->packed, job->panel, g, c), t);
+                t = krn_fmaf(job->x_sums[g * job->rows + r], krn_offset_at(job->layout, job->packed, job->panel, g, c),
+                             t);
             job->t[r * KRN_PANEL_CHANNELS + c] = t;
         }
     }

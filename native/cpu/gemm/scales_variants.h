@@ -10,6 +10,10 @@
     V(krn_scales_avx512, KRN_NEEDS_AVX512)                                                                             \
     V(krn_scales_avx2, KRN_NEEDS_AVX2)                                                                                 \
     V(krn_scales_ref, 0)
+#elif defined(KRN_ARM64)
+#define KRN_SCALES_VARIANTS(V)                                                                                         \
+    V(krn_scales_neon, KRN_CPU_NEON)                                                                                   \
+    V(krn_scales_ref, 0)
 #else
 #define KRN_SCALES_VARIANTS(V) V(krn_scales_ref, 0)
 #endif

@@ -12,12 +12,16 @@
     X(krn_side_avx512)                                                                                                 \
     X(krn_side_avx2)                                                                                                   \
     X(krn_side_ref)
+#elif defined(KRN_ARM64)
+#define KRN_SIDE_VARIANTS(X)                                                                                           \
+    X(krn_side_neon)                                                                                                   \
+    X(krn_side_ref)
 #else
 #define KRN_SIDE_VARIANTS(X) X(krn_side_ref)
 #endif
 
 enum {
-    /* Partial sums of a projection (part of the contract in gemm.h): a zmm, or two ymm. */
+    /* Partial sums of a projection (part of the contract in gemm.h): a zmm, two ymm or four NEON registers. */
     KRN_PROJECT_LANES = 16,
 };
 

@@ -1,4 +1,5 @@
 /* The scalar reference of the side term in gemm.h: it defines the bits. */
+#include "common/fma.h"
 #include "gemm/side_common.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@ static void dequantize(const krn_packed_column *column, float *q) {
         uint32_t dword;
         memcpy(&dword, column->codes + 4 * c, sizeof dword);
         const int32_t code = (int32_t)(dword >> column->shift) & column->mask;
-        q[c] = fmaf((float)(code - column->zeros[c]), column->scales[c], column->offsets[c]);
+        q[c] = krn_fmaf((float)(code - column->zeros[c]), column->scales[c], column->offsets[c]);
     }
 }
 
@@ -36,8 +37,8 @@ static void project(const krn_project_job *job) {
         for (int32_t j = 0; j < job->ranks; j++) {
             float *lanes = job->sums + (r * job->sums_ranks + j) * KRN_PROJECT_LANES;
             for (int64_t k = 0; k < job->count; k++)
-                lanes[k % KRN_PROJECT_LANES] =
-                    fmaf(job->x[r * job->x_stride + k], job->a[j * job->a_stride + k], lanes[k % KRN_PROJECT_LANES]);
+                lanes[k % KRN_PROJECT_LANES] = krn_fmaf(job->x[r * job->x_stride + k], job->a[j * job->a_stride + k],
+                                                        lanes[k % KRN_PROJECT_LANES]);
         }
     }
 }
@@ -47,7 +48,7 @@ static void add_products(const float *p, int64_t p_ld, const float *q, int64_t c
         for (int64_t c = 0; c < KRN_PANEL_CHANNELS; c++) {
             float sum = side[r * KRN_PANEL_CHANNELS + c];
             for (int64_t j = 0; j < count; j++)
-                sum = fmaf(p[r * p_ld + j], q[j * KRN_PANEL_CHANNELS + c], sum);
+                sum = krn_fmaf(p[r * p_ld + j], q[j * KRN_PANEL_CHANNELS + c], sum);
             side[r * KRN_PANEL_CHANNELS + c] = sum;
         }
     }

@@ -1,4 +1,4 @@
-/* The epilogue, in the order that gemm.h promises. Written in the verbs that simd_avx2.h and simd_avx512.h share and
+/* The epilogue, in the order that gemm.h promises. Written in the verbs that all simd_*.h share and
  * compiled once per instruction set by the variant that includes it. A row of a panel stays in registers from t to
  * Y. */
 #ifndef KRN_GEMM_STORE_TILE_H
@@ -6,7 +6,9 @@
 
 #include "common/convert.h"
 #include "gemm/gemm_kernel.h"
-#if defined(__AVX512F__)
+#if defined(KRN_ARM64)
+#include "common/simd_neon.h"
+#elif defined(__AVX512F__)
 #include "common/simd_avx512.h"
 #else
 #include "common/simd_avx2.h"

@@ -4,25 +4,14 @@
 #define KRN_GEMM_TRANSPOSE_SIDE_H
 
 #include "gemm/side_common.h"
-
-#include <immintrin.h>
-
-/* q[j][0..3] = rows[0..3][j] for 4 values of j. */
-KRN_ALWAYS_INLINE void krn_transpose_quad(const float *rows, int64_t stride, float *q) {
-    __m128 a = _mm_loadu_ps(rows), b = _mm_loadu_ps(rows + stride);
-    __m128 c = _mm_loadu_ps(rows + 2 * stride), d = _mm_loadu_ps(rows + 3 * stride);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(q, a);
-    _mm_storeu_ps(q + KRN_PANEL_CHANNELS, b);
-    _mm_storeu_ps(q + 2 * KRN_PANEL_CHANNELS, c);
-    _mm_storeu_ps(q + 3 * KRN_PANEL_CHANNELS, d);
-}
+#include "gemm/transpose.h"
 
 /* Four channels: rows of `count` floats, `stride` apart. */
 KRN_ALWAYS_INLINE void krn_transpose_rows(const float *rows, int64_t stride, int64_t count, float *q) {
     int64_t j = 0;
     for (; j + 4 <= count; j += 4)
-        krn_transpose_quad(rows + j, stride, q + j * KRN_PANEL_CHANNELS);
+        krn_transpose_4x4((uint32_t *)(void *)(q + j * KRN_PANEL_CHANNELS), KRN_PANEL_CHANNELS,
+                          (const uint32_t *)(const void *)(rows + j), stride);
     for (; j < count; j++)
         for (int64_t r = 0; r < 4; r++)
             q[j * KRN_PANEL_CHANNELS + r] = rows[r * stride + j];

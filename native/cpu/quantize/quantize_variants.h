@@ -11,6 +11,10 @@
     X(krn_quantize_avx512)                                                                                             \
     X(krn_quantize_avx2)                                                                                               \
     X(krn_quantize_ref)
+#elif defined(KRN_ARM64)
+#define KRN_QUANTIZE_VARIANTS(X)                                                                                       \
+    X(krn_quantize_neon)                                                                                               \
+    X(krn_quantize_ref)
 #else
 #define KRN_QUANTIZE_VARIANTS(X) X(krn_quantize_ref)
 #endif

@@ -16,7 +16,10 @@
 
 #include <stdint.h>
 
-#if defined(_WIN32)
+/* How a public function is declared. Who links the library statically defines KRN_STATIC. */
+#if defined(KRN_STATIC)
+#define KRN_API
+#elif defined(_WIN32)
 #if defined(KRN_BUILDING_LIBRARY)
 #define KRN_API __declspec(dllexport)
 #else

@@ -26,6 +26,14 @@ enum krn_isa {
     KRN_ISA_AVX512VNNI = 21,
     /** KRN_ISA_AVX512VNNI and BF16, the bfloat16 dot product. */
     KRN_ISA_AVX512BF16 = 22,
+    /** NEON (Advanced SIMD) of 64-bit ARM, Armv8.0. */
+    KRN_ISA_NEON = 30,
+    /** KRN_ISA_NEON and the integer dot product (Armv8.2 DotProd). */
+    KRN_ISA_NEON_DOTPROD = 31,
+    /** KRN_ISA_NEON_DOTPROD and the integer matrix product (I8MM). */
+    KRN_ISA_NEON_I8MM = 32,
+    /** KRN_ISA_NEON_I8MM and the bfloat16 dot and matrix products (BF16). */
+    KRN_ISA_NEON_BF16 = 33,
 };
 
 /** Bits of krn_cpu_features(). A bit is set when the processor has the feature and the operating system saves
@@ -40,6 +48,10 @@ enum krn_cpu_feature {
     KRN_CPU_AVX512VL = 64,
     KRN_CPU_AVX512VNNI = 128,
     KRN_CPU_AVX512BF16 = 256,
+    KRN_CPU_NEON = 4096,
+    KRN_CPU_NEON_DOTPROD = 8192,
+    KRN_CPU_NEON_I8MM = 16384,
+    KRN_CPU_NEON_BF16 = 32768,
 };
 
 /** Threads, instruction set and pool of a caller. Opaque. */
@@ -92,8 +104,8 @@ KRN_API const char *krn_cpu_name(void);
 /** The best krn_isa level of this machine. */
 KRN_API int32_t krn_isa_best(void);
 
-/** Lower-case name of a level ("auto", "ref", "avx2", "avx512", "avx512vnni", "avx512bf16"); NULL for a number that is
- *  not one. */
+/** Lower-case name of a level ("auto", "ref", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon", "neon_dotprod",
+ *  "neon_i8mm", "neon_bf16"); NULL for a number that is not one. */
 KRN_API const char *krn_isa_name(int32_t isa);
 
 /** Allocates `bytes` bytes, zeroed, aligned to 64 bytes; from 2 MiB on aligned to huge pages, which the operating

@@ -24,6 +24,14 @@ internal enum krn_isa : int
     KRN_ISA_AVX512VNNI = 21,
     /// <summary>KRN_ISA_AVX512VNNI and BF16, the bfloat16 dot product.</summary>
     KRN_ISA_AVX512BF16 = 22,
+    /// <summary>NEON (Advanced SIMD) of 64-bit ARM, Armv8.0.</summary>
+    KRN_ISA_NEON = 30,
+    /// <summary>KRN_ISA_NEON and the integer dot product (Armv8.2 DotProd).</summary>
+    KRN_ISA_NEON_DOTPROD = 31,
+    /// <summary>KRN_ISA_NEON_DOTPROD and the integer matrix product (I8MM).</summary>
+    KRN_ISA_NEON_I8MM = 32,
+    /// <summary>KRN_ISA_NEON_I8MM and the bfloat16 dot and matrix products (BF16).</summary>
+    KRN_ISA_NEON_BF16 = 33,
 }
 
 /// <summary>Bits of krn_cpu_features(). A bit is set when the processor has the feature and the operating system saves the registers that it uses.</summary>
@@ -38,6 +46,10 @@ internal enum krn_cpu_feature : int
     KRN_CPU_AVX512VL = 64,
     KRN_CPU_AVX512VNNI = 128,
     KRN_CPU_AVX512BF16 = 256,
+    KRN_CPU_NEON = 4096,
+    KRN_CPU_NEON_DOTPROD = 8192,
+    KRN_CPU_NEON_I8MM = 16384,
+    KRN_CPU_NEON_BF16 = 32768,
 }
 
 /// <summary>Threads, instruction set and pool of a caller. Opaque.</summary>
@@ -110,7 +122,7 @@ internal static unsafe partial class NativeMethods
     [return: NativeTypeName("int32_t")]
     public static extern int krn_isa_best();
 
-    /// <summary>Lower-case name of a level (&quot;auto&quot;, &quot;ref&quot;, &quot;avx2&quot;, &quot;avx512&quot;, &quot;avx512vnni&quot;, &quot;avx512bf16&quot;); NULL for a number that is not one.</summary>
+    /// <summary>Lower-case name of a level (&quot;auto&quot;, &quot;ref&quot;, &quot;avx2&quot;, &quot;avx512&quot;, &quot;avx512vnni&quot;, &quot;avx512bf16&quot;, &quot;neon&quot;, &quot;neon_dotprod&quot;, &quot;neon_i8mm&quot;, &quot;neon_bf16&quot;); NULL for a number that is not one.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("const char *")]
     public static extern sbyte* krn_isa_name([NativeTypeName("int32_t")] int isa);
