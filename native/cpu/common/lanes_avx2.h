@@ -1,16 +1,18 @@
-/* Lanes of f32 from and to rows of f32, f16 and bf16, with AVX2 and F16C: the bits of half.h. `type` is a constant
- * where these are inlined. */
+/* Elements of f32, f16 and bf16 in the lanes of a register, with AVX2 and F16C, which have no masked access to 16-bit
+ * elements: fewer than a register of them go through a buffer on the stack. Bits as in half.h. `type` is a constant
+ * wherever these functions are called. */
 #ifndef KRN_LANES_AVX2_H
 #define KRN_LANES_AVX2_H
 
 #include "common/simd_avx2.h"
 #include "kernels/common.h"
 
+#include <string.h>
+
 typedef ymm_f lanes_f;
 typedef ymm_i lanes_i;
 
-/* Elements of a step. */
-enum { STEP = 8 };
+enum { LANES = 8, LANE_LEVELS = 3 };
 
 KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t at) {
     if (type == KRN_TYPE_F32)
@@ -19,6 +21,15 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
     if (type == KRN_TYPE_F16)
         return _mm256_cvtph_ps(half);
     return as_f32(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
+    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
+    unsigned char buffer[LANES * sizeof(float)];
+    const unsigned char *from = (const unsigned char *)source + at * size;
+    for (int lane = 0; lane < LANES; lane++)
+        memcpy(buffer + lane * size, lane < n ? from + lane * size : from, (size_t)size);
+    return load_lanes(type, buffer, 0);
 }
 
 KRN_ALWAYS_INLINE __m128i narrow_bf16(lanes_f value) {
@@ -41,6 +52,13 @@ KRN_ALWAYS_INLINE void store_lanes(int32_t type, void *target, int64_t at, lanes
     const __m128i half = type == KRN_TYPE_F16 ? _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
                                               : narrow_bf16(value);
     _mm_storeu_si128((__m128i *)((uint16_t *)target + at), half);
+}
+
+KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
+    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
+    unsigned char buffer[LANES * sizeof(float)];
+    store_lanes(type, buffer, 0, value);
+    memcpy((unsigned char *)target + at * size, buffer, (size_t)(n * size));
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* Lanes of f32 from and to rows of f32, f16 and bf16, with AVX-512 F, BW, DQ and VL: the bits of half.h. `type` is a
- * constant where these are inlined. */
+/* Elements of f32, f16 and bf16 in the lanes of a register, with AVX-512 F, BW, DQ and VL. Bits as in half.h. `type` is
+ * a constant wherever these functions are called. */
 #ifndef KRN_LANES_AVX512_H
 #define KRN_LANES_AVX512_H
 
@@ -9,8 +9,7 @@
 typedef zmm_f lanes_f;
 typedef zmm_i lanes_i;
 
-/* Elements of a step. */
-enum { STEP = 16 };
+enum { LANES = 16, LANE_LEVELS = 4 };
 
 KRN_ALWAYS_INLINE lanes_f widen(int32_t type, __m256i half) {
     if (type == KRN_TYPE_F16)
@@ -22,6 +21,18 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
     if (type == KRN_TYPE_F32)
         return load_f((const float *)source + at);
     return widen(type, _mm256_loadu_si256((const __m256i *)((const uint16_t *)source + at)));
+}
+
+/* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a
+ * block, n < 16 elements, is masked. */
+KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
+
+KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
+    const __mmask16 lanes = first_lanes(n);
+    const lanes_f x = type == KRN_TYPE_F32
+                          ? _mm512_maskz_loadu_ps(lanes, (const float *)source + at)
+                          : widen(type, _mm256_maskz_loadu_epi16(lanes, (const uint16_t *)source + at));
+    return _mm512_mask_blend_ps(lanes, _mm512_broadcastss_ps(_mm512_castps512_ps128(x)), x);
 }
 
 KRN_ALWAYS_INLINE lanes_i magnitude_bits(lanes_f x) { return and_i(as_i(x), broadcast_i32(0x7FFFFFFF)); }
@@ -50,6 +61,13 @@ KRN_ALWAYS_INLINE void store_lanes(int32_t type, void *target, int64_t at, lanes
         store_f((float *)target + at, value);
     else
         _mm256_storeu_si256((__m256i *)((uint16_t *)target + at), narrow(type, value));
+}
+
+KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
+    if (type == KRN_TYPE_F32)
+        _mm512_mask_storeu_ps((float *)target + at, first_lanes(n), value);
+    else
+        _mm256_mask_storeu_epi16((uint16_t *)target + at, first_lanes(n), narrow(type, value));
 }
 
 #endif

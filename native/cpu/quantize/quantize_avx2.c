@@ -5,24 +5,8 @@
 
 #include <string.h>
 
-/* Codes, one per byte, of a register. */
-enum { PAIRED_CODES = 32 };
-
-KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
-    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
-    unsigned char buffer[STEP * sizeof(float)];
-    const unsigned char *from = (const unsigned char *)source + at * size;
-    for (int lane = 0; lane < STEP; lane++)
-        memcpy(buffer + lane * size, lane < n ? from + lane * size : from, (size_t)size);
-    return load_lanes(type, buffer, 0);
-}
-
-KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
-    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
-    unsigned char buffer[STEP * sizeof(float)];
-    store_lanes(type, buffer, 0, value);
-    memcpy((unsigned char *)target + at * size, buffer, (size_t)(n * size));
-}
+/* Elements of a step, and codes, one per byte, of a register. */
+enum { STEP = LANES, PAIRED_CODES = 32 };
 
 KRN_ALWAYS_INLINE lanes_i load_codes(const uint8_t *codes, uint8_t flip) {
     return _mm256_cvtepu8_epi32(_mm_xor_si128(_mm_loadl_epi64((const __m128i *)codes), _mm_set1_epi8((char)flip)));

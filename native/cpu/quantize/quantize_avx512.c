@@ -2,27 +2,8 @@
 #include "common/lanes_avx512.h"
 #include "quantize/quantize_variants.h"
 
-/* Codes, one per byte, of a register. */
-enum { PAIRED_CODES = 64 };
-
-/* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a
- * block, n < 16 elements, is masked. */
-KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
-
-KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
-    const __mmask16 lanes = first_lanes(n);
-    const lanes_f x = type == KRN_TYPE_F32
-                          ? _mm512_maskz_loadu_ps(lanes, (const float *)source + at)
-                          : widen(type, _mm256_maskz_loadu_epi16(lanes, (const uint16_t *)source + at));
-    return _mm512_mask_blend_ps(lanes, _mm512_broadcastss_ps(_mm512_castps512_ps128(x)), x);
-}
-
-KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
-    if (type == KRN_TYPE_F32)
-        _mm512_mask_storeu_ps((float *)target + at, first_lanes(n), value);
-    else
-        _mm256_mask_storeu_epi16((uint16_t *)target + at, first_lanes(n), narrow(type, value));
-}
+/* Elements of a step, and codes, one per byte, of a register. */
+enum { STEP = LANES, PAIRED_CODES = 64 };
 
 KRN_ALWAYS_INLINE lanes_i load_codes(const uint8_t *codes, uint8_t flip) {
     return _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128((const __m128i *)codes), _mm_set1_epi8((char)flip)));

@@ -7,14 +7,14 @@
 
 KRN_ALWAYS_INLINE lanes_f load_some(int32_t type, const void *source, int64_t at, int64_t n) {
     const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
-    unsigned char buffer[STEP * sizeof(float)] = {0};
+    unsigned char buffer[LANES * sizeof(float)] = {0};
     memcpy(buffer, (const unsigned char *)source + at * size, (size_t)(n * size));
     return load_lanes(type, buffer, 0);
 }
 
 KRN_ALWAYS_INLINE void store_some(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
     const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
-    unsigned char buffer[STEP * sizeof(float)];
+    unsigned char buffer[LANES * sizeof(float)];
     store_lanes(type, buffer, 0, value);
     memcpy((unsigned char *)target + at * size, buffer, (size_t)(n * size));
 }

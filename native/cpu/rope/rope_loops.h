@@ -1,5 +1,5 @@
-/* The loops of RoPE, for a file that has defined lanes of its instruction set: STEP elements in `lanes_f`, and the
- * verbs load_lanes, store_lanes, load_some and store_some (the first n < STEP), pairs_lower, pairs_upper, swap_pairs
+/* The loops of RoPE, for a file that has defined lanes of its instruction set: LANES elements in `lanes_f`, and the
+ * verbs load_lanes, store_lanes, load_some and store_some (the first n < LANES), pairs_lower, pairs_upper, swap_pairs
  * and subtract_add. */
 #ifndef KRN_ROPE_LOOPS_H
 #define KRN_ROPE_LOOPS_H
@@ -7,17 +7,17 @@
 #include "rope/rope_variants.h"
 
 KRN_ALWAYS_INLINE lanes_f load_upto(int32_t type, const void *source, int64_t at, int64_t n) {
-    return n >= STEP ? load_lanes(type, source, at) : load_some(type, source, at, n);
+    return n >= LANES ? load_lanes(type, source, at) : load_some(type, source, at, n);
 }
 
 KRN_ALWAYS_INLINE void store_upto(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
-    if (n >= STEP)
+    if (n >= LANES)
         store_lanes(type, target, at, value);
     else
         store_some(type, target, at, n, value);
 }
 
-/* Pairs i..i+n-1, n <= STEP, of a head that begins at element `start`. */
+/* Pairs i..i+n-1, n <= LANES, of a head that begins at element `start`. */
 KRN_ALWAYS_INLINE void rotate_halves(int64_t start, int64_t i, int64_t n, int64_t half, const float *cos_sin,
                                      int32_t source_type, const void *source, int32_t target_type, void *target) {
     const lanes_f cosine = load_upto(KRN_TYPE_F32, cos_sin, i, n), sine = load_upto(KRN_TYPE_F32, cos_sin, half + i, n);
@@ -34,15 +34,15 @@ KRN_ALWAYS_INLINE void rotate_pairs(int64_t at, int64_t count, lanes_f cosine, l
     store_upto(target_type, target, at, count, subtract_add(mul_f(x, cosine), mul_f(swap_pairs(x), sine)));
 }
 
-/* Pairs i..i+n-1, n <= STEP, of a head that begins at element `start`. */
+/* Pairs i..i+n-1, n <= LANES, of a head that begins at element `start`. */
 KRN_ALWAYS_INLINE void rotate_interleaved(int64_t start, int64_t i, int64_t n, int64_t half, const float *cos_sin,
                                           int32_t source_type, const void *source, int32_t target_type, void *target) {
     const lanes_f cosine = load_upto(KRN_TYPE_F32, cos_sin, i, n), sine = load_upto(KRN_TYPE_F32, cos_sin, half + i, n);
     const int64_t at = start + 2 * i;
     rotate_pairs(at, 2 * n, pairs_lower(cosine), pairs_lower(sine), source_type, source, target_type, target);
-    if (2 * n > STEP)
-        rotate_pairs(at + STEP, 2 * n - STEP, pairs_upper(cosine), pairs_upper(sine), source_type, source, target_type,
-                     target);
+    if (2 * n > LANES)
+        rotate_pairs(at + LANES, 2 * n - LANES, pairs_upper(cosine), pairs_upper(sine), source_type, source,
+                     target_type, target);
 }
 
 KRN_ALWAYS_INLINE void rotate_head(int32_t layout, const krn_rope_heads *shape, int64_t start, const float *cos_sin,
@@ -50,11 +50,11 @@ KRN_ALWAYS_INLINE void rotate_head(int32_t layout, const krn_rope_heads *shape, 
     const int64_t half = shape->rotary_dim / 2;
     int64_t i = 0;
     /* The whole steps apart from the last, so that they are free of masks. */
-    for (; i + STEP <= half; i += STEP) {
+    for (; i + LANES <= half; i += LANES) {
         if (layout == KRN_ROPE_HALF)
-            rotate_halves(start, i, STEP, half, cos_sin, source_type, source, target_type, target);
+            rotate_halves(start, i, LANES, half, cos_sin, source_type, source, target_type, target);
         else
-            rotate_interleaved(start, i, STEP, half, cos_sin, source_type, source, target_type, target);
+            rotate_interleaved(start, i, LANES, half, cos_sin, source_type, source, target_type, target);
     }
     if (i < half) {
         if (layout == KRN_ROPE_HALF)
@@ -62,7 +62,7 @@ KRN_ALWAYS_INLINE void rotate_head(int32_t layout, const krn_rope_heads *shape, 
         else
             rotate_interleaved(start, i, half - i, half, cos_sin, source_type, source, target_type, target);
     }
-    for (i = shape->rotary_dim; i < shape->head_dim; i += STEP) {
+    for (i = shape->rotary_dim; i < shape->head_dim; i += LANES) {
         const int64_t n = shape->head_dim - i;
         store_upto(target_type, target, start + i, n, load_upto(source_type, source, start + i, n));
     }

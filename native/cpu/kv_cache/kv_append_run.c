@@ -1,0 +1,198 @@
+/* Tokens on their way into the pages. The unit of work is a block: up to 16 tokens of one entry of the batch, of all
+ * heads. Blocks are independent of each other but for the keys of a group (KRN_KV_CHANNEL), whose unit is a head of an
+ * entry. */
+#include "kv_cache/kv_append_rows.h"
+
+#include <float.h>
+
+static krn_kv_run run_of(const krn_kv_append_job *job, int64_t entry, int64_t block) {
+    const krn_kv_cache *cache = job->cache;
+    const int64_t length = cache->lengths[job->sequences[entry]], end = length + job->tokens[entry];
+    const int64_t at = (length / KRN_KV_BLOCK + block - cache->starts[entry]) * KRN_KV_BLOCK;
+    const int64_t first = at > length ? at : length;
+    return (krn_kv_run){
+        .entry = entry,
+        .token = first,
+        .row = cache->rows[entry] + first - length,
+        .count = (int32_t)(krn_min(at + KRN_KV_BLOCK, end) - first),
+    };
+}
+
+/* The last entry that begins at or before a block; those of no tokens begin where the next one does. */
+static int64_t entry_of(const krn_kv_append_job *job, int64_t block) {
+    int64_t low = 0, high = job->count - 1;
+    while (low < high) {
+        const int64_t middle = (low + high + 1) / 2;
+        if (job->cache->starts[middle] <= block)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
+/* Elements of keys and values in a block. */
+static int64_t block_elems(const krn_kv_append_job *job) {
+    return (int64_t)2 * KRN_KV_BLOCK * job->cache->layout.kv_heads * job->cache->layout.head_dim;
+}
+
+static int32_t scan_run(const krn_kv_append_job *job, const krn_kv_run *run) {
+    krn_kv_floats floats;
+    krn_kv_rows keys;
+    int32_t finite = 1;
+    for (int64_t head = 0; head < job->cache->layout.kv_heads && finite; head++) {
+        const krn_kv_rows values = krn_kv_value_rows(job, run->row, head);
+        finite = krn_kv_prepare_keys(job, run, head, &floats, &keys) &&
+                 krn_kv_measure(job, &values, run->count, floats.magnitudes);
+    }
+    return finite;
+}
+
+/* `head` is a head of a page, `at` a multiple of 16: a token of the page. */
+static krn_kv_block block_of(const krn_kv_append_job *job, unsigned char *codes, unsigned char *section, int64_t at) {
+    const int64_t page_tokens = job->cache->layout.page_tokens;
+    return (krn_kv_block){
+        .codes = codes,
+        .scales = (float *)(void *)section + at,
+        .zero_points = section + page_tokens * (int64_t)sizeof(float) + at,
+        .stream = job->stream,
+    };
+}
+
+/* Where the tokens of a run are in a page. */
+typedef struct {
+    int32_t page, first;
+    /* The token of the page that the block begins with. */
+    int64_t at;
+} run_place;
+
+/* Heads of a run whose magnitudes are found at once. */
+enum { HEADS_AT_ONCE = 32 };
+
+/* max|x| of each token of HEADS_AT_ONCE heads at most. */
+typedef struct {
+    float of[HEADS_AT_ONCE][KRN_KV_BLOCK];
+} head_magnitudes;
+
+/* The same for all these heads, token by token: in the order in which they lie in memory, which is how a processor reads
+ * ahead. When they are encoded, head by head, they are in the caches (measured on Zen 5: a fifth of the time from
+ * memory). */
+static int32_t measure_heads(const krn_kv_append_job *job, const krn_kv_rows *rows, int64_t heads, int32_t count,
+                             head_magnitudes *magnitudes) {
+    const int32_t dim = job->cache->layout.head_dim;
+    int32_t finite = 1;
+    for (int32_t i = 0; i < count; i++) {
+        float token[HEADS_AT_ONCE];
+        job->quantize->magnitudes(rows->type, krn_kv_row_of(rows, i), heads * dim, dim, token);
+        for (int64_t h = 0; h < heads; h++) {
+            magnitudes->of[h][i] = token[h];
+            finite &= token[h] <= FLT_MAX;
+        }
+    }
+    return finite;
+}
+
+static void store_keys(const krn_kv_append_job *job, const run_place *place, int64_t h, krn_kv_rows rows,
+                       int32_t count) {
+    const krn_kv_layout *layout = &job->cache->layout;
+    const krn_kv_encoding keys = krn_kv_encoding_of(job, &job->cache->keys, h);
+    unsigned char *head = krn_kv_head(job->cache, place->page, h);
+    job->kernels->store_keys(&keys, rows, place->first, count,
+                             block_of(job, head + place->at / KRN_KV_BLOCK * layout->key_block_bytes,
+                                      head + layout->key_scales_at, place->at));
+}
+
+static void store_values(const krn_kv_append_job *job, const run_place *place, int64_t h, krn_kv_rows rows,
+                         int32_t count) {
+    const krn_kv_layout *layout = &job->cache->layout;
+    const krn_kv_encoding values = krn_kv_encoding_of(job, &job->cache->values, h);
+    unsigned char *head = krn_kv_head(job->cache, place->page, h);
+    job->kernels->store_values(
+        &values, rows, place->first, count,
+        block_of(job, head + layout->value_codes_at + place->at / KRN_KV_BLOCK * layout->value_block_bytes,
+                 head + layout->value_scales_at, place->at));
+}
+
+/* Heads from..from+heads-1 of rows that are stored as they come. */
+static int32_t store_heads(const krn_kv_append_job *job, const krn_kv_run *run, const run_place *place, int64_t from,
+                           int64_t heads, int is_key) {
+    head_magnitudes magnitudes;
+    const krn_kv_rows rows = is_key ? krn_kv_key_rows(job, run->row, from) : krn_kv_value_rows(job, run->row, from);
+    if (!measure_heads(job, &rows, heads, run->count, &magnitudes))
+        return 0;
+    for (int64_t h = 0; h < heads; h++) {
+        krn_kv_rows head =
+            is_key ? krn_kv_key_rows(job, run->row, from + h) : krn_kv_value_rows(job, run->row, from + h);
+        head.magnitudes = magnitudes.of[h];
+        (is_key ? store_keys : store_values)(job, place, from + h, head, run->count);
+    }
+    return 1;
+}
+
+static int32_t store_changed_keys(const krn_kv_append_job *job, const krn_kv_run *run, const run_place *place) {
+    krn_kv_floats floats;
+    for (int64_t h = 0; h < job->cache->layout.kv_heads; h++) {
+        krn_kv_rows keys;
+        if (!krn_kv_prepare_keys(job, run, h, &floats, &keys))
+            return 0;
+        store_keys(job, place, h, keys, run->count);
+    }
+    return 1;
+}
+
+/* All of a run; of one that is not finite, perhaps a part. */
+static int32_t store_run(const krn_kv_append_job *job, const krn_kv_run *run) {
+    const krn_kv_cache *cache = job->cache;
+    const int64_t page_tokens = cache->layout.page_tokens, heads = cache->layout.kv_heads;
+    const int32_t first = (int32_t)(run->token % KRN_KV_BLOCK);
+    const run_place place = {.page = krn_kv_table_of(cache, job->sequences[run->entry])[run->token / page_tokens],
+                             .first = first,
+                             .at = run->token % page_tokens - first};
+    const int in_groups = cache->keys.granularity == KRN_KV_CHANNEL;
+    if (!in_groups && krn_kv_changes_keys(job) && !store_changed_keys(job, run, &place))
+        return 0;
+    for (int64_t from = 0; from < heads; from += HEADS_AT_ONCE) {
+        const int64_t some = krn_min(HEADS_AT_ONCE, heads - from);
+        if (!in_groups && !krn_kv_changes_keys(job) && !store_heads(job, run, &place, from, some, 1))
+            return 0;
+        if (!store_heads(job, run, &place, from, some, 0))
+            return 0;
+    }
+    return 1;
+}
+
+static void for_blocks(krn_kv_pass *pass, int64_t index,
+                       int32_t (*visit)(const krn_kv_append_job *, const krn_kv_run *)) {
+    const krn_kv_append_job *job = pass->job;
+    const int64_t end = krn_first_row(pass->units, pass->pieces, index + 1);
+    int64_t block = krn_first_row(pass->units, pass->pieces, index);
+    int32_t finite = 1;
+    for (int64_t entry = entry_of(job, block); block < end; block++) {
+        while (job->cache->starts[entry + 1] <= block)
+            entry++;
+        const krn_kv_run run = run_of(job, entry, block);
+        finite &= visit(job, &run);
+    }
+    pass->finite[index] = finite;
+}
+
+static void scan_piece(void *task_context, int64_t index) { for_blocks(task_context, index, scan_run); }
+
+static void store_piece(void *task_context, int64_t index) {
+    for_blocks(task_context, index, store_run);
+    if (((const krn_kv_pass *)task_context)->job->stream)
+        KRN_STREAM_FENCE();
+}
+
+int krn_kv_append_scan(const krn_kv_append_job *job) {
+    krn_kv_pass pass = {.job = job};
+    return krn_kv_run_pass(&pass, job->cache->starts[job->count], block_elems(job), scan_piece);
+}
+
+int krn_kv_append_store(const krn_kv_append_job *job) {
+    krn_kv_pass pass = {.job = job};
+    int32_t finite = 1;
+    if (job->cache->keys.granularity == KRN_KV_CHANNEL)
+        finite = krn_kv_append_groups(job);
+    return finite & krn_kv_run_pass(&pass, job->cache->starts[job->count], block_elems(job), store_piece);
+}
