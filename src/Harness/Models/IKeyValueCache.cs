@@ -6,8 +6,8 @@ internal interface IKeyValueCache : IDisposable
     /// <summary>How many tokens there are.</summary>
     int Length { get; }
 
-    /// <summary>Bytes that their keys and values take, with scales and zero points.</summary>
-    long Bytes { get; }
+    /// <summary>Bytes that the key and the value of a token take, with scales and zero points, without what a sequence has once.</summary>
+    double BytesPerToken { get; }
 
     /// <summary>Appends tokens.</summary>
     /// <param name="tokens">How many.</param>
@@ -23,16 +23,4 @@ internal interface IKeyValueCache : IDisposable
 
     /// <summary>Forgets all tokens.</summary>
     void Clear();
-}
-
-/// <summary>A way to keep keys and values.</summary>
-/// <param name="Name">What the command line calls it.</param>
-/// <param name="Create">Makes the cache of a layer for so many tokens.</param>
-internal sealed record KvScheme(string Name, Func<KernelContext, LlamaConfig, int, IKeyValueCache> Create)
-{
-    /// <summary>Floats, with attention in plain C#: what the others are compared with.</summary>
-    public static KvScheme Float { get; } = new("f32", (_, config, capacity) => new FloatKeyValueCache(config, capacity));
-
-    /// <summary>All ways.</summary>
-    public static IReadOnlyList<KvScheme> All { get; } = [Float];
 }

@@ -65,8 +65,8 @@ internal sealed class LlamaSession : IDisposable
     /// <summary>Tokens so far.</summary>
     public int Length { get; private set; }
 
-    /// <summary>Bytes of the keys and values of all layers.</summary>
-    public long CacheBytes => _caches.Sum(cache => cache.Bytes);
+    /// <summary>Bytes that a token takes in the caches of all layers.</summary>
+    public double CacheBytesPerToken => _caches.Sum(cache => cache.BytesPerToken);
 
     /// <summary>Is shown the inputs of linear layers and the residual stream; null for nobody.</summary>
     public ActivationObserver? Observer { get; set; }

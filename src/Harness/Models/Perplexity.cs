@@ -33,7 +33,7 @@ internal static class Perplexity
         using var session = new LlamaSession(model, scheme, context, Math.Max(1, longest)) { Observer = observer };
         var logits = new float[session.BlockTokens * model.Config.VocabularySize];
         long tokens = 0;
-        double sum = 0, bytesPerToken = 0;
+        double sum = 0;
         long start = Stopwatch.GetTimestamp();
         foreach (int[] document in documents)
         {
@@ -42,12 +42,11 @@ internal static class Perplexity
                 ReadOnlySpan<int> piece = document.AsSpan(at, Math.Min(window, document.Length - at));
                 sum += MeasurePiece(session, logits, piece, beginToken, model.Config.VocabularySize);
                 tokens += piece.Length;
-                bytesPerToken = (double)session.CacheBytes / session.Length;
             }
         }
 
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        return new PerplexityResult(tokens, tokens == 0 ? 0 : sum / tokens, tokens / seconds, bytesPerToken);
+        return new PerplexityResult(tokens, tokens == 0 ? 0 : sum / tokens, tokens / seconds, session.CacheBytesPerToken);
     }
 
     private static double MeasurePiece(LlamaSession session, float[] logits, ReadOnlySpan<int> piece, int beginToken, int vocabulary)

@@ -32,7 +32,7 @@ internal sealed class EvalOptions
     public int? Documents { get; set; }
 
     /// <summary>Ways to keep keys and values.</summary>
-    [Option("kv", MetaValue = "LIST", HelpText = "Ways to keep keys and values, such as f32. Default: all that there are.")]
+    [Option("kv", MetaValue = "LIST", HelpText = "Ways to keep keys and values: reference, or f32, bf16, f8, s8, u4 or s4 with -center, -rotate and -kN behind it. Default: a choice of them.")]
     public string? Kv { get; set; }
 
     /// <summary>Level.</summary>
@@ -79,8 +79,9 @@ internal static class EvalVerb
     {
         if (names is null)
             return KvScheme.All;
-        return [.. names.Split(',').Select(name => KvScheme.All.FirstOrDefault(scheme => scheme.Name == name)
-            ?? throw new UsageException($"--kv: '{name}' is no way to keep keys and values; there are {string.Join(", ", KvScheme.All.Select(scheme => scheme.Name))}."))];
+        return [.. names.Split(',').Select(name => KvScheme.TryParse(name, out KvScheme? scheme)
+            ? scheme
+            : throw new UsageException($"--kv: '{name}' is no way to keep keys and values; there are {string.Join(", ", KvScheme.All.Select(known => known.Name))}."))];
     }
 
     private static LlamaTokenizer TokenizerOf(EvalOptions options, ModelFile file)

@@ -8,7 +8,7 @@ namespace Kernels.Harness.Tests.Models;
 /// in float64.</summary>
 internal sealed class TinyLlama
 {
-    public const int Dim = 24, HiddenDim = 40, Layers = 2, Heads = 4, KvHeads = 2, HeadDim = 6, Vocabulary = 11, Context = 16;
+    public const int Dim = 32, HiddenDim = 40, Layers = 2, Heads = 4, KvHeads = 2, HeadDim = 8, Vocabulary = 11, Context = 16;
 
     private const float Epsilon = 1e-5f;
 

@@ -1,3 +1,4 @@
+using Kernels.Harness.Models;
 using Kernels.Harness.Tests.Models;
 
 namespace Kernels.Harness.Tests.Verbs;
@@ -19,9 +20,11 @@ public sealed class EvalTests : IDisposable
         Assert.Equal((0, ""), (code, error));
         // " ab" is two tokens, "cab" three with its space, "d" two; documents of nothing are none.
         Assert.Contains("3 documents, 7 tokens", output, StringComparison.Ordinal);
-        Assert.Contains("f32", output, StringComparison.Ordinal);
+        Assert.All(
+            KvScheme.All,
+            scheme => Assert.Contains(output.Split('\n'), line => line.StartsWith($" {scheme.Name} ", StringComparison.Ordinal)));
         Assert.DoesNotContain("NaN", output, StringComparison.Ordinal);
-        (code, output, error) = Run("eval", model, "--text", text, "--kv", "f32", "--documents", "1", "--isa", "ref", "--threads", "2");
+        (code, output, error) = Run("eval", model, "--text", text, "--kv", "reference,s8-k16", "--documents", "1", "--isa", "ref", "--threads", "2");
         Assert.Equal((0, ""), (code, error));
         Assert.Contains("1 documents, 2 tokens", output, StringComparison.Ordinal);
     }
