@@ -6,7 +6,8 @@ internal interface IKeyValueCache : IDisposable
     /// <summary>How many tokens there are.</summary>
     int Length { get; }
 
-    /// <summary>Bytes that the key and the value of a token take, with scales and zero points, without what a sequence has once.</summary>
+    /// <summary>Bytes that the key and the value of a token take, with scales and zero points, without what a
+    /// sequence has once.</summary>
     double BytesPerToken { get; }
 
     /// <summary>Appends tokens.</summary>

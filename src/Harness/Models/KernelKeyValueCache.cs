@@ -1,7 +1,7 @@
 namespace Kernels.Harness.Models;
 
-/// <summary>Keys and values in a cache of the library. Attention reads them back as floats, so that what shows is the error of the cache
-/// alone.</summary>
+/// <summary>Keys and values in a cache of the library. Attention reads them back as floats, so that what shows is the
+/// error of the cache alone.</summary>
 internal sealed class KernelKeyValueCache : IKeyValueCache
 {
     private readonly KernelContext _context;

@@ -28,8 +28,9 @@ internal sealed record KvScheme(string Name, Func<KernelContext, LlamaConfig, in
         }.Select(name => TryParse(name, out KvScheme? scheme) ? scheme : throw new InvalidOperationException($"'{name}' is no scheme.")),
     ];
 
-    /// <summary>Reads a name: <c>reference</c>; or a type (f32, bf16, f8, s8, u4, s4), after which may stand <c>-center</c>, <c>-rotate</c> and
-    /// <c>-kN</c>, in this order: keys without their mean, rotated, with a scale per channel in N tokens.</summary>
+    /// <summary>Reads a name: <c>reference</c>; or a type (f32, bf16, f8, s8, u4, s4), after which may stand
+    /// <c>-center</c>, <c>-rotate</c> and <c>-kN</c>, in this order: keys without their mean, rotated, with a scale
+    /// per channel in N tokens.</summary>
     public static bool TryParse(string name, [NotNullWhen(true)] out KvScheme? scheme)
     {
         scheme = null;

@@ -46,7 +46,8 @@ internal sealed record LlamaConfig
     public int KvDim => KvHeads * HeadDim;
 
     /// <summary>What a file tells.</summary>
-    /// <exception cref="ModelFormatException">It is no Llama model, or one with parts that are not computed here.</exception>
+    /// <exception cref="ModelFormatException">It is no Llama model, or one with parts that are not computed
+    /// here.</exception>
     public static LlamaConfig Of(ModelFile model)
     {
         ModelFacts facts = model.Facts;
@@ -85,7 +86,8 @@ internal sealed record LlamaConfig
 
     private static RopeOptions RopeOf(ModelFile model, int headDim)
     {
-        // Hugging Face stores the rows of wq and wk so that a head is rotated by halves; the other formats keep the order of the training.
+        // Hugging Face stores the rows of wq and wk so that a head is rotated by halves; the other formats keep the
+        // order of the training.
         RopeLayout layout = model.Format == ModelFormat.Safetensors ? RopeLayout.Half : RopeLayout.Interleaved;
         var rope = new RopeOptions(layout, headDim) { ThetaBase = model.Facts.RopeTheta ?? 10000 };
         RopeScalingFacts? scaling = model.Facts.RopeScaling;

@@ -1,6 +1,7 @@
 namespace Kernels.Harness.Models;
 
-/// <summary>Causal attention over float keys and values, written out: the reference that kernels are compared with.</summary>
+/// <summary>Causal attention over float keys and values, written out: the reference that kernels are compared
+/// with.</summary>
 /// <param name="config">The model.</param>
 /// <param name="capacity">The longest sequence.</param>
 internal sealed class PlainAttention(LlamaConfig config, int capacity)

@@ -74,8 +74,9 @@ public sealed class KvSchemeTests : IDisposable
         double f32 = Nll("f32");
         Assert.Equal(1.34175, f32, 0.5e-5);
         Assert.Equal(f32, Nll("bf16"), 0.001);
-        // Keys of this model have channels with large means. Less these, or rotated, 8 bits are as good as floats; a scale per token and
-        // head alone costs 0.003 on these 5,009 tokens (and 0.0016 on the 124,392 of 300 stories).
+        // Keys of this model have channels with large means. Less these, or rotated, 8 bits are as good as floats; a
+        // scale per token and head alone costs 0.003 on these 5,009 tokens (and 0.0016 on the 124,392 of 300
+        // stories).
         Assert.Equal(f32, Nll("s8-center"), 0.002);
         Assert.Equal(f32, Nll("s8-rotate"), 0.002);
         Assert.Equal(f32, Nll("s8-k32"), 0.002);
