@@ -36,6 +36,17 @@ public sealed class AllocationTests : IDisposable
     }
 
     [Fact]
+    public void Rotating_allocates_nothing()
+    {
+        var table = new RopeTable(new(RopeLayout.Half, 32), 0, M);
+        int[] positions = [.. Enumerable.Range(0, M)];
+        float[] source = Numbers.Floats(M * K, seed: 1);
+        var target = new BFloat16[M * K];
+        AssertNoAllocation(() => Rope.RotateInPlace<float>(_context, table, K / 32, positions, source));
+        AssertNoAllocation(() => Rope.Rotate<float, BFloat16>(_context, table, K / 32, positions, source, target));
+    }
+
+    [Fact]
     public void Multiplying_allocates_nothing()
     {
         using PackedWeights weights = PackedWeights.FromFloat<float>(_context, new(ElementType.S4, N, K, 32), Numbers.Floats(N * K, seed: 2));

@@ -19,6 +19,12 @@ public class PublicEnumTests
     public void Granularity_is_krn_granularity() => Assert.Equal(Names<krn_granularity>("KRN_GRANULARITY_"), Names<Granularity>(""));
 
     [Fact]
+    public void RopeLayout_is_krn_rope_layout() => Assert.Equal(Names<krn_rope_layout>("KRN_ROPE_"), Names<RopeLayout>(""));
+
+    [Fact]
+    public void RopeScaling_is_krn_rope_scaling() => Assert.Equal(Names<krn_rope_scaling>("KRN_ROPE_SCALING_"), Names<RopeScaling>(""));
+
+    [Fact]
     public void Ceiling_is_krn_ceiling() => Assert.Equal(Names<krn_ceiling>("KRN_CEILING_"), Names<Ceiling>("", ("MultiplyAdd", "MADD")));
 
     [Fact]

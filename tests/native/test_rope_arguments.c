@@ -193,6 +193,10 @@ static void accepts_empty_tensors(krn_context *context) {
     c.source = NULL;
     c.target = NULL;
     CHECK_OK(rotate(&c, &c.options));
+    c.source = source;
+    c.target = source;
+    c.target_type = KRN_TYPE_F16;
+    CHECK_OK(rotate(&c, &c.options));
     check_untouched("nothing");
 }
 

@@ -163,7 +163,8 @@ static krn_status check_matrices(const matrix *source, const matrix *target, int
         status = check_matrix(target, tokens, width);
     if (status != KRN_OK)
         return status;
-    if (source->data == target->data && source->data != NULL &&
+    /* Of nothing the address says nothing. */
+    if (tokens > 0 && width > 0 && source->data == target->data &&
         (source->type != target->type || source->ld != target->ld))
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
                         "target is source, but target_type and target_ld are not source_type and source_ld");

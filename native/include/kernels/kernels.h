@@ -9,6 +9,8 @@
 #include "kernels/hadamard.h"
 #include "kernels/hadamard.h"
 #include "kernels/kv_cache.h"
+#include "kernels/hadamard.h"
+#include "kernels/kv_cache.h"
 #include "kernels/quantize.h"
 #include "kernels/rope.h"
 #include "kernels/weights.h"

@@ -175,6 +175,7 @@ internal sealed class BenchRunner(
                 spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
             KvAppendSpec spec => new KvAppendCase(
                 spec, planned.Id.Variant, context, LayerData.MakeActivations(2 * spec.Tokens, spec.KvHeads * spec.HeadDim, seed)),
+            RopeSpec spec => new RopeCase(spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Heads * spec.HeadDim, seed)),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
         };
     }
@@ -191,6 +192,7 @@ internal sealed class BenchRunner(
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
         HadamardSpec hadamard => new() { ["rows"] = hadamard.Rows, ["n"] = hadamard.Cols },
         KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },
+        RopeSpec rope => new() { ["rows"] = rope.Rows, ["h"] = rope.Heads, ["d"] = rope.HeadDim },
         _ => [],
     };
 }

@@ -28,6 +28,7 @@ internal sealed class ContextPool : IDisposable
             GemmSpec gemm => Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations, gemm.Cell.Compute),
             HadamardSpec => Hadamard.Variant(context),
             KvAppendSpec => KvCache.Variant(context),
+            RopeSpec => Rope.Variant(context),
             _ => Quantizer.Variant(context),
         };
     }

@@ -75,6 +75,13 @@ internal static class CaseCatalog
             yield return new CatalogEntry(new QuantizeSpec(QuantizeScheme.Parse(way), 4096, 4096), quick);
         }
 
+        foreach (string way in new[] { "f32", "f32-interleaved", "bf16", "f16", "f32-r64" })
+        {
+            // The queries of a prompt and of a token.
+            foreach (long rows in new[] { 512L, 1 })
+                yield return new CatalogEntry(new RopeSpec(RopeScheme.Parse(way), rows, 32, 128), way == "f32" && rows == 512 ? 1 : 0);
+        }
+
         foreach (string weights in new[] { "w8", "w8g128", "w4", "w4g32", "w4g128", "w4zg128", "nf4b64" })
         {
             WeightScheme scheme = WeightScheme.Parse(weights);

@@ -11,6 +11,10 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
 {
     private const int MaxThreads = 1024;
 
+    /// <summary>The ops.</summary>
+    public static IReadOnlyList<string> OpNames { get; } = 
+        [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, HadamardSpec.OpName, RopeSpec.OpName, KvAppendSpec.OpName];
+
     /// <summary>Reads an id; what is wrong with it is told by <paramref name="error"/>.</summary>
     public static bool TryParse(string text, [NotNullWhen(true)] out CaseId? id, out string error)
     {
@@ -100,8 +104,17 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     return new KvAppendSpec(kept, hdcq[0], hdcq[1], hdcq[2], hdcq[3]);
                 return null;
 
+            case RopeSpec.OpName:
+                if (!RopeScheme.TryParse(scheme, out RopeScheme angles))
+                    error = $"'{scheme}' is not a scheme of a rotary embedding such as f32-interleaved";
+                else if (!TryParseShape(shape, ["rows", "h", "d"], out long[] heads) || heads[2] < Math.Max(2, angles.RotaryDim))
+                    error = $"'{shape}' is not a shape such as rows512-h32-d128";
+                else
+                    return new RopeSpec(angles, heads[0], heads[1], heads[2]);
+                return null;
+
             default:
-                error = $"'{op}' is not an op; there are {CaseOps.List}";
+                error = $"'{op}' is not an op; there are {string.Join(", ", OpNames)}";
                 return null;
         }
     }

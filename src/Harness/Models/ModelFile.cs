@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
 using Kernels.Harness.Formats;
 
 namespace Kernels.Harness.Models;
@@ -73,6 +74,11 @@ public sealed class ModelFile : IDisposable
         }
     }
 
+    /// <summary>Finds a tensor by its name.</summary>
+    /// <param name="name">The exact name.</param>
+    /// <param name="tensor">The tensor, if there is one.</param>
+    public bool TryFind(string name, [NotNullWhen(true)] out ModelTensor? tensor) => _container.TryFind(name, out tensor);
+
     /// <summary>Closes the file; layers cannot be loaded any more.</summary>
     public void Dispose() => _container.Dispose();
 
@@ -132,8 +138,13 @@ public sealed class ModelFile : IDisposable
     private static bool HasExtension(string path, string extension) =>
         path.EndsWith(extension, StringComparison.OrdinalIgnoreCase);
 
+    // The export keeps neither the epsilon nor the base: they are constants of the program that trains and of the one
+    // that runs.
     private static ModelFacts FactsOf(Llama2cHeader header) => new()
     {
+        HeadDim = header.HeadDim,
+        NormEpsilon = 1e-5f,
+        RopeTheta = 10000,
         Architecture = "llama",
         Dim = header.Dim,
         HiddenDim = header.HiddenDim,
@@ -156,9 +167,29 @@ public sealed class ModelFile : IDisposable
             Layers = Count("block_count"),
             Heads = Count("attention.head_count"),
             KvHeads = Count("attention.head_count_kv"),
+            HeadDim = Count("attention.key_length") ?? Count("rope.dimension_count"),
+            NormEpsilon = (float?)Number("attention.layer_norm_rms_epsilon"),
+            RopeTheta = Number("rope.freq_base"),
+            RopeScaling = ScalingOf(),
             VocabularySize = Count("vocab_size") ?? VocabularyOf(file),
             ContextLength = Count("context_length"),
         };
+
+        double? Number(string key) => file.Metadata.GetValueOrDefault($"{architecture}.{key}")?.Value switch
+        {
+            float value => value,
+            double value => value,
+            _ => null,
+        };
+
+        RopeScalingFacts? ScalingOf()
+        {
+            string? type = null;
+            file.Metadata.GetValueOrDefault($"{architecture}.rope.scaling.type")?.TryGetString(out type);
+            return type is null or "none"
+                ? null
+                : new RopeScalingFacts(type, Number("rope.scaling.factor"), null, null, Count("rope.scaling.original_context_length"));
+        }
 
         long? Count(string key)
         {

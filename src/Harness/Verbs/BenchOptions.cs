@@ -16,7 +16,7 @@ internal sealed class BenchOptions
     public string? Filter { get; set; }
 
     /// <summary>Which op.</summary>
-    [Option("op", MetaValue = "OP", HelpText = "Run the cases of one op: gemm, quantize or dequantize.")]
+    [Option("op", MetaValue = "OP", HelpText = "Run the cases of one op: gemm, quantize, dequantize or rope.")]
     public string? Op { get; set; }
 
     /// <summary>Numbers of threads.</summary>

@@ -20,7 +20,7 @@ internal static class CommandLine
     private const int HelpWidth = 120;
 
     private static readonly Type[] s_verbs =
-        [typeof(InfoOptions), typeof(BenchOptions), typeof(VerifyOptions), typeof(CompareOptions), typeof(ReportOptions)];
+        [typeof(InfoOptions), typeof(BenchOptions), typeof(VerifyOptions), typeof(EvalOptions), typeof(CompareOptions), typeof(ReportOptions)];
 
     /// <summary>Runs the program.</summary>
     /// <returns>The exit code.</returns>
@@ -45,6 +45,7 @@ internal static class CommandLine
                 InfoOptions info => InfoVerb.Run(info, terminal),
                 BenchOptions bench => BenchVerb.Run(bench, terminal),
                 VerifyOptions verify => VerifyVerb.Run(verify, terminal),
+                EvalOptions eval => EvalVerb.Run(eval, terminal),
                 CompareOptions compare => CompareVerb.Run(compare, terminal),
                 ReportOptions report => ReportVerb.Run(report, terminal),
                 _ => throw new InvalidOperationException($"{options.GetType()} has no verb."),

@@ -86,6 +86,7 @@ internal static class InfoVerb
         AddVariants(variants, contexts, new DequantizeSpec(new WeightScheme(ElementType.S8, 0), ElementType.F32, 1, 1), "");
         AddVariants(variants, contexts, new HadamardSpec(ElementType.F32, 1, false, 1, 1), "");
         AddVariants(variants, contexts, new KvAppendSpec(KvScheme.Parse("s8"), 1, 8, 1, 1), "");
+        AddVariants(variants, contexts, new RopeSpec(RopeScheme.Parse("f32"), 1, 1, 2), "");
         return new InfoResult(
             MachineProbe.Machine(), MachineProbe.Build(), [.. ContextPool.Levels.Select(Cpu.NameOf)], variants, meter.Results(),
             [.. PeerCatalog.Load(PeerCatalog.All).Found.Select(peer => new PeerInfo(peer.Name, peer.Version))]);

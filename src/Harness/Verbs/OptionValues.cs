@@ -69,9 +69,9 @@ internal static class OptionValues
     /// <exception cref="UsageException">There is no such op.</exception>
     public static string? Op(string? text)
     {
-        return text is null || CaseOps.All.Contains(text)
+        return text is null || CaseId.OpNames.Contains(text)
             ? text
-            : throw new UsageException($"--op: '{text}' is not an op; there are {CaseOps.List}.");
+            : throw new UsageException($"--op: '{text}' is not an op; there are {string.Join(", ", CaseId.OpNames)}.");
     }
 
     /// <summary>Checks early that a file can be written, so that a long run does not end without its result.</summary>

@@ -158,6 +158,7 @@ internal static class VerifyVerb
         DequantizeSpec dequantize => ElementNames.NameOf(dequantize.Target),
         HadamardSpec hadamard => ElementNames.NameOf(hadamard.Type),
         KvAppendSpec append => ElementNames.NameOf(append.Way.Source),
+        RopeSpec rope => ElementNames.NameOf(rope.Way.Type),
         _ => "",
     };
 }

@@ -26,6 +26,8 @@ public sealed class CaseIdTests
     [InlineData("kv_append/s8/h8-d128-c16384-q512/t1/avx512")]
     [InlineData("kv_append/u4-kivi64-bf16/h1-d8-c1-q1/t2/ref")]
     [InlineData("kv_append/f8-static-f16/h1-d8-c16-q0/t1/avx2")]
+    [InlineData("rope/f32/rows512-h32-d128/t1/avx512")]
+    [InlineData("rope/bf16-interleaved-r64/rows1-h8-d128/t1/ref")]
     public void WhatParsesPrintsAsItWas(string text)
     {
         Assert.True(CaseId.TryParse(text, out CaseId? id, out string error), error);
@@ -72,6 +74,11 @@ public sealed class CaseIdTests
     [InlineData("kv_append/s8-f32/h8-d128-c16-q16/t1/ref", "is not a format of a KV cache")]
     [InlineData("kv_append/s8/h8-d128-c16-q17/t1/ref", "is not a shape such as h8-d128-c16384-q512")]
     [InlineData("kv_append/s8/h8-d128-q1-c1/t1/ref", "is not a shape such as h8-d128-c16384-q512")]
+    [InlineData("rope/s8/rows1-h1-d8/t1/ref", "is not a scheme of a rotary embedding")]
+    [InlineData("rope/f32-half/rows1-h1-d8/t1/ref", "is not a scheme of a rotary embedding")]
+    [InlineData("rope/f32-r3/rows1-h1-d8/t1/ref", "is not a scheme of a rotary embedding")]
+    [InlineData("rope/f32-r16/rows1-h1-d8/t1/ref", "is not a shape")]
+    [InlineData("rope/f32/rows1-n8/t1/ref", "is not a shape")]
     public void WhatIsNotAnIdSaysWhy(string text, string reason)
     {
         Assert.False(CaseId.TryParse(text, out _, out string error));

@@ -34,10 +34,11 @@ public sealed class ModelFileTests : IDisposable
         Assert.Equal(ModelFormat.Llama2c, llama2c.Format);
         Assert.Equal(ModelFormat.Gguf, gguf.Format);
 
-        // The conversion to GGUF wrote the context of the rotary base, and the shared classifier a second time.
+        // The conversion to GGUF wrote the context of the rotary base, but not the base, and the shared classifier a
+        // second time.
         Assert.Equal(512, llama2c.Facts.ContextLength);
         Assert.Equal(2048, gguf.Facts.ContextLength);
-        Assert.Equal(llama2c.Facts, gguf.Facts with { ContextLength = 512 });
+        Assert.Equal(llama2c.Facts, gguf.Facts with { ContextLength = 512, RopeTheta = 10000 });
         var expected = new ModelFacts
         {
             Architecture = "llama",
@@ -48,6 +49,9 @@ public sealed class ModelFileTests : IDisposable
             KvHeads = 4,
             VocabularySize = 512,
             ContextLength = 512,
+            HeadDim = 8,
+            NormEpsilon = 1e-5f,
+            RopeTheta = 10000,
         };
         Assert.Equal(expected, llama2c.Facts);
 
@@ -113,6 +117,8 @@ public sealed class ModelFileTests : IDisposable
             KvHeads = 1,
             VocabularySize = 32000,
             ContextLength = 1024,
+            NormEpsilon = 1e-5f,
+            IsTied = false,
         };
         Assert.Equal(expected, model.Facts);
         Assert.Equal(9, model.Tensors.Count);

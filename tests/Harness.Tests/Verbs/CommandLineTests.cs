@@ -19,8 +19,8 @@ public sealed class CommandLineTests : IDisposable
     {
         (int code, string output, string error) = Run("--help");
         Assert.Equal((0, ""), (code, error));
-        Assert.All(["info", "bench", "verify", "compare", "report"], verb => Assert.Contains("  " + verb + " ", output, StringComparison.Ordinal));
-        foreach (string verb in new[] { "info", "bench", "verify", "compare", "report" })
+        Assert.All(["info", "bench", "verify", "eval", "compare", "report"], verb => Assert.Contains("  " + verb + " ", output, StringComparison.Ordinal));
+        foreach (string verb in new[] { "info", "bench", "verify", "eval", "compare", "report" })
         {
             (code, output, error) = Run(verb, "--help");
             Assert.Equal((0, ""), (code, error));

@@ -50,12 +50,25 @@ internal static class VerifyCatalog
 
     private static readonly string[][] s_quantizeFeatures = [[], [QuantizeCheck.Wide], [QuantizeCheck.Clip], [QuantizeCheck.Clip, QuantizeCheck.Wide]];
 
+    // Below, at and above a vector of pairs, the head dimensions of models, empty.
+    private static readonly (long Rows, long Heads, long HeadDim)[] s_headShapes =
+        [(1, 1, 2), (3, 4, 8), (5, 2, 22), (7, 3, 64), (2, 5, 80), (4, 2, 96), (40, 32, 128), (0, 2, 8), (2, 0, 8)];
+
+    private static readonly (long Rows, long Heads, long HeadDim) s_goldenHeads = (7, 3, 64);
+
+    private static readonly string[][] s_ropeFeatures =
+    [
+        [], [RopeCheck.Wide], [RopeCheck.InPlace], [RopeCheck.Linear, RopeCheck.Wide, RopeCheck.ToBf16], [RopeCheck.Llama3, RopeCheck.Wide, RopeCheck.InPlace],
+        [RopeCheck.Llama3, RopeCheck.ToF32], [RopeCheck.Linear],
+    ];
+
     /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
         Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
             .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels))
             .Concat(Rotations(contexts, levels))
-            .Concat(KvAppends(contexts, levels));
+            .Concat(KvAppends(contexts, levels))
+            .Concat(Ropes(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -65,6 +78,7 @@ internal static class VerifyCatalog
         DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         HadamardSpec spec => spec.Rows == GoldenRotationRows,
         KvAppendSpec spec => (spec.KvHeads, spec.HeadDim, spec.Context, spec.Tokens) == s_goldenAppend,
+        RopeSpec spec => (spec.Rows, spec.Heads, spec.HeadDim) == s_goldenHeads,
         _ => false,
     };
 
@@ -248,6 +262,32 @@ internal static class VerifyCatalog
                 foreach (VerifyCheck check in ForVariants(
                     contexts, levels, spec, turn % 2 == 0 ? 1 : 2, [], (id, level, f) => new KvAppendCheck(id, level, f)))
                     yield return check;
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> Ropes(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (ElementType type in new[] { ElementType.F32, ElementType.F16, ElementType.BF16 })
+        {
+            foreach (RopeLayout layout in Enum.GetValues<RopeLayout>())
+            {
+                foreach (bool isPartial in new[] { false, true })
+                {
+                    foreach ((long rows, long heads, long headDim) in s_headShapes)
+                    {
+                        if (isPartial && headDim < 4)
+                            continue;
+                        turn++;
+                        // About half of the pairs, an odd number.
+                        var way = new RopeScheme(type, layout, isPartial ? headDim / 4 * 2 + (headDim > 16 ? 2 : 0) : 0);
+                        foreach (VerifyCheck check in ForVariants(
+                            contexts, levels, new RopeSpec(way, rows, heads, headDim), turn % 2 == 0 ? 1 : 2, s_ropeFeatures[turn % s_ropeFeatures.Length],
+                            (id, level, f) => new RopeCheck(id, level, f)))
+                            yield return check;
+                    }
+                }
             }
         }
     }
