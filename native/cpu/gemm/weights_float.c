@@ -21,6 +21,8 @@ static krn_status check(const krn_weights_desc *desc, const krn_layout *layout, 
                         const float *codebook) {
     if (layout->ordered)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->ordered needs a group index, which floats do not have");
+    if (layout->num_outliers > 0)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->num_outliers: quantize first, and pack codes and columns");
     if (krn_layout_is_nested(layout))
         return krn_fail(KRN_ERROR_UNSUPPORTED,
                         "desc->scale_type is KRN_TYPE_U8: quantize first, and pack codes and tables");
