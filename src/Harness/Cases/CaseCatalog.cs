@@ -23,7 +23,7 @@ internal static class CaseCatalog
             "w8-f32", "w8-bf16", "w8-f16", "w4-f32", "w4g32-f32", "w4g128-f32", "w4g128-bf16", "w4g128-f16", "w4zg128-f32", "w4zg128-bf16",
             "nf4b64-f32", "nf4b64-bf16", "nf4b64sdq-f32", "nf4b64sdq-bf16", "w4g128sf16-a8", "w4zfg128sf16-a8", "w4zfg128sf16-bf16", "w4g128o-a8",
             "w8-a4", "w4-a4", "w4g128-a4", "w8-dyn8", "w8-dyn8-bf16", "w4g128-dyn8", "w4g128-dyn8-bf16", "w4g128-dyn4", "w8-dynu8",
-            "w8-a8-outlier1pct", "w4g128-a8-outlier1pct", "w8-dyn8-lora16", "w4g128-f32-lora16", "w4g128-bf16-lora16",
+            "w8-a8-outlier1pct", "w4g128-a8-outlier1pct", "w8x1pct-dyn8", "w8x1pctf16-dyn8", "nf4b64sdqflat-f32", "w8-dyn8-lora16", "w4g128-f32-lora16", "w4g128-bf16-lora16",
             "nf4b64-f32-lora16", "nf4b64-bf16-lora16",
         }.Select(GemmScheme.Parse),
     ];
