@@ -28,6 +28,14 @@ internal static class CaseCatalog
         }.Select(GemmScheme.Parse),
     ];
 
+    /// <summary>Shapes that no tile, panel or cache is made for, as [M, N, K]: a prompt one token short with an odd N, a batch between two
+    /// tiles on a layer of Llama-2-7B, and a layer of Llama-2-70B.</summary>
+    public static IReadOnlyList<(long M, long N, long K)> RaggedShapes { get; } = [(127, 4095, 4032), (33, 11008, 4096), (512, 28672, 8192)];
+
+    // The cells that the long run shows on those.
+    private static readonly GemmScheme[] s_raggedCells =
+        [.. new[] { "w8-a8", "w8g128-a8", "w4-a8", "w4g32-a8", "w4g128-a8", "w8-bf16", "w4g128-bf16", "w4g128-f32", "nf4b64-f32" }.Select(GemmScheme.Parse)];
+
     // The cells that the short run shows at every batch size, on every shape and on all threads.
     private static readonly GemmScheme[] s_mainCells = [.. new[] { "w8-a8", "w4g128-a8", "w4g128-f32" }.Select(GemmScheme.Parse)];
 
@@ -56,6 +64,9 @@ internal static class CaseCatalog
                     yield return new CatalogEntry(new GemmSpec(cell, m, n, k), quick);
                 }
             }
+
+            foreach ((long m, long n, long k) in s_raggedCells.Contains(cell) ? RaggedShapes : [])
+                yield return new CatalogEntry(new GemmSpec(cell, m, n, k), 0);
         }
 
         foreach (string way in new[] { "s8-per-token", "u8-per-token", "s8-per-token-bf16", "s8-per-token-f16" })
