@@ -10,10 +10,10 @@
 #include "gemm/tile_avx512.h"
 
 enum {
-    SIDE = 2,
+    SIDE = 3,
     SIDE_ROWS = 2,
-    /* Bytes that the streams look ahead, at least: twice what one stream wants (gemm_run.c). */
-    SIDE_PREFETCH_DISTANCE = 8192,
+    /* Bytes that the streams look ahead, at least: as many times what one stream wants (gemm_run.c). */
+    SIDE_PREFETCH_DISTANCE = 12288,
 };
 
 /* What turns codes into numbers: floats or bf16, as the tile has them. */
@@ -23,6 +23,12 @@ typedef struct {
     zmm_i zeros[2];
 } float_codes;
 
+/* Blocks of weights at equal distances, and the activations that they meet. */
+typedef struct {
+    const uint8_t *w, *x;
+    int64_t w_stride, x_stride;
+} block_run;
+
 /* A kind of tile. All constants, so that nothing of it is left in the loops. */
 typedef struct {
     int32_t bits;
@@ -31,9 +37,9 @@ typedef struct {
     int64_t x_block_bytes;
     /* From a group's zero points. */
     void (*load_zeros)(zmm_i zeros[2], const uint8_t *stored);
-    /* acc += a block of weights x its activations. */
-    void (*block)(zmm_f acc[][2], const float_codes *codes, const uint8_t *w, const uint8_t *x, int32_t rows,
-                  int32_t bits, int32_t has_zeros);
+    /* acc[s][row] += block s of weights x its activations, for `side` blocks. */
+    void (*blocks)(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side, int32_t rows,
+                   int32_t bits, int32_t has_zeros);
 } float_tile;
 
 /* `count` partial sums of `blocks` blocks each, at equal distances: within a group, or one of each group. */
@@ -64,17 +70,22 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         own[s] = *codes;
+        /* What lies behind the codes of a group: scales and zero points. Without it every group ends in a miss. */
+        const uint8_t *behind = w + s * run->w_stride + run->blocks * KRN_BLOCK_BYTES;
+        if (run->groups_per_sum > 0)
+            for (int64_t line = 0; line < job->layout->scales_bytes + job->layout->zeros_bytes; line += KRN_LINE_BYTES)
+                KRN_PREFETCH(behind + ahead + line);
         if (tile->has_zeros)
             tile->load_zeros(own[s].zeros, krn_tile_zeros(job, run->group + (first + s) * run->groups_per_sum));
     }
     for (int64_t b = 0; b < run->blocks; b++, w += KRN_BLOCK_BYTES, x += tile->x_block_bytes * rows) {
+        const block_run blocks = {w, x, run->w_stride, run->x_stride};
         KRN_UNROLL
         for (int32_t s = 0; s < side; s++) {
-            const uint8_t *here = w + s * run->w_stride;
-            KRN_PREFETCH(here + ahead);
-            KRN_PREFETCH(here + ahead + KRN_LINE_BYTES);
-            tile->block(acc + s * rows, &own[s], here, x + s * run->x_stride, rows, tile->bits, tile->has_zeros);
+            KRN_PREFETCH(w + s * run->w_stride + ahead);
+            KRN_PREFETCH(w + s * run->w_stride + ahead + KRN_LINE_BYTES);
         }
+        tile->blocks(acc, own, &blocks, side, rows, tile->bits, tile->has_zeros);
     }
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
@@ -115,7 +126,8 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
             zero_sums(acc, rows);
             for (; b < end; b++, w += KRN_BLOCK_BYTES, x += tile->x_block_bytes * rows) {
                 krn_prefetch_block(&prefetch);
-                tile->block(acc, &codes, w, x, rows, tile->bits, tile->has_zeros);
+                const block_run one = {w, x, 0, 0};
+                tile->blocks(acc, &codes, &one, 1, rows, tile->bits, tile->has_zeros);
             }
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++)
@@ -133,11 +145,6 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
     const int64_t x_bytes = tile->x_block_bytes * rows;
     const uint8_t *x = job->x;
     zmm_f t[SMALL_TILE_ROWS][2];
-    /* The reorder buffer reaches over the end of a short group by itself. */
-    if (layout->group_size < KRN_FLOAT_BLOCK_K) {
-        tall_float_tile(job, tile, *codes, rows);
-        return;
-    }
     load_t(t, job, rows);
     for (int64_t g = job->group; g < end;) {
         const int64_t blocks = krn_tile_blocks(job, g);
