@@ -14,6 +14,9 @@
 #include "common/half.h"
 #include "gemm/tile_f32_avx512.h"
 
+/* Half as many additions in a row as f32 has; and over the end of a group of 32 the reorder buffer reaches by itself. */
+enum { BF16_SIDE = 2, BF16_SIDE_GROUP = 64 };
+
 /* table[i] = codebook[i mod 16], i mod 16 less the offset of codes, or, with zero points, i - 15. */
 KRN_ALWAYS_INLINE zmm_i bf16_table(const krn_tile_job *job, int has_zeros) {
     const float *codebook = krn_layout_codebook(job->layout, job->packed);
@@ -48,7 +51,7 @@ KRN_ALWAYS_INLINE zmm_i bytes_to_bf16(zmm_i raw, unsigned pair) {
 
 KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
                                   int32_t rows, int32_t bits, int32_t has_zeros) {
-    zmm_i raw[SIDE][2];
+    zmm_i raw[MAX_SIDE][2];
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         raw[s][0] = load_i(run->w + s * run->w_stride);
@@ -77,6 +80,8 @@ KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, cons
 KRN_ALWAYS_INLINE void tile_bf16(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
+                             .side = BF16_SIDE,
+                             .least_group = BF16_SIDE_GROUP,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(uint16_t),
                              .load_zeros = bf16_zeros,
                              .blocks = dot_blocks};

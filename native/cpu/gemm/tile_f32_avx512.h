@@ -10,6 +10,9 @@
 
 #include "gemm/tile_float_avx512.h"
 
+/* 8 additions in a row for every block of codes need 6 chains; with 8 it was slower. */
+enum { F32_SIDE = 3 };
+
 /* The codebook, or codes 0..15 less their offset; zero points are subtracted later. */
 KRN_ALWAYS_INLINE zmm_f nibble_table(const krn_tile_job *job) {
     const float *codebook = krn_layout_codebook(job->layout, job->packed);
@@ -37,7 +40,7 @@ KRN_ALWAYS_INLINE void f32_zeros(zmm_i zeros[2], const uint8_t *stored) {
 
 KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
                                   int32_t rows, int32_t bits, int32_t has_zeros) {
-    zmm_i raw[SIDE][2];
+    zmm_i raw[MAX_SIDE][2];
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         raw[s][0] = load_i(run->w + s * run->w_stride);
@@ -66,6 +69,8 @@ KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, cons
 KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
+                             .side = F32_SIDE,
+                             .least_group = 0,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(float),
                              .load_zeros = f32_zeros,
                              .blocks = fma_blocks};

@@ -2,7 +2,7 @@
  * activations, is a function that the compiler puts in place.
  *
  * One or two rows leave most registers free, and their few chains of dependent additions would leave the multipliers
- * idle for most of the time. There SIDE partial sums are made at once, of as many stretches of KRN_FLOAT_BLOCK_K
+ * idle for most of the time. There several partial sums are made at once, of as many stretches of KRN_FLOAT_BLOCK_K
  * inputs. They enter t in the order of gemm.h, so a row has the same bits as in a taller tile. */
 #ifndef KRN_GEMM_TILE_FLOAT_AVX512_H
 #define KRN_GEMM_TILE_FLOAT_AVX512_H
@@ -10,10 +10,10 @@
 #include "gemm/tile_avx512.h"
 
 enum {
-    SIDE = 3,
+    MAX_SIDE = 3,
     SIDE_ROWS = 2,
-    /* Bytes that the streams look ahead, at least: as many times what one stream wants (gemm_run.c). */
-    SIDE_PREFETCH_DISTANCE = 12288,
+    /* Bytes that each of the streams adds to how far they look ahead: what one stream wants (gemm_run.c). */
+    SIDE_PREFETCH_DISTANCE = 4096,
 };
 
 /* What turns codes into numbers: floats or bf16, as the tile has them. */
@@ -33,6 +33,9 @@ typedef struct {
 typedef struct {
     int32_t bits;
     int32_t has_zeros;
+    /* Partial sums made at once where there are one or two rows, and the group size from which on. */
+    int32_t side;
+    int64_t least_group;
     /* Bytes of the packed activations of a row that meet a block of weights. */
     int64_t x_block_bytes;
     /* From a group's zero points. */
@@ -61,11 +64,11 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
                                          const float_codes *codes, const sum_run *run, int64_t first, int32_t side,
                                          int32_t rows) {
     const uint8_t *w = run->w + first * run->w_stride, *x = run->x + first * run->x_stride;
-    zmm_f acc[SIDE * SIDE_ROWS][2];
-    float_codes own[SIDE];
+    zmm_f acc[MAX_SIDE * SIDE_ROWS][2];
+    float_codes own[MAX_SIDE];
     /* Whole rounds, so that each stream fetches what it will read itself. */
-    const int64_t round = SIDE * run->w_stride;
-    const int64_t ahead = (SIDE_PREFETCH_DISTANCE + round - 1) / round * round;
+    const int64_t round = tile->side * run->w_stride;
+    const int64_t ahead = (tile->side * SIDE_PREFETCH_DISTANCE + round - 1) / round * round;
     zero_sums(acc, side * rows);
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
@@ -100,8 +103,8 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
 KRN_ALWAYS_INLINE void fold_run(zmm_f t[][2], const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
                                 const sum_run *run, int32_t rows) {
     int64_t i = 0;
-    for (; i + SIDE <= run->count; i += SIDE)
-        fold_side_by_side(t, job, tile, codes, run, i, SIDE, rows);
+    for (; i + tile->side <= run->count; i += tile->side)
+        fold_side_by_side(t, job, tile, codes, run, i, tile->side, rows);
     for (; i < run->count; i++)
         fold_side_by_side(t, job, tile, codes, run, i, 1, rows);
 }
@@ -145,6 +148,10 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
     const int64_t x_bytes = tile->x_block_bytes * rows;
     const uint8_t *x = job->x;
     zmm_f t[SMALL_TILE_ROWS][2];
+    if (layout->group_size < tile->least_group) {
+        tall_float_tile(job, tile, *codes, rows);
+        return;
+    }
     load_t(t, job, rows);
     for (int64_t g = job->group; g < end;) {
         const int64_t blocks = krn_tile_blocks(job, g);
