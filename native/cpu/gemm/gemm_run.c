@@ -48,9 +48,7 @@ typedef struct {
 } gemm_job;
 
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads
@@ -361,9 +359,8 @@ static void split_work(gemm_job *job, int32_t num_threads) {
     job->block_tiles = divide_up(job->num_tiles, job->row_blocks);
     job->row_blocks = divide_up(job->num_tiles, job->block_tiles);
     const int64_t for_threads = num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD;
-    const int64_t for_cache =
-        job->row_blocks == 1 ? 1 : divide_up(job->layout->num_panels * job->layout->panel_bytes, PANEL_BLOCK_BYTES);
-    job->panel_blocks = min_i64(max_i64(for_threads, for_cache), job->layout->num_panels);
+    const int64_t bytes = job->row_blocks == 1 ? 0 : job->layout->num_panels * job->layout->panel_bytes;
+    job->panel_blocks = min_i64(max_i64(for_threads, bytes / PANEL_BLOCK_BYTES), job->layout->num_panels);
 }
 
 krn_status krn_gemm_run(const krn_gemm_call *call) {
