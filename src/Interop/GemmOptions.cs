@@ -11,7 +11,8 @@ public readonly ref struct GemmOptions
     public ElementType? Compute { get; init; }
 
     /// <summary>Columns of the activations that hold a magnitude above this are multiplied in binary32 and left out of the quantized product;
-    /// needs <see cref="Compute"/>. 0: no column is.</summary>
+    /// needs <see cref="Compute"/>, and weights without outlier columns of their own (<see cref="WeightsShape.OutlierCount"/>). 0: only
+    /// columns of the weights' own, if they have any.</summary>
     public float OutlierThreshold { get; init; }
 
     /// <summary>A low-rank term to add, computed from the activations as they are passed; the default is none.</summary>

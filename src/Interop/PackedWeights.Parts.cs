@@ -33,9 +33,12 @@ public sealed unsafe partial class PackedWeights
         fixed (int* groupIndex = source.GroupIndex)
         fixed (float* scaleMap = source.ScaleMap)
         fixed (float* nestedScales = source.NestedScales)
+        fixed (int* outlierColumns = source.OutlierColumns)
+        fixed (byte* outlierWeights = source.OutlierWeights)
         {
             CheckAlignment(scales, shape.ScaleType, nameof(source));
             CheckAlignment(zeroOffsets, shape.ZeroType ?? ElementType.U8, nameof(source));
+            CheckAlignment(outlierWeights, shape.OutlierType, nameof(source));
             var native = new krn_weights_source
             {
                 struct_size = (uint)sizeof(krn_weights_source),
@@ -50,6 +53,8 @@ public sealed unsafe partial class PackedWeights
                 scale_map = scaleMap,
                 nested_scales = nestedScales,
                 scale_offset = source.ScaleOffset,
+                outlier_columns = outlierColumns,
+                outlier_weights = outlierWeights,
             };
             return Complete(use, NativeMethods.krn_weights_pack(use.Pointer, &description, &native, &weights), weights);
         }
@@ -74,9 +79,12 @@ public sealed unsafe partial class PackedWeights
         fixed (float* scaleMap = parts.ScaleMap)
         fixed (float* nestedScales = parts.NestedScales)
         fixed (float* scaleOffset = parts.ScaleOffset)
+        fixed (int* outlierColumns = parts.OutlierColumns)
+        fixed (byte* outlierWeights = parts.OutlierWeights)
         {
             CheckAlignment(scales, Shape.ScaleType, nameof(parts));
             CheckAlignment(zeroOffsets, Shape.ZeroType ?? ElementType.U8, nameof(parts));
+            CheckAlignment(outlierWeights, Shape.OutlierType, nameof(parts));
             ReadOnlySpan<Region> written =
             [
                 new Region(codes, Shape.N, Shape.Format.RowBytes(Shape.K), codesLdBytes), new Region(scales, parts.Scales.Length),
@@ -84,6 +92,7 @@ public sealed unsafe partial class PackedWeights
                 new Region(codebook, parts.Codebook.Length * sizeof(float)), new Region(groupIndex, parts.GroupIndex.Length * sizeof(int)),
                 new Region(scaleMap, parts.ScaleMap.Length * sizeof(float)), new Region(nestedScales, parts.NestedScales.Length * sizeof(float)),
                 new Region(scaleOffset, parts.ScaleOffset.Length * sizeof(float)),
+                new Region(outlierColumns, parts.OutlierColumns.Length * sizeof(int)), new Region(outlierWeights, parts.OutlierWeights.Length),
             ];
             for (int i = 0; i < written.Length; i++)
             {
@@ -105,6 +114,8 @@ public sealed unsafe partial class PackedWeights
                 scale_map = scaleMap,
                 nested_scales = nestedScales,
                 scale_offset = scaleOffset,
+                outlier_columns = outlierColumns,
+                outlier_weights = outlierWeights,
             };
             use.Complete(NativeMethods.krn_weights_unpack(use.Pointer, weights.Pointer, &native));
         }
@@ -141,11 +152,11 @@ public sealed unsafe partial class PackedWeights
     /// <param name="context">The context.</param>
     /// <returns>A tensor whose codes, scales and zero points are those that were packed.</returns>
     /// <exception cref="InvalidOperationException">A tensor cannot say what these weights are: they are ordered or flattened, or have float
-    /// offsets or double-quantized scales.</exception>
+    /// offsets, double-quantized scales or outlier columns.</exception>
     public QuantizedTensor Unpack(KernelContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        if (Shape.ZeroType is not null || Shape.HasNestedScales || Shape.IsOrdered || Shape.IsFlattened)
+        if (Shape.ZeroType is not null || Shape.HasNestedScales || Shape.IsOrdered || Shape.IsFlattened || Shape.OutlierCount > 0)
             throw new InvalidOperationException($"A quantized tensor cannot say what {Shape} is: unpack into WeightsParts.");
         QuantizedTensor tensor = Quantizer.Allocate(Shape.ToQuantizeOptions(), Shape.N, Shape.K);
         var scales = new byte[ScaleCountOf(Shape) * (Shape.ScaleType.Bits() / 8)];
@@ -172,6 +183,10 @@ public sealed unsafe partial class PackedWeights
             throw new ArgumentOutOfRangeException(nameof(shape), zeroType, "ZeroType must be null, F32, F16 or BF16, and null for C4.");
         if (shape.IsFlattened && (shape.IsOrdered || shape.GroupSize == 0))
             throw new ArgumentOutOfRangeException(nameof(shape), shape, "Flattened weights need a GroupSize and cannot be ordered.");
+        if (shape.OutlierCount < 0 || shape.OutlierCount > shape.K || (shape.OutlierCount > 0 && shape.Format == ElementType.C4))
+            throw new ArgumentOutOfRangeException(nameof(shape), shape.OutlierCount, "OutlierCount must be in 0..K, and 0 for C4.");
+        if (!shape.OutlierType.IsFloat())
+            throw new ArgumentOutOfRangeException(nameof(shape), shape.OutlierType, "OutlierType must be F32, F16 or BF16.");
         return new krn_weights_desc
         {
             struct_size = (uint)sizeof(krn_weights_desc),
@@ -183,6 +198,8 @@ public sealed unsafe partial class PackedWeights
             zero_type = shape.ZeroType is { } type ? (int)type : 0,
             flattened = shape.IsFlattened ? 1 : 0,
             ordered = shape.IsOrdered ? 1 : 0,
+            num_outliers = shape.OutlierCount,
+            outlier_type = shape.OutlierCount > 0 ? (int)shape.OutlierType : 0,
         };
     }
 
@@ -193,6 +210,8 @@ public sealed unsafe partial class PackedWeights
             ZeroType = description.zero_type == 0 ? null : (ElementType)description.zero_type,
             IsFlattened = description.flattened != 0,
             IsOrdered = description.ordered != 0,
+            OutlierCount = description.num_outliers,
+            OutlierType = description.outlier_type == 0 ? ElementType.F32 : (ElementType)description.outlier_type,
         };
 
     /// <summary>Every span has what the shape asks for, and nothing else.</summary>
@@ -209,6 +228,9 @@ public sealed unsafe partial class PackedWeights
         CheckWanted("Codebook", source.Codebook.Length, shape.Format == ElementType.C4, Kernels.Codebook.Size);
         CheckWanted("GroupIndex", source.GroupIndex.Length, shape.IsOrdered, shape.K);
         CheckWanted("ScaleMap", source.ScaleMap.Length, isNested, ScaleMapSize);
+        CheckWanted("OutlierColumns", source.OutlierColumns.Length, shape.OutlierCount > 0, shape.OutlierCount);
+        if (!source.OutlierWeights.IsEmpty)
+            CheckWanted("OutlierWeights", source.OutlierWeights.Length, shape.OutlierCount > 0, OutlierBytes(shape));
         CheckWanted("NestedScales", source.NestedScales.Length, isNested, (count + NestedBlock - 1) / NestedBlock);
         return codesLdBytes;
 
@@ -232,6 +254,8 @@ public sealed unsafe partial class PackedWeights
         CheckRoom(parts.ZeroOffsets.Length, Shape.ZeroType is { } zeroType ? count * (zeroType.Bits() / 8) : 0);
         CheckRoom(parts.Codebook.Length, Shape.Format == ElementType.C4 ? Kernels.Codebook.Size : 0);
         CheckRoom(parts.GroupIndex.Length, Shape.IsOrdered ? Shape.K : 0);
+        CheckRoom(parts.OutlierColumns.Length, Shape.OutlierCount);
+        CheckRoom(parts.OutlierWeights.Length, OutlierBytes(Shape));
         CheckRoom(parts.ScaleMap.Length, Shape.HasNestedScales ? ScaleMapSize : 0);
         CheckRoom(parts.NestedScales.Length, Shape.HasNestedScales ? (count + NestedBlock - 1) / NestedBlock : 0);
         return codesLdBytes;
@@ -243,16 +267,18 @@ public sealed unsafe partial class PackedWeights
         }
     }
 
+    private static long OutlierBytes(WeightsShape shape) => checked(shape.N * shape.OutlierCount * (shape.OutlierType.Bits() / 8));
+
     /// <summary>The library reads scales and offsets as their type.</summary>
     private static void CheckAlignment(byte* start, ElementType type, string name)
     {
         if ((nuint)start % (nuint)(type.Bits() / 8) != 0)
-            throw new ArgumentException($"Scales or offsets are not aligned to their elements of {type}.", name);
+            throw new ArgumentException($"Scales, offsets or outlier weights are not aligned to their elements of {type}.", name);
     }
 
     private static void CheckIsPlain(WeightsShape shape)
     {
-        if (shape.Format == ElementType.C4 || shape.ScaleType != ElementType.F32 || shape.ZeroType is not null || shape.IsOrdered)
+        if (shape.Format == ElementType.C4 || shape.ScaleType != ElementType.F32 || shape.ZeroType is not null || shape.IsOrdered || shape.OutlierCount != 0)
         {
             _ = ToNative(shape);
             throw new ArgumentException($"Scales and zero points are not all that {shape} has: pack a WeightsSource.", nameof(shape));

@@ -143,7 +143,7 @@ public sealed unsafe partial class PackedWeights : SafeHandle
     /// <param name="codebook">The codebook of C4, ascending; null for NF4, and for the other formats.</param>
     /// <returns>The packed weights.</returns>
     /// <exception cref="KernelException">The source holds NaN or infinity (<see cref="KernelStatus.NonFinite"/>), or the shape cannot be made
-    /// from floats: ordered, with double-quantized scales, with float offsets for another format than U4.</exception>
+    /// from floats: ordered, with outlier columns, with float offsets for another format than U4.</exception>
     public static PackedWeights FromFloat<T>(
         KernelContext context, WeightsShape shape, ReadOnlySpan<T> source, float clipRatio = 1f, long sourceLd = 0, Codebook? codebook = null)
         where T : unmanaged =>
@@ -161,7 +161,7 @@ public sealed unsafe partial class PackedWeights : SafeHandle
     /// <param name="codebook">The codebook of C4, ascending; null for NF4, and for the other formats.</param>
     /// <returns>The packed weights.</returns>
     /// <exception cref="KernelException">The source holds NaN or infinity (<see cref="KernelStatus.NonFinite"/>), or the shape cannot be made
-    /// from floats: ordered, with double-quantized scales, with float offsets for another format than U4.</exception>
+    /// from floats: ordered, with outlier columns, with float offsets for another format than U4.</exception>
     public static PackedWeights FromFloat<T>(
         KernelContext context, WeightsShape shape, ReadOnlySpan<T> source, float clipRatio, out QuantizeError error, long sourceLd = 0,
         Codebook? codebook = null)

@@ -21,6 +21,13 @@ public readonly record struct WeightsShape(ElementType Format, long N, long K, l
     /// <summary>Every input names its group ("activation order", GPTQ's g_idx).</summary>
     public bool IsOrdered { get; init; }
 
+    /// <summary>The number of inputs that are outlier columns (LLM.int8()): when a call quantizes activations, these stay floats. Not for
+    /// C4.</summary>
+    public long OutlierCount { get; init; }
+
+    /// <summary>Type that the weights of outlier columns are kept in: F32, F16 or BF16.</summary>
+    public ElementType OutlierType { get; init; } = ElementType.F32;
+
     /// <summary>Whether weights have an integer zero point per group.</summary>
     public bool HasZeroPoints => Format == ElementType.U4 && ZeroType is null;
 

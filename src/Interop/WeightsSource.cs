@@ -37,6 +37,13 @@ public readonly ref struct WeightsSource
 
     /// <summary>Added to a double-quantized scale; else 0.</summary>
     public float ScaleOffset { get; init; }
+
+    /// <summary>The inputs that are outlier columns, ascending, <see cref="WeightsShape.OutlierCount"/> of them.</summary>
+    public ReadOnlySpan<int> OutlierColumns { get; init; }
+
+    /// <summary>The bytes of the weights [N][<see cref="WeightsShape.OutlierCount"/>] of these columns, of
+    /// <see cref="WeightsShape.OutlierType"/>, as they were before they were quantized; empty to take the codes, dequantized.</summary>
+    public ReadOnlySpan<byte> OutlierWeights { get; init; }
 }
 
 /// <summary>Where <see cref="PackedWeights.Unpack(KernelContext, WeightsParts)"/> puts what a <see cref="WeightsSource"/> held, in the same
@@ -75,4 +82,10 @@ public readonly ref struct WeightsParts
 
     /// <summary>Receives the one offset of double-quantized scales.</summary>
     public Span<float> ScaleOffset { get; init; }
+
+    /// <summary>Receives the outlier columns.</summary>
+    public Span<int> OutlierColumns { get; init; }
+
+    /// <summary>Receives the bytes of their weights, also where they were made from codes.</summary>
+    public Span<byte> OutlierWeights { get; init; }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Kernels.Tests.Support;
 using Xunit;
 
@@ -69,6 +70,79 @@ public class GemmOptionsTests
                 }
             }
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Levels))]
+    public void Columns_fixed_at_packing_give_the_bits_of_columns_found(Isa isa)
+    {
+        using KernelContext context = IsaTest.Context(isa, threads: 2);
+        foreach ((long m, long n, long k) in s_shapes)
+        {
+            float[] x = Numbers.Floats(m * k, seed: 5);
+            int[] columns = [0, (int)k / 2, (int)k - 1];
+            foreach (int column in columns)
+                x[column] = 100;
+            foreach ((ElementType format, long groupSize) in s_weights)
+            {
+                QuantizedTensor w = Weights(context, new(format, n, k, groupSize));
+                using PackedWeights packed = PackedWeights.Pack(context, w);
+                var shape = packed.Shape with { OutlierCount = columns.Length };
+                var source = new WeightsSource
+                {
+                    Codes = w.Codes,
+                    CodesLdBytes = w.CodesStrideBytes,
+                    Scales = MemoryMarshal.AsBytes(w.Scales.AsSpan()),
+                    ZeroPoints = shape.HasZeroPoints ? w.ZeroPoints : default,
+                    OutlierColumns = columns,
+                };
+                using PackedWeights fixedColumns = PackedWeights.Pack(context, shape, source);
+                Assert.Equal(shape, fixedColumns.Shape);
+                float[] expected = Run(context, packed, m, Activations.Of<float>(x), GemmOptions.LlmInt8(outlierThreshold: 40));
+                Assert.Equal(expected, Run(context, fixedColumns, m, Activations.Of<float>(x), new GemmOptions { Compute = ElementType.S8 }));
+
+                var kept = new float[n * columns.Length];
+                var back = new int[columns.Length];
+                fixedColumns.Unpack(context, new WeightsParts { OutlierColumns = back, OutlierWeights = MemoryMarshal.AsBytes(kept.AsSpan()) });
+                Assert.Equal(columns, back);
+                var dequantized = new float[n * k];
+                Quantizer.Dequantize<float>(context, w, dequantized);
+                for (int i = 0; i < kept.Length; i++)
+                    Assert.Equal(dequantized[(i / columns.Length * k) + columns[i % columns.Length]], kept[i]);
+            }
+        }
+    }
+
+    [Fact]
+    public void Wrong_outlier_columns_are_refused()
+    {
+        using var context = new KernelContext();
+        var shape = new WeightsShape(ElementType.S8, 2, 20) { OutlierCount = 2 };
+        var codes = new byte[40];
+        var scales = new byte[8];
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => PackedWeights.ScaleCountOf(shape with { OutlierCount = 21 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => PackedWeights.ScaleCountOf(shape with { OutlierCount = -1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => PackedWeights.ScaleCountOf(shape with { OutlierType = ElementType.S8 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => PackedWeights.ScaleCountOf(shape with { Format = ElementType.C4 }));
+        Assert.Throws<ArgumentException>(() => Pack(shape, [1]));
+        Assert.Throws<ArgumentException>(() => Pack(shape with { OutlierCount = 0 }, [1]));
+        Assert.Throws<ArgumentException>(() => Pack(shape, [1, 2], new byte[15]));
+        Assert.Throws<ArgumentException>(() => Pack(shape with { OutlierCount = 0 }, [], new byte[16]));
+        Assert.Throws<ArgumentException>(() => PackedWeights.Pack(context, shape, codes, new float[2]));
+        Assert.Equal(KernelStatus.InvalidArgument, Assert.Throws<KernelException>(() => Pack(shape, [2, 1])).Status);
+        Assert.Equal(KernelStatus.InvalidArgument, Assert.Throws<KernelException>(() => Pack(shape, [1, 20])).Status);
+        byte[] infinite = MemoryMarshal.AsBytes([0, float.PositiveInfinity, 0, 0]).ToArray();
+        Assert.Equal(KernelStatus.NonFinite, Assert.Throws<KernelException>(() => Pack(shape, [1, 2], infinite)).Status);
+        using PackedWeights packed = Pack(shape, [1, 2]);
+        Assert.Throws<ArgumentException>(() => packed.Unpack(context, new WeightsParts { OutlierColumns = new int[1] }));
+        Assert.Throws<ArgumentException>(() => packed.Unpack(context, new WeightsParts { OutlierWeights = new byte[15] }));
+        Assert.Throws<InvalidOperationException>(() => packed.Unpack(context));
+        Assert.Equal(KernelStatus.InvalidArgument, Assert.Throws<KernelException>(() =>
+            Run(context, packed, 1, Activations.Of<float>(new float[20]), GemmOptions.LlmInt8())).Status);
+
+        PackedWeights Pack(WeightsShape of, int[] columns, byte[]? kept = null) => PackedWeights.Pack(
+            context, of, new WeightsSource { Codes = codes, Scales = scales, OutlierColumns = columns, OutlierWeights = kept });
     }
 
     [Theory]

@@ -96,6 +96,25 @@ public class WeightsFormatTests
     }
 
     [Fact]
+    public void Floats_become_NF4_with_double_quantized_scales()
+    {
+        using var context = new KernelContext();
+        float[] source = Numbers.Floats(N * K, seed: 6);
+        var plain = new WeightsShape(ElementType.C4, N, K, 64);
+        QuantizedTensor expected = Quantizer.Quantize<float>(context, plain.ToQuantizeOptions(), N, K, source);
+        using PackedWeights weights = PackedWeights.FromFloat<float>(context, plain with { ScaleType = ElementType.U8 }, source);
+        var codes = new byte[expected.Codes.Length];
+        var scales = new byte[expected.Scales.Length];
+        float[] map = new float[256], nested = new float[(scales.Length + 255) / 256], offset = new float[1];
+        weights.Unpack(context, new WeightsParts { Codes = codes, Scales = scales, ScaleMap = map, NestedScales = nested, ScaleOffset = offset });
+        Assert.Equal(expected.Codes, codes);
+        Assert.Equal(expected.Scales.Average(), offset[0], 1e-5f);
+        // Neighbours in the map are at most 0.9 / 64 apart.
+        for (int i = 0; i < scales.Length; i++)
+            Assert.InRange((map[scales[i]] * nested[i / 256]) + offset[0] - expected.Scales[i], -nested[i / 256] / 140, nested[i / 256] / 140);
+    }
+
+    [Fact]
     public void QLoRA_takes_its_bits_and_no_more()
     {
         using var context = new KernelContext();

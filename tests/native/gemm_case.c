@@ -165,7 +165,9 @@ krn_weights_desc gemm_case_desc(const gemm_case *c) {
                               .scale_type = c->shape.scale_type,
                               .zero_type = c->shape.zero_type,
                               .flattened = c->shape.flattened,
-                              .ordered = c->shape.ordered};
+                              .ordered = c->shape.ordered,
+                              .num_outliers = c->num_outliers,
+                              .outlier_type = c->outlier_type};
 }
 
 krn_weights_source gemm_case_source(const gemm_case *c) {
@@ -180,7 +182,9 @@ krn_weights_source gemm_case_source(const gemm_case *c) {
                                 .group_index = c->group_index,
                                 .scale_map = c->scale_map,
                                 .nested_scales = c->nested_scales,
-                                .scale_offset = c->scale_offset};
+                                .scale_offset = c->scale_offset,
+                                .outlier_columns = c->outlier_columns,
+                                .outlier_weights = c->outlier_weights};
 }
 
 krn_weights *gemm_case_pack(const gemm_case *c, krn_context *context) {

@@ -30,6 +30,11 @@ typedef struct {
     int64_t *inputs;
     float *scale_map, *nested_scales;
     float scale_offset;
+    /* Outlier columns that the weights fix: none, until a test sets them. */
+    const int32_t *outlier_columns;
+    const void *outlier_weights;
+    int64_t num_outliers;
+    int32_t outlier_type;
     krn_activations activations;
     /* NULL, until a test sets it. */
     const krn_gemm_options *options;

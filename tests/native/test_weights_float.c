@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { N = 40, K = 80, MAX_SCALES = N * 5 };
+enum { N = 70, K = 80, MAX_SCALES = N * 5 };
 
 static krn_context *context;
 
@@ -107,6 +107,65 @@ static void floats_pack_like_the_quantizer(const float *source) {
             }
 }
 
+/* Tables of double-quantized scales hold what weights.h says, and every code is a nearest entry. */
+static void check_nested(const krn_weights_desc *desc, const float *source) {
+    static quantized expected;
+    static uint8_t codes[N * K], scales[MAX_SCALES];
+    float map[256], nested[2], offset, offsets[MAX_SCALES];
+    krn_weights *weights = NULL;
+    CHECK_OK(krn_weights_pack_float(context, desc, KRN_TYPE_F32, source, K, 1.0f, NULL, &weights, NULL));
+    int64_t count = 0;
+    CHECK_OK(krn_weights_scale_count(desc, &count));
+    const krn_weights_parts parts = {.struct_size = sizeof parts,
+                                     .codes = codes,
+                                     .codes_ld_bytes = krn_type_row_bytes(desc->format, K),
+                                     .scales = scales,
+                                     .zero_offsets = offsets,
+                                     .scale_map = map,
+                                     .nested_scales = nested,
+                                     .scale_offset = &offset};
+    CHECK_OK(krn_weights_unpack(context, weights, &parts));
+    krn_weights_desc plain = *desc;
+    plain.scale_type = 0;
+    quantize(&plain, source, NULL, &expected);
+    CHECK(memcmp(codes, expected.codes, (size_t)(N * krn_type_row_bytes(desc->format, K))) == 0, "codes differ");
+    CHECK(map[127] == 0 && map[255] == 1 && map[128] == 5.5e-7f && map[254] == 0.99296875f && map[0] == -map[254],
+          "the map has other entries");
+    for (int e = 1; e < 256; e++)
+        CHECK(map[e] > map[e - 1], "entry %d of the map does not ascend", e);
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += expected.scales[i];
+    CHECK(offset == (float)(sum / (double)count), "the offset is %g", (double)offset);
+    for (int64_t i = 0; i < count; i++) {
+        const double scale = nested[i / 256], rest = (double)expected.scales[i] - offset;
+        CHECK(fabs(rest) <= scale * (1 + 1e-6), "scale %lld exceeds its nested scale", (long long)i);
+        for (int e = 0; e < 256; e++)
+            CHECK(fabs(map[scales[i]] * scale - rest) <= fabs(map[e] * scale - rest) + 1e-12 * scale,
+                  "scale %lld: entry %d is nearer than %d", (long long)i, e, scales[i]);
+        const float product = map[scales[i]] * nested[i / 256];
+        CHECK(desc->zero_type == 0 || offsets[i] == -(float)expected.zeros[i] * (product + offset),
+              "offset %lld does not belong to its scale", (long long)i);
+    }
+    krn_weights_destroy(weights);
+}
+
+static void scales_are_double_quantized(const float *source) {
+    static const int32_t FORMATS[] = {KRN_TYPE_C4, KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
+    for (int f = 0; f < 4; f++)
+        for (int64_t group = 0; group <= 32; group += 16) {
+            krn_weights_desc desc = describe(FORMATS[f], group, KRN_TYPE_U8);
+            check_nested(&desc, source);
+            if (FORMATS[f] == KRN_TYPE_U4)
+                desc.zero_type = KRN_TYPE_F32;
+            desc.flattened = group > 0;
+            check_nested(&desc, source);
+        }
+    static const float ZEROS[N * K];
+    const krn_weights_desc desc = describe(KRN_TYPE_C4, 16, KRN_TYPE_U8);
+    check_nested(&desc, ZEROS);
+}
+
 static void refuse(krn_status expected, const char *named, const krn_weights_desc *desc, int32_t type,
                    const float *source, int64_t ld, const float *codebook) {
     krn_weights *weights = NULL;
@@ -120,8 +179,8 @@ static void misuse_is_refused(float *source) {
     refuse(KRN_ERROR_LEADING_DIMENSION, "source_ld", &desc, KRN_TYPE_F32, source, K - 1, NULL);
     refuse(KRN_ERROR_INVALID_ARGUMENT, "source_type", &desc, KRN_TYPE_S8, source, K, NULL);
     refuse(KRN_ERROR_INVALID_ARGUMENT, "codebook", &desc, KRN_TYPE_F32, source, K, krn_nf4_codebook());
-    desc.scale_type = KRN_TYPE_U8;
-    refuse(KRN_ERROR_UNSUPPORTED, "scale_type", &desc, KRN_TYPE_F32, source, K, NULL);
+    desc.num_outliers = 1;
+    refuse(KRN_ERROR_UNSUPPORTED, "num_outliers", &desc, KRN_TYPE_F32, source, K, NULL);
     desc = describe(KRN_TYPE_S4, 0, 0);
     desc.zero_type = KRN_TYPE_F32;
     refuse(KRN_ERROR_UNSUPPORTED, "zero_type", &desc, KRN_TYPE_F32, source, K, NULL);
@@ -148,6 +207,7 @@ int main(void) {
     for (int i = 0; i < N * K; i++)
         source[i] = random_activation(&random);
     floats_pack_like_the_quantizer(source);
+    scales_are_double_quantized(source);
     misuse_is_refused(source);
     krn_context_destroy(context);
     guarded_free_all();

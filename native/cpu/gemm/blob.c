@@ -1,6 +1,7 @@
 #include "gemm/blob.h"
 
 #include "common/status.h"
+#include "gemm/outliers.h"
 #include "gemm/scales.h"
 
 #include <math.h>
@@ -47,7 +48,9 @@ void krn_blob_write(const krn_weights *weights, void *blob) {
                               .n = weights->desc.n,
                               .k = weights->desc.k,
                               .group_size = weights->desc.group_size,
-                              .packed_bytes = weights->layout.packed_bytes};
+                              .packed_bytes = weights->layout.packed_bytes,
+                              .num_outliers = weights->desc.num_outliers,
+                              .outlier_type = weights->desc.outlier_type};
     memcpy(header.magic, MAGIC, sizeof MAGIC);
     header.checksum = blob_checksum(&header, weights->packed);
     memcpy(blob, &header, sizeof header);
@@ -96,7 +99,10 @@ krn_status krn_blob_check_content(const krn_layout *layout, const uint8_t *packe
                     return krn_fail(KRN_ERROR_BLOB_FORMAT,
                                     "blob holds a scale or zero point out of range (panel %lld, group %lld)",
                                     (long long)p, (long long)g);
-    return check_permutation(layout, packed);
+    const krn_status status = check_permutation(layout, packed);
+    if (status == KRN_OK && !krn_outliers_are_sound(layout, packed))
+        return fail_content("outlier columns out of order, or weights of them that are not finite");
+    return status;
 }
 
 krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc *desc, krn_layout *layout) {
@@ -121,11 +127,14 @@ krn_status krn_blob_check(const void *blob, int64_t blob_bytes, krn_weights_desc
                                         .scale_type = header.scale_type,
                                         .zero_type = header.zero_type,
                                         .flattened = header.flattened,
-                                        .ordered = header.ordered};
+                                        .ordered = header.ordered,
+                                        .num_outliers = header.num_outliers,
+                                        .outlier_type = header.outlier_type};
     static const uint8_t NOTHING[sizeof header.reserved];
     krn_layout derived;
     if (krn_layout_of(&described, &derived) != KRN_OK || header.packed_bytes != derived.packed_bytes ||
-        header.scale_type == 0 || header.padding != 0 || memcmp(header.reserved, NOTHING, sizeof NOTHING) != 0)
+        header.scale_type == 0 || header.outlier_type != derived.outlier_type || header.padding != 0 ||
+        memcmp(header.reserved, NOTHING, sizeof NOTHING) != 0)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob describes weights that this library cannot have written");
     if (blob_bytes != (int64_t)sizeof header + header.packed_bytes)
         return krn_fail(KRN_ERROR_BLOB_FORMAT, "blob_bytes is %lld, the header says %lld", (long long)blob_bytes,

@@ -21,7 +21,10 @@ typedef struct krn_blob_header {
     int64_t packed_bytes;
     /* Of the header with this field 0, and of the packed bytes. */
     uint64_t checksum;
-    uint8_t reserved[48];
+    int64_t num_outliers;
+    /* Never 0 with outliers. */
+    int32_t outlier_type;
+    uint8_t reserved[36];
 } krn_blob_header;
 
 /* `blob` has room for the header and the packed bytes. */

@@ -66,6 +66,10 @@ krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weight
     if (status != KRN_OK)
         return status;
     const krn_layout *layout = &weights->layout;
+    if (layout->num_outliers > 0 && options->outlier_threshold > 0)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
+                        "options->outlier_threshold is %g, must be 0: the weights have outlier columns of their own",
+                        (double)options->outlier_threshold);
     const krn_gemm_kernel *variant = find_variant(context, layout->format, activation_type, options->compute);
     if (variant == NULL)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "activation_type is %d: no kernel for it with weights of format %d",

@@ -123,8 +123,9 @@ typedef struct krn_gemm_kernel {
     /* Cells: bit (1 << type) for every weight format and activation type that it takes. */
     uint32_t formats, activations;
     /* Rows of its tallest tile: with one group per channel, with several, and with groups of less than
-     * KRN_SMALL_GROUP inputs. A tile of half the height keeps its float sums in registers, which pays the more
-     * often a group ends. */
+     * KRN_SMALL_GROUP inputs. A lower tile keeps its float sums in registers (tile_avx512.h), which pays the more
+     * often a group ends: with groups of 128, 82, 85, 86, 88, 87, 84% of the integer peak at 12 (in memory), 6, 7,
+     * 8, 9, 12 rows for 8-bit weights. */
     int32_t rows, group_rows, small_group_rows;
     /* Bytes of a packed activation. */
     int32_t x_bytes;

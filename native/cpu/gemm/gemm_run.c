@@ -14,6 +14,8 @@ enum {
     /* A Y of this size would drive activations and weights out of L2 (1 MiB) without staying there itself: written
      * past the caches, a GEMM with 128 rows gains 5 points of its peak. */
     STREAMED_OUTPUT_BYTES = 1 << 20,
+    /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K = 14336). */
+    PANEL_BLOCK_BYTES = 2 << 20,
     /* Pieces per thread: enough to even out cores of unequal speed, few enough that each streams long. */
     PIECES_PER_THREAD = 4,
 };
@@ -32,7 +34,7 @@ typedef struct {
     int64_t num_tiles, block_tiles;
     /* The first `taller_tiles` have a row more than `tile_height`. */
     int64_t tile_height, taller_tiles;
-    /* Work is cut into row_blocks x panel_blocks. */
+    /* Work is cut into panel_blocks x row_blocks, rows being the faster index. */
     int64_t row_blocks, panel_blocks;
     int64_t step_blocks;
     int32_t streams;
@@ -46,8 +48,8 @@ typedef struct {
 } gemm_job;
 
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads
  * as many weights as one of twelve. */
@@ -311,7 +313,7 @@ static void run_empty_panel(const gemm_job *job, int64_t panel, tile_block *bloc
 
 static void run_block(void *task_context, int64_t index) {
     const gemm_job *job = task_context;
-    const int64_t row_block = index / job->panel_blocks, panel_block = index % job->panel_blocks;
+    const int64_t row_block = index % job->row_blocks, panel_block = index / job->row_blocks;
     const int64_t panels = job->layout->num_panels;
     tile_block block;
     block.first_tile = row_block * job->block_tiles;
@@ -351,13 +353,14 @@ static int64_t step_blocks_of(const krn_gemm_kernel *variant, const krn_layout *
 
 static void split_work(gemm_job *job, int32_t num_threads) {
     const int64_t tile_bytes = divide_up(job->m, job->num_tiles) * job->x_row_bytes + 1;
-    const int64_t most = min_i64(MAX_BLOCK_TILES, X_BLOCK_BYTES / tile_bytes < 1 ? 1 : X_BLOCK_BYTES / tile_bytes);
+    const int64_t most = min_i64(MAX_BLOCK_TILES, max_i64(1, X_BLOCK_BYTES / tile_bytes));
     job->row_blocks = divide_up(job->num_tiles, most);
     /* Row blocks of equal height, for the same reason as tiles. */
     job->block_tiles = divide_up(job->num_tiles, job->row_blocks);
     job->row_blocks = divide_up(job->num_tiles, job->block_tiles);
-    job->panel_blocks =
-        min_i64(num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD, job->layout->num_panels);
+    const int64_t for_threads = num_threads == 1 ? 1 : (int64_t)num_threads * PIECES_PER_THREAD;
+    const int64_t bytes = job->row_blocks == 1 ? 0 : job->layout->num_panels * job->layout->panel_bytes;
+    job->panel_blocks = min_i64(max_i64(for_threads, bytes / PANEL_BLOCK_BYTES), job->layout->num_panels);
 }
 
 krn_status krn_gemm_run(const krn_gemm_call *call) {

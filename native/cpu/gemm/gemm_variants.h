@@ -30,8 +30,8 @@
 #  define KRN_GEMM_VECTOR_VARIANTS(V)                                                                                  \
     V(krn_w8a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W8,          KRN_ABF16,  12, 12, 12, 2, 1, 0)  \
     V(krn_w4a16_avx512bf16,    "avx512bf16", KRN_NEEDS_BF16,   KRN_W4C,         KRN_ABF16,  12, 12, 12, 2, 1, 0)  \
-    V(krn_w8a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W8,          KRN_A8,     12, 12,  6, 1, 1, 0)  \
-    V(krn_w4a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W4,          KRN_A8,     12,  6,  6, 1, 1, 0)  \
+    V(krn_w8a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W8,          KRN_A8,     12,  8,  8, 1, 1, 0)  \
+    V(krn_w4a8_avx512vnni,     "avx512vnni", KRN_NEEDS_VNNI,   KRN_W4,          KRN_A8,     12,  8,  6, 1, 1, 0)  \
     V(krn_w8a8_avx512,         "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A8,     12, 12, 12, 2, 1, 0)  \
     V(krn_w4a8_avx512,         "avx512",     KRN_NEEDS_AVX512, KRN_W4,          KRN_A8,     12, 12, 12, 2, 1, 0)  \
     V(krn_w8a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A16,    12, 12, 12, 4, 1, 0)  \

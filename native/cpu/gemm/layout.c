@@ -6,11 +6,11 @@
 
 /* Keeps every product of sizes below 2^62. */
 #define MAX_DIMENSION ((int64_t)1 << 30)
-enum { MIN_GROUP_SIZE = 16, TABLE_ALIGNMENT = 64 };
+enum { MIN_GROUP_SIZE = 16 };
 
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-static int64_t align_up(int64_t bytes) { return divide_up(bytes, TABLE_ALIGNMENT) * TABLE_ALIGNMENT; }
+static int64_t align_up(int64_t bytes) { return divide_up(bytes, KRN_TABLE_ALIGNMENT) * KRN_TABLE_ALIGNMENT; }
 
 static int64_t gcd(int64_t a, int64_t b) { return b == 0 ? a : gcd(b, a % b); }
 
@@ -39,6 +39,20 @@ static krn_status check_format(const krn_weights_desc *desc) {
     return KRN_OK;
 }
 
+static krn_status check_outliers(const krn_weights_desc *desc) {
+    if (desc->num_outliers < 0 || desc->num_outliers > desc->k)
+        return krn_fail(KRN_ERROR_SHAPE, "desc->num_outliers is %lld, not in 0..K, which is %lld",
+                        (long long)desc->num_outliers, (long long)desc->k);
+    if (desc->num_outliers > 0 && desc->format == KRN_TYPE_C4)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "desc->num_outliers must be 0 for KRN_TYPE_C4");
+    if (desc->outlier_type != 0 && (desc->num_outliers == 0 || !is_float(desc->outlier_type)))
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
+                        "desc->outlier_type is %d, not KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16, or 0 without "
+                        "outlier columns",
+                        desc->outlier_type);
+    return KRN_OK;
+}
+
 static krn_status check(const krn_weights_desc *desc) {
     if (desc == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "desc is NULL");
@@ -52,7 +66,11 @@ static krn_status check(const krn_weights_desc *desc) {
     if (desc->group_size != 0 && desc->group_size < MIN_GROUP_SIZE)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "desc->group_size is %lld, must be 0 (per channel) or at least %d",
                         (long long)desc->group_size, MIN_GROUP_SIZE);
-    const krn_status status = check_format(desc);
+    if (desc->reserved != 0)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "desc->reserved is %d, must be 0", desc->reserved);
+    krn_status status = check_format(desc);
+    if (status == KRN_OK)
+        status = check_outliers(desc);
     if (status != KRN_OK)
         return status;
     if (desc->flattened != 0 && desc->n > 1 && desc->k > 0 && gcd(desc->k, desc->group_size) < MIN_GROUP_SIZE)
@@ -94,13 +112,16 @@ static void place_tables(krn_layout *l) {
     if (krn_layout_is_nested(l)) {
         l->num_nested = divide_up(l->num_scales, KRN_NESTED_BLOCK);
         /* The offset stands before the map, in a line of its own. */
-        at += TABLE_ALIGNMENT + KRN_SCALE_MAP_SIZE * (int64_t)sizeof(float);
+        at += KRN_TABLE_ALIGNMENT + KRN_SCALE_MAP_SIZE * (int64_t)sizeof(float);
         l->nested_at = at;
         at += align_up(l->num_nested * (int64_t)sizeof(float));
     }
     l->permutation_at = at;
     at += l->ordered ? align_up(l->k * (int64_t)sizeof(int32_t)) : 0;
-    l->packed_bytes = at;
+    l->outliers_at = at;
+    at += krn_layout_outliers_bytes(l) * (l->ordered ? 2 : 1);
+    l->outlier_weights_at = at;
+    l->packed_bytes = krn_layout_outlier_panel(l, l->num_panels);
 }
 
 krn_status krn_layout_of(const krn_weights_desc *desc, krn_layout *layout) {
@@ -111,6 +132,9 @@ krn_status krn_layout_of(const krn_weights_desc *desc, krn_layout *layout) {
                     .scale_type = desc->scale_type == 0 ? KRN_TYPE_F32 : desc->scale_type,
                     .zero_type = desc->zero_type,
                     .ordered = desc->ordered,
+                    .num_outliers = desc->num_outliers,
+                    .outlier_type =
+                        desc->num_outliers > 0 && desc->outlier_type == 0 ? KRN_TYPE_F32 : desc->outlier_type,
                     .n = desc->n,
                     .k = desc->k,
                     .group_size = group_size_of(desc),

@@ -7,7 +7,8 @@
  *   panel p     | header | group 0 | group 1 | ... |                            panel_bytes, a multiple of 64
  *   group g     | codes: blocks x 128 B | scales: 32 x f32, f16 or bf16 | zeros: 32 x s16, KRN_TYPE_U4 with zero_type 0 only |
  *   header      | scales: groups x 32 x u8, if double quantized | offsets: groups x 32 x zero_type, if it has one | padding |
- *   tables      | codebook: 16 x f32 | scale_offset, scale_map: 256 x f32, nested_scales | permutation: K x s32 |   those that it has
+ *   tables      | codebook: 16 x f32 | scale_offset, scale_map: 256 x f32, nested_scales | permutation: K x s32 | outliers |   those that it has
+ *   outliers    | columns: s32 | places: s32, if ordered | per panel: columns x 32 x outlier_type |
  *
  *   8-bit block = 4 inputs x 32 channels                4-bit block = 8 inputs x 32 channels
  *     byte 4*c + j  code of (channel c, input j)          byte 4*c + j  low nibble:  (channel c, input j)
@@ -37,6 +38,8 @@ enum {
     KRN_ZEROS_BYTES = KRN_PANEL_CHANNELS * 2,
     KRN_CODEBOOK_SIZE = 16,
     KRN_SCALE_MAP_SIZE = 256,
+    /* Tables begin on cache lines. */
+    KRN_TABLE_ALIGNMENT = 64,
     /* Double-quantized scales that share a nested scale. */
     KRN_NESTED_BLOCK = 256,
 };
@@ -53,6 +56,9 @@ typedef struct krn_layout {
     int64_t num_groups;
     /* Elements per scale where flattened groups cross rows: a multiple of group_size. Else 0: one scale per group. */
     int64_t flat_size;
+    /* Outlier columns, and the type of their weights; 0 without any. */
+    int64_t num_outliers;
+    int32_t outlier_type;
     /* Of the unpacked form. */
     int64_t num_scales, num_nested;
     /* Inputs per block: 4 or 8. */
@@ -68,7 +74,7 @@ typedef struct krn_layout {
     int64_t num_panels;
     int64_t panel_bytes;
     /* Where tables begin in the packed bytes. A table that the weights do not have takes no bytes. */
-    int64_t codebook_at, map_at, nested_at, permutation_at;
+    int64_t codebook_at, map_at, nested_at, permutation_at, outliers_at, outlier_weights_at;
     int64_t packed_bytes;
 } krn_layout;
 
@@ -154,6 +160,27 @@ static inline const float *krn_layout_codebook(const krn_layout *layout, const u
 /* Input i of the packed order is input permutation[i] of the tensor; NULL for the same order. */
 static inline const int32_t *krn_layout_permutation(const krn_layout *layout, const uint8_t *packed) {
     return layout->ordered ? (const int32_t *)(packed + layout->permutation_at) : NULL;
+}
+
+/* Bytes of a table of outlier columns: whole lines. */
+static inline int64_t krn_layout_outliers_bytes(const krn_layout *layout) {
+    return (layout->num_outliers * (int64_t)sizeof(int32_t) + KRN_TABLE_ALIGNMENT - 1) / KRN_TABLE_ALIGNMENT *
+           KRN_TABLE_ALIGNMENT;
+}
+
+/* The outlier columns, ascending; and their places in the packed order, ascending likewise. */
+static inline const int32_t *krn_layout_outlier_columns(const krn_layout *layout, const uint8_t *packed) {
+    return (const int32_t *)(packed + layout->outliers_at);
+}
+
+static inline const int32_t *krn_layout_outlier_places(const krn_layout *layout, const uint8_t *packed) {
+    return (const int32_t *)(packed + layout->outliers_at + (layout->ordered ? krn_layout_outliers_bytes(layout) : 0));
+}
+
+/* Where a panel's weights [num_outliers][32] of the outlier columns begin. */
+static inline int64_t krn_layout_outlier_panel(const krn_layout *layout, int64_t panel) {
+    return layout->outlier_weights_at +
+           panel * layout->num_outliers * KRN_PANEL_CHANNELS * krn_float_bytes(layout->outlier_type);
 }
 
 #endif

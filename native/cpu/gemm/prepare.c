@@ -1,5 +1,7 @@
 #include "gemm/prepare.h"
 
+#include "gemm/outliers.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -16,11 +18,17 @@ static int64_t found_bytes(const krn_layout *layout) {
     return krn_align_workspace((layout->k + FOUND_BITS - 1) / FOUND_BITS * (int64_t)sizeof(uint16_t));
 }
 
-static int has_outliers(const krn_gemm_options *options) { return options->outlier_threshold > 0; }
+static int finds_outliers(const krn_gemm_options *options) { return options->outlier_threshold > 0; }
+
+/* Outlier columns that the weights name. */
+static int64_t fixed_outliers(const krn_layout *layout, const krn_gemm_options *options) {
+    return options->compute != 0 ? layout->num_outliers : 0;
+}
 
 /* Floats of a row of P at most. */
 static int64_t p_width(const krn_layout *layout, const krn_gemm_options *options) {
-    return (has_outliers(options) ? layout->k : 0) + (options->lora != NULL ? options->lora->rank : 0);
+    const int64_t outliers = finds_outliers(options) ? layout->k : fixed_outliers(layout, options);
+    return outliers + (options->lora != NULL ? options->lora->rank : 0);
 }
 
 static sizes sizes_of(const krn_context *context, const krn_layout *layout, const krn_gemm_options *options,
@@ -31,7 +39,7 @@ static sizes sizes_of(const krn_context *context, const krn_layout *layout, cons
         s.scales = krn_align_workspace(m * (int64_t)sizeof(float));
         s.zero_points = krn_align_workspace(m * (int64_t)sizeof(int32_t));
     }
-    if (has_outliers(options)) {
+    if (finds_outliers(options)) {
         /* The columns, and in weights with an order of their own the places of these. */
         s.columns = krn_align_workspace(layout->k * (int64_t)sizeof(int32_t)) * (layout->ordered ? 3 : 1);
         s.found = context->num_threads * found_bytes(layout);
@@ -95,27 +103,6 @@ static int64_t find_columns(const krn_gemm_call *call, const krn_side_kernels *k
     return count;
 }
 
-/* Where outlier columns lie in weights that have an order of inputs of their own: places[j] is that of columns[j], and
- * `ascending` has them in rising order. */
-static void find_places(const krn_layout *layout, const int32_t *permutation, const int32_t *columns, int64_t count,
-                        int32_t *places, int32_t *ascending) {
-    int64_t found = 0;
-    for (int32_t i = 0; i < layout->k && found < count; i++) {
-        int64_t low = 0, high = count;
-        while (low < high) {
-            const int64_t middle = low + (high - low) / 2;
-            if (columns[middle] < permutation[i])
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (low < count && columns[low] == permutation[i]) {
-            places[low] = i;
-            ascending[found++] = i;
-        }
-    }
-}
-
 /* Finds the outlier columns, in the order of X and in that of the weights. */
 static void find_outliers(krn_prepared *prepared, int32_t *columns, uint8_t *found) {
     const krn_gemm_call *call = prepared->call;
@@ -127,9 +114,17 @@ static void find_outliers(krn_prepared *prepared, int32_t *columns, uint8_t *fou
     prepared->dynamic.columns = prepared->dynamic.places = prepared->side.places = columns;
     if (permutation == NULL)
         return;
-    find_places(layout, permutation, columns, count, columns + stride, columns + 2 * stride);
+    krn_outliers_places(layout, permutation, columns, count, columns + stride, columns + 2 * stride);
     prepared->side.places = columns + stride;
     prepared->dynamic.places = columns + 2 * stride;
+}
+
+/* Takes the outlier columns that the weights name. */
+static void take_outliers(krn_prepared *prepared) {
+    const krn_weights *weights = prepared->call->weights;
+    prepared->side.num_columns = prepared->dynamic.num_columns = weights->layout.num_outliers;
+    prepared->dynamic.columns = krn_layout_outlier_columns(&weights->layout, weights->packed);
+    prepared->dynamic.places = krn_layout_outlier_places(&weights->layout, weights->packed);
 }
 
 void krn_prepare_open(krn_prepared *prepared, const krn_gemm_call *call, uint8_t *workspace) {
@@ -147,8 +142,10 @@ void krn_prepare_open(krn_prepared *prepared, const krn_gemm_call *call, uint8_t
                        .scales = krn_scales_kernel_for(call->context->features),
                        .lora = options->lora,
                        .p = (float *)(void *)(found + s.found)};
-    if (has_outliers(options))
+    if (finds_outliers(options))
         find_outliers(prepared, (int32_t *)(void *)columns, found);
+    else if (fixed_outliers(layout, options) > 0)
+        take_outliers(prepared);
     side->p_ld = side->num_columns + (options->lora != NULL ? options->lora->rank : 0);
     prepared->has_side = side->p_ld > 0;
     if (options->compute == 0)

@@ -36,7 +36,7 @@ int64_t krn_prepare_bytes(const krn_context *context, const krn_layout *layout, 
                           int64_t m);
 int64_t krn_prepare_row_bytes(const krn_layout *layout, const krn_gemm_options *options);
 
-/* Lays out the workspace and finds the outlier columns. */
+/* Lays out the workspace and finds the outlier columns, or takes those of the weights. */
 void krn_prepare_open(krn_prepared *prepared, const krn_gemm_call *call, uint8_t *workspace);
 
 /* Scales, and the rows of P, for rows that are about to be packed. May run for different rows at once. */

@@ -170,6 +170,25 @@ static void dequantize_columns(const krn_side *side, int64_t panel, const int32_
     }
 }
 
+void krn_side_dequantize(const krn_side *side, int64_t panel, const int32_t *places, int64_t count, float *q) {
+    group_terms terms;
+    open_terms(&side->weights->layout, &terms);
+    dequantize_columns(side, panel, places, count, &terms, q);
+}
+
+/* The same of outlier columns that the weights keep, from column `first` on: where they lie if they are f32, else in
+ * `scratch`. */
+static const float *kept_columns(const krn_side *side, int64_t panel, int64_t first, int64_t count, float *scratch) {
+    const krn_layout *layout = &side->weights->layout;
+    const uint8_t *kept = side->weights->packed + krn_layout_outlier_panel(layout, panel);
+    if (layout->outlier_type == KRN_TYPE_F32)
+        return (const float *)(const void *)kept + first * KRN_PANEL_CHANNELS;
+    side->kernels->widen(layout->outlier_type,
+                         kept + first * KRN_PANEL_CHANNELS * krn_float_bytes(layout->outlier_type),
+                         count * KRN_PANEL_CHANNELS, scratch);
+    return scratch;
+}
+
 void krn_side_panel(const krn_side *side, int64_t panel, int64_t first_row, int64_t rows, float *out) {
     const krn_side_kernels *kernels = side->kernels;
     const krn_layout *layout = &side->weights->layout;
@@ -180,8 +199,12 @@ void krn_side_panel(const krn_side *side, int64_t panel, int64_t first_row, int6
     memset(out, 0, (size_t)(rows * KRN_PANEL_CHANNELS) * sizeof(float));
     for (int64_t j = 0; j < side->num_columns; j += COLUMNS) {
         const int64_t count = min_i64(side->num_columns - j, COLUMNS);
-        dequantize_columns(side, panel, side->places + j, count, &terms, q);
-        kernels->add_products(p + j, side->p_ld, q, count, rows, out);
+        const float *columns = q;
+        if (layout->num_outliers > 0)
+            columns = kept_columns(side, panel, j, count, q);
+        else
+            dequantize_columns(side, panel, side->places + j, count, &terms, q);
+        kernels->add_products(p + j, side->p_ld, columns, count, rows, out);
     }
     if (side->lora == NULL)
         return;

@@ -6,11 +6,11 @@
 #include "common/simd_avx512.h"
 #include "gemm/scales_avx512.h"
 
-/* Rows whose accumulators fit the registers twice. */
-enum { SMALL_TILE_ROWS = 6 };
+/* Rows whose t goes from group to group in registers, but for the rows that the compiler has no room for: with 8, two or
+ * three of them. The loads and stores of a t in memory cost a tile of 12 rows 75 cycles at the end of every group, most of
+ * them for the stores, which the next group does not hide. */
+enum { SMALL_TILE_ROWS = 8 };
 
-/* t of a small tile stays in registers from group to group; that of a taller one goes through L1, and a group's end
- * costs 50 cycles. */
 KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }
 
 KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t rows) {

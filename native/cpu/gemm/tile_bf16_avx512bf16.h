@@ -14,6 +14,9 @@
 #include "common/half.h"
 #include "gemm/tile_f32_avx512.h"
 
+/* Half as many additions in a row as f32 has; and over the end of a group of 32 the reorder buffer reaches by itself. */
+enum { BF16_SIDE = 2, BF16_SIDE_GROUP = 64 };
+
 /* table[i] = codebook[i mod 16], i mod 16 less the offset of codes, or, with zero points, i - 15. */
 KRN_ALWAYS_INLINE zmm_i bf16_table(const krn_tile_job *job, int has_zeros) {
     const float *codebook = krn_layout_codebook(job->layout, job->packed);
@@ -46,21 +49,30 @@ KRN_ALWAYS_INLINE zmm_i bytes_to_bf16(zmm_i raw, unsigned pair) {
     return and_or_i(high, broadcast_i32((int32_t)0xFFFF0000), shift_right_i32(low, 16));
 }
 
-KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const float_codes *codes, const uint8_t *w, const uint8_t *x_bytes,
-                                 int32_t rows, int32_t bits, int32_t has_zeros) {
-    const int32_t *x = (const int32_t *)(const void *)x_bytes;
-    const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
+KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
+                                  int32_t rows, int32_t bits, int32_t has_zeros) {
+    zmm_i raw[MAX_SIDE][2];
+    KRN_UNROLL
+    for (int32_t s = 0; s < side; s++) {
+        raw[s][0] = load_i(run->w + s * run->w_stride);
+        raw[s][1] = load_i(run->w + s * run->w_stride + 64);
+    }
     KRN_UNROLL
     for (int32_t p = 0; p < 16 / bits; p++) {
-        const zmm_i w0 =
-            bits == 4 ? nibbles_to_bf16(codes, raw0, (unsigned)p, 0, has_zeros) : bytes_to_bf16(raw0, (unsigned)p);
-        const zmm_i w1 =
-            bits == 4 ? nibbles_to_bf16(codes, raw1, (unsigned)p, 1, has_zeros) : bytes_to_bf16(raw1, (unsigned)p);
         KRN_UNROLL
-        for (int32_t r = 0; r < rows; r++) {
-            const zmm_i xr = broadcast_i32(x[p * rows + r]);
-            acc[r][0] = dot_bf16(acc[r][0], w0, xr);
-            acc[r][1] = dot_bf16(acc[r][1], w1, xr);
+        for (int32_t s = 0; s < side; s++) {
+            const int32_t *x = (const int32_t *)(const void *)(run->x + s * run->x_stride);
+            zmm_i w[2];
+            KRN_UNROLL
+            for (int32_t half = 0; half < 2; half++)
+                w[half] = bits == 4 ? nibbles_to_bf16(&codes[s], raw[s][half], (unsigned)p, half, has_zeros)
+                                    : bytes_to_bf16(raw[s][half], (unsigned)p);
+            KRN_UNROLL
+            for (int32_t r = 0; r < rows; r++) {
+                const zmm_i xr = broadcast_i32(x[p * rows + r]);
+                acc[s * rows + r][0] = dot_bf16(acc[s * rows + r][0], w[0], xr);
+                acc[s * rows + r][1] = dot_bf16(acc[s * rows + r][1], w[1], xr);
+            }
         }
     }
 }
@@ -68,9 +80,11 @@ KRN_ALWAYS_INLINE void dot_block(zmm_f acc[][2], const float_codes *codes, const
 KRN_ALWAYS_INLINE void tile_bf16(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
+                             .side = BF16_SIDE,
+                             .least_group = BF16_SIDE_GROUP,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(uint16_t),
                              .load_zeros = bf16_zeros,
-                             .block = dot_block};
+                             .blocks = dot_blocks};
     const float_codes codes = {.table = bf16_table(job, has_zeros)};
     run_float_tile(job, &tile, &codes);
 }

@@ -10,6 +10,9 @@
 
 #include "gemm/tile_float_avx512.h"
 
+/* 8 additions in a row for every block of codes need 6 chains; with 8 it was slower. */
+enum { F32_SIDE = 3 };
+
 /* The codebook, or codes 0..15 less their offset; zero points are subtracted later. */
 KRN_ALWAYS_INLINE zmm_f nibble_table(const krn_tile_job *job) {
     const float *codebook = krn_layout_codebook(job->layout, job->packed);
@@ -35,21 +38,30 @@ KRN_ALWAYS_INLINE void f32_zeros(zmm_i zeros[2], const uint8_t *stored) {
     zeros[1] = as_i(to_f32(widen_s16(stored + 32)));
 }
 
-KRN_ALWAYS_INLINE void fma_block(zmm_f acc[][2], const float_codes *codes, const uint8_t *w, const uint8_t *x_bytes,
-                                 int32_t rows, int32_t bits, int32_t has_zeros) {
-    const float *x = (const float *)(const void *)x_bytes;
-    const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
+KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
+                                  int32_t rows, int32_t bits, int32_t has_zeros) {
+    zmm_i raw[MAX_SIDE][2];
+    KRN_UNROLL
+    for (int32_t s = 0; s < side; s++) {
+        raw[s][0] = load_i(run->w + s * run->w_stride);
+        raw[s][1] = load_i(run->w + s * run->w_stride + 64);
+    }
     KRN_UNROLL
     for (int32_t p = 0; p < 32 / bits; p++) {
-        const zmm_f w0 =
-            bits == 4 ? nibble_to_f32(codes, raw0, (unsigned)p, 0, has_zeros) : byte_to_f32(raw0, (unsigned)p);
-        const zmm_f w1 =
-            bits == 4 ? nibble_to_f32(codes, raw1, (unsigned)p, 1, has_zeros) : byte_to_f32(raw1, (unsigned)p);
         KRN_UNROLL
-        for (int32_t r = 0; r < rows; r++) {
-            const zmm_f xr = broadcast_f32(x[p * rows + r]);
-            acc[r][0] = fma_f(w0, xr, acc[r][0]);
-            acc[r][1] = fma_f(w1, xr, acc[r][1]);
+        for (int32_t s = 0; s < side; s++) {
+            const float *x = (const float *)(const void *)(run->x + s * run->x_stride);
+            zmm_f w[2];
+            KRN_UNROLL
+            for (int32_t half = 0; half < 2; half++)
+                w[half] = bits == 4 ? nibble_to_f32(&codes[s], raw[s][half], (unsigned)p, half, has_zeros)
+                                    : byte_to_f32(raw[s][half], (unsigned)p);
+            KRN_UNROLL
+            for (int32_t r = 0; r < rows; r++) {
+                const zmm_f xr = broadcast_f32(x[p * rows + r]);
+                acc[s * rows + r][0] = fma_f(w[0], xr, acc[s * rows + r][0]);
+                acc[s * rows + r][1] = fma_f(w[1], xr, acc[s * rows + r][1]);
+            }
         }
     }
 }
@@ -57,9 +69,11 @@ KRN_ALWAYS_INLINE void fma_block(zmm_f acc[][2], const float_codes *codes, const
 KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
+                             .side = F32_SIDE,
+                             .least_group = 0,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(float),
                              .load_zeros = f32_zeros,
-                             .block = fma_block};
+                             .blocks = fma_blocks};
     const float_codes codes = {.table = as_i(nibble_table(job))};
     run_float_tile(job, &tile, &codes);
 }

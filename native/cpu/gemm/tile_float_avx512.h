@@ -2,7 +2,7 @@
  * activations, is a function that the compiler puts in place.
  *
  * One or two rows leave most registers free, and their few chains of dependent additions would leave the multipliers
- * idle for most of the time. There SIDE partial sums are made at once, of as many stretches of KRN_FLOAT_BLOCK_K
+ * idle for most of the time. There several partial sums are made at once, of as many stretches of KRN_FLOAT_BLOCK_K
  * inputs. They enter t in the order of gemm.h, so a row has the same bits as in a taller tile. */
 #ifndef KRN_GEMM_TILE_FLOAT_AVX512_H
 #define KRN_GEMM_TILE_FLOAT_AVX512_H
@@ -10,10 +10,10 @@
 #include "gemm/tile_avx512.h"
 
 enum {
-    SIDE = 2,
+    MAX_SIDE = 3,
     SIDE_ROWS = 2,
-    /* Bytes that the streams look ahead, at least: twice what one stream wants (gemm_run.c). */
-    SIDE_PREFETCH_DISTANCE = 8192,
+    /* Bytes that each of the streams adds to how far they look ahead: what one stream wants (gemm_run.c). */
+    SIDE_PREFETCH_DISTANCE = 4096,
 };
 
 /* What turns codes into numbers: floats or bf16, as the tile has them. */
@@ -23,17 +23,26 @@ typedef struct {
     zmm_i zeros[2];
 } float_codes;
 
+/* Blocks of weights at equal distances, and the activations that they meet. */
+typedef struct {
+    const uint8_t *w, *x;
+    int64_t w_stride, x_stride;
+} block_run;
+
 /* A kind of tile. All constants, so that nothing of it is left in the loops. */
 typedef struct {
     int32_t bits;
     int32_t has_zeros;
+    /* Partial sums made at once where there are one or two rows, and the group size from which on. */
+    int32_t side;
+    int64_t least_group;
     /* Bytes of the packed activations of a row that meet a block of weights. */
     int64_t x_block_bytes;
     /* From a group's zero points. */
     void (*load_zeros)(zmm_i zeros[2], const uint8_t *stored);
-    /* acc += a block of weights x its activations. */
-    void (*block)(zmm_f acc[][2], const float_codes *codes, const uint8_t *w, const uint8_t *x, int32_t rows,
-                  int32_t bits, int32_t has_zeros);
+    /* acc[s][row] += block s of weights x its activations, for `side` blocks. */
+    void (*blocks)(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side, int32_t rows,
+                   int32_t bits, int32_t has_zeros);
 } float_tile;
 
 /* `count` partial sums of `blocks` blocks each, at equal distances: within a group, or one of each group. */
@@ -55,26 +64,31 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
                                          const float_codes *codes, const sum_run *run, int64_t first, int32_t side,
                                          int32_t rows) {
     const uint8_t *w = run->w + first * run->w_stride, *x = run->x + first * run->x_stride;
-    zmm_f acc[SIDE * SIDE_ROWS][2];
-    float_codes own[SIDE];
+    zmm_f acc[MAX_SIDE * SIDE_ROWS][2];
+    float_codes own[MAX_SIDE];
     /* Whole rounds, so that each stream fetches what it will read itself. */
-    const int64_t round = SIDE * run->w_stride;
-    const int64_t ahead = (SIDE_PREFETCH_DISTANCE + round - 1) / round * round;
+    const int64_t round = tile->side * run->w_stride;
+    const int64_t ahead = (tile->side * SIDE_PREFETCH_DISTANCE + round - 1) / round * round;
     zero_sums(acc, side * rows);
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         own[s] = *codes;
+        /* What lies behind the codes of a group: scales and zero points. Without it every group ends in a miss. */
+        const uint8_t *behind = w + s * run->w_stride + run->blocks * KRN_BLOCK_BYTES;
+        if (run->groups_per_sum > 0)
+            for (int64_t line = 0; line < job->layout->scales_bytes + job->layout->zeros_bytes; line += KRN_LINE_BYTES)
+                KRN_PREFETCH(behind + ahead + line);
         if (tile->has_zeros)
             tile->load_zeros(own[s].zeros, krn_tile_zeros(job, run->group + (first + s) * run->groups_per_sum));
     }
     for (int64_t b = 0; b < run->blocks; b++, w += KRN_BLOCK_BYTES, x += tile->x_block_bytes * rows) {
+        const block_run blocks = {w, x, run->w_stride, run->x_stride};
         KRN_UNROLL
         for (int32_t s = 0; s < side; s++) {
-            const uint8_t *here = w + s * run->w_stride;
-            KRN_PREFETCH(here + ahead);
-            KRN_PREFETCH(here + ahead + KRN_LINE_BYTES);
-            tile->block(acc + s * rows, &own[s], here, x + s * run->x_stride, rows, tile->bits, tile->has_zeros);
+            KRN_PREFETCH(w + s * run->w_stride + ahead);
+            KRN_PREFETCH(w + s * run->w_stride + ahead + KRN_LINE_BYTES);
         }
+        tile->blocks(acc, own, &blocks, side, rows, tile->bits, tile->has_zeros);
     }
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
@@ -89,8 +103,8 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
 KRN_ALWAYS_INLINE void fold_run(zmm_f t[][2], const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
                                 const sum_run *run, int32_t rows) {
     int64_t i = 0;
-    for (; i + SIDE <= run->count; i += SIDE)
-        fold_side_by_side(t, job, tile, codes, run, i, SIDE, rows);
+    for (; i + tile->side <= run->count; i += tile->side)
+        fold_side_by_side(t, job, tile, codes, run, i, tile->side, rows);
     for (; i < run->count; i++)
         fold_side_by_side(t, job, tile, codes, run, i, 1, rows);
 }
@@ -115,7 +129,8 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
             zero_sums(acc, rows);
             for (; b < end; b++, w += KRN_BLOCK_BYTES, x += tile->x_block_bytes * rows) {
                 krn_prefetch_block(&prefetch);
-                tile->block(acc, &codes, w, x, rows, tile->bits, tile->has_zeros);
+                const block_run one = {w, x, 0, 0};
+                tile->blocks(acc, &codes, &one, 1, rows, tile->bits, tile->has_zeros);
             }
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++)
@@ -133,8 +148,7 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
     const int64_t x_bytes = tile->x_block_bytes * rows;
     const uint8_t *x = job->x;
     zmm_f t[SMALL_TILE_ROWS][2];
-    /* The reorder buffer reaches over the end of a short group by itself. */
-    if (layout->group_size < KRN_FLOAT_BLOCK_K) {
+    if (layout->group_size < tile->least_group) {
         tall_float_tile(job, tile, *codes, rows);
         return;
     }

@@ -11,11 +11,21 @@
 
 #include "gemm/tile_avx512.h"
 
-KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
-                              krn_prefetch *prefetch) {
+/* sum += w . ones, where the sums of weights are wanted. */
+KRN_ALWAYS_INLINE void weigh(zmm_i sum[2], zmm_i w0, zmm_i w1, int weighs) {
+    if (!weighs)
+        return;
+    const zmm_i ones = broadcast_i32(0x01010101);
+    sum[0] = dot_u8s8(sum[0], w0, ones);
+    sum[1] = dot_u8s8(sum[1], w1, ones);
+}
+
+KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, const int32_t *x, int64_t blocks,
+                              int32_t rows, krn_prefetch *prefetch, int weighs) {
     for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += rows) {
         krn_prefetch_block(prefetch);
         const zmm_i w0 = load_i(w), w1 = load_i(w + 64);
+        weigh(sum, w0, w1, weighs);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_i xr = broadcast_i32(x[r]);
@@ -27,8 +37,8 @@ KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
 
 /* One or two rows have accumulators of their own for the high nibbles, which halves their chain of dependent
  * instructions. */
-KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
-                              krn_prefetch *prefetch) {
+KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, const int32_t *x, int64_t blocks,
+                              int32_t rows, krn_prefetch *prefetch, int weighs) {
     const zmm_i nibble = broadcast_i32(0x0F0F0F0F);
     const int split = rows <= 2;
     zmm_i high[2][2];
@@ -39,6 +49,7 @@ KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
         krn_prefetch_block(prefetch);
         const zmm_i raw0 = load_i(w), raw1 = load_i(w + 64);
         const zmm_i low0 = and_i(raw0, nibble), low1 = and_i(raw1, nibble);
+        weigh(sum, low0, low1, weighs);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_i xr = broadcast_i32(x[r]);
@@ -47,6 +58,7 @@ KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
         }
         const zmm_i high0 = and_i(shift_right_i32(raw0, 4), nibble), high1 = and_i(shift_right_i32(raw1, 4), nibble);
         zmm_i(*sums)[2] = split ? high : acc;
+        weigh(sum, high0, high1, weighs);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_i xr = broadcast_i32(x[rows + r]);
@@ -61,12 +73,12 @@ KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x
     }
 }
 
-KRN_ALWAYS_INLINE void dot(zmm_i acc[][2], const uint8_t *w, const int32_t *x, int64_t blocks, int32_t rows,
-                           krn_prefetch *prefetch, int is_w4) {
+KRN_ALWAYS_INLINE void dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, const int32_t *x, int64_t blocks,
+                           int32_t rows, krn_prefetch *prefetch, int is_w4, int weighs) {
     if (is_w4)
-        w4_dot(acc, w, x, blocks, rows, prefetch);
+        w4_dot(acc, sum, w, x, blocks, rows, prefetch, weighs);
     else
-        w8_dot(acc, w, x, blocks, rows, prefetch);
+        w8_dot(acc, sum, w, x, blocks, rows, prefetch, weighs);
 }
 
 /* Zero points of the 32 channels of a group, as int32. */
@@ -98,38 +110,20 @@ KRN_ALWAYS_INLINE void open_sums(zmm_i acc[][2], const krn_tile_job *job, const 
     }
 }
 
-/* sum (u - z) of a stretch: its product with a row of ones. */
-KRN_ALWAYS_INLINE void weigh(zmm_i sum[1][2], const krn_layout *layout, const uint8_t *w, const zmm_i zeros[2],
-                             int64_t blocks, int is_w4) {
-    const int32_t ones[2] = {0x01010101, 0x01010101};
+/* What sum (u - z) of a stretch starts from. */
+KRN_ALWAYS_INLINE void open_weights(zmm_i sum[2], const krn_layout *layout, const zmm_i zeros[2], int64_t blocks) {
     const zmm_i inputs = broadcast_i32((int32_t)(-blocks * layout->block_k));
-    krn_prefetch nothing = {w, 0, 0, 0};
-    sum[0][0] = mul_i32(zeros[0], inputs);
-    sum[0][1] = mul_i32(zeros[1], inputs);
-    for (int64_t b = 0; b < blocks; b++)
-        dot(sum, w + b * KRN_BLOCK_BYTES, ones, 1, 1, &nothing, is_w4);
+    sum[0] = mul_i32(zeros[0], inputs);
+    sum[1] = mul_i32(zeros[1], inputs);
 }
 
 /* Asymmetric activations: acc -= x_zero * sum (u - z). Packing moved x by -128, so its zero point moves too. */
-KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, int64_t g, const uint8_t *w,
-                                        const zmm_i zeros[2], int64_t blocks, int32_t rows, int is_w4) {
-    int32_t *shared = job->w_sums == NULL ? NULL : job->w_sums + (g - job->group) * KRN_PANEL_CHANNELS;
-    zmm_i sum[1][2];
-    if (shared != NULL && job->w_sums_known) {
-        sum[0][0] = load_i(shared);
-        sum[0][1] = load_i(shared + 16);
-    } else {
-        weigh(sum, job->layout, w, zeros, blocks, is_w4);
-        if (shared != NULL) {
-            store_i(shared, sum[0][0]);
-            store_i(shared + 16, sum[0][1]);
-        }
-    }
+KRN_ALWAYS_INLINE void subtract_x_zeros(zmm_i acc[][2], const krn_tile_job *job, const zmm_i sum[2], int32_t rows) {
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
         const zmm_i x_zero = broadcast_i32(128 - job->x_zeros[r]);
-        acc[r][0] = add_i32(acc[r][0], mul_i32(sum[0][0], x_zero));
-        acc[r][1] = add_i32(acc[r][1], mul_i32(sum[0][1], x_zero));
+        acc[r][0] = add_i32(acc[r][0], mul_i32(sum[0], x_zero));
+        acc[r][1] = add_i32(acc[r][1], mul_i32(sum[1], x_zero));
     }
 }
 
@@ -152,7 +146,8 @@ KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_jo
     }
 }
 
-KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int is_w4) {
+/* `weighs`: with the sums of weights that asymmetric activations need, made on the way. */
+KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int is_w4, int weighs) {
     const krn_layout *layout = job->layout;
     const int32_t *x = job->x, *x_offsets = job->x_offsets;
     krn_prefetch prefetch = job->prefetch;
@@ -162,12 +157,22 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         const uint8_t *group = krn_tile_group(job, g);
         const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
-        zmm_i acc[KRN_MAX_TILE_ROWS][2], zeros[2];
+        int32_t *known = job->w_sums == NULL ? NULL : job->w_sums + (g - job->group) * KRN_PANEL_CHANNELS;
+        zmm_i acc[KRN_MAX_TILE_ROWS][2], zeros[2], sum[2];
         load_zeros(zeros, job, g);
         open_sums(acc, job, zeros, x_offsets, rows);
-        dot(acc, w, x, blocks, rows, &prefetch, is_w4);
+        if (weighs)
+            open_weights(sum, layout, zeros, blocks);
+        dot(acc, sum, w, x, blocks, rows, &prefetch, is_w4, weighs);
+        if (weighs && known != NULL) {
+            store_i(known, sum[0]);
+            store_i(known + 16, sum[1]);
+        } else if (!weighs && job->x_zeros != NULL) {
+            sum[0] = load_i(known);
+            sum[1] = load_i(known + 16);
+        }
         if (job->x_zeros != NULL)
-            subtract_x_zeros(acc, job, g, w, zeros, blocks, rows, is_w4);
+            subtract_x_zeros(acc, job, sum, rows);
         if (job->closes)
             fold_sums(acc, t, job, g, rows);
         else
@@ -180,21 +185,28 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */
-KRN_ALWAYS_INLINE void tile_s8(const krn_tile_job *job, int is_w4) {
+KRN_ALWAYS_INLINE void tile_of_height(const krn_tile_job *job, int is_w4, int weighs) {
     switch (job->rows) {
-    case 1: tile_of_rows(job, 1, is_w4); break;
-    case 2: tile_of_rows(job, 2, is_w4); break;
-    case 3: tile_of_rows(job, 3, is_w4); break;
-    case 4: tile_of_rows(job, 4, is_w4); break;
-    case 5: tile_of_rows(job, 5, is_w4); break;
-    case 6: tile_of_rows(job, 6, is_w4); break;
-    case 7: tile_of_rows(job, 7, is_w4); break;
-    case 8: tile_of_rows(job, 8, is_w4); break;
-    case 9: tile_of_rows(job, 9, is_w4); break;
-    case 10: tile_of_rows(job, 10, is_w4); break;
-    case 11: tile_of_rows(job, 11, is_w4); break;
-    default: tile_of_rows(job, 12, is_w4); break;
+    case 1: tile_of_rows(job, 1, is_w4, weighs); break;
+    case 2: tile_of_rows(job, 2, is_w4, weighs); break;
+    case 3: tile_of_rows(job, 3, is_w4, weighs); break;
+    case 4: tile_of_rows(job, 4, is_w4, weighs); break;
+    case 5: tile_of_rows(job, 5, is_w4, weighs); break;
+    case 6: tile_of_rows(job, 6, is_w4, weighs); break;
+    case 7: tile_of_rows(job, 7, is_w4, weighs); break;
+    case 8: tile_of_rows(job, 8, is_w4, weighs); break;
+    case 9: tile_of_rows(job, 9, is_w4, weighs); break;
+    case 10: tile_of_rows(job, 10, is_w4, weighs); break;
+    case 11: tile_of_rows(job, 11, is_w4, weighs); break;
+    default: tile_of_rows(job, 12, is_w4, weighs); break;
     }
+}
+
+KRN_ALWAYS_INLINE void tile_s8(const krn_tile_job *job, int is_w4) {
+    if (job->x_zeros != NULL && !job->w_sums_known)
+        tile_of_height(job, is_w4, 1);
+    else
+        tile_of_height(job, is_w4, 0);
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/status.h"
 #include "gemm/blob.h"
 #include "gemm/layout.h"
+#include "gemm/outliers.h"
 #include "gemm/pack.h"
 #include "gemm/weights_source.h"
 
@@ -17,6 +18,7 @@ static krn_status create(const krn_weights_desc *desc, const krn_layout *layout,
         return krn_fail(KRN_ERROR_OUT_OF_MEMORY, "could not allocate a weights handle");
     weights->desc = *desc;
     weights->desc.scale_type = layout->scale_type;
+    weights->desc.outlier_type = layout->outlier_type;
     weights->layout = *layout;
     void *packed = NULL;
     const krn_status status = krn_memory_allocate(layout->packed_bytes, &packed);
@@ -68,13 +70,15 @@ krn_status krn_weights_pack(krn_context *context, const krn_weights_desc *desc, 
         return status;
     if (layout.ordered && layout.k > 0)
         status = krn_order_inputs(&layout, source->group_index, (int32_t *)(weights->packed + layout.permutation_at));
-    if (status != KRN_OK) {
+    if (status == KRN_OK)
+        krn_pack(context, &layout, source, weights->packed);
+    if (status == KRN_OK)
+        status = krn_outliers_pack(context, weights, source);
+    if (status == KRN_OK)
+        *out = weights;
+    else
         krn_weights_destroy(weights);
-        return status;
-    }
-    krn_pack(context, &layout, source, weights->packed);
-    *out = weights;
-    return KRN_OK;
+    return status;
 }
 
 krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, const krn_weights_parts *parts) {
@@ -96,6 +100,7 @@ krn_status krn_weights_unpack(krn_context *context, const krn_weights *weights, 
         return krn_fail(KRN_ERROR_LEADING_DIMENSION, "parts->codes_ld_bytes is %lld, a row takes %lld",
                         (long long)parts->codes_ld_bytes, (long long)row_bytes);
     krn_unpack(context, layout, weights->packed, parts);
+    krn_outliers_unpack(layout, weights->packed, parts);
     return KRN_OK;
 }
 

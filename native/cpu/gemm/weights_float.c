@@ -4,9 +4,12 @@
 #include "common/status.h"
 #include "gemm/layout.h"
 
+#include <math.h>
+
 /* The temporary copy. */
 typedef struct {
-    void *codes, *scales, *stored_scales, *zero_points, *zero_offsets;
+    void *codes, *scales, *stored_scales, *zero_points, *zero_offsets, *nested_scales;
+    float scale_map[KRN_SCALE_MAP_SIZE], scale_offset;
 } copy;
 
 static void free_copy(const copy *c) {
@@ -15,15 +18,15 @@ static void free_copy(const copy *c) {
     krn_memory_free(c->stored_scales);
     krn_memory_free(c->zero_points);
     krn_memory_free(c->zero_offsets);
+    krn_memory_free(c->nested_scales);
 }
 
 static krn_status check(const krn_weights_desc *desc, const krn_layout *layout, int64_t source_ld,
                         const float *codebook) {
     if (layout->ordered)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->ordered needs a group index, which floats do not have");
-    if (krn_layout_is_nested(layout))
-        return krn_fail(KRN_ERROR_UNSUPPORTED,
-                        "desc->scale_type is KRN_TYPE_U8: quantize first, and pack codes and tables");
+    if (layout->num_outliers > 0)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->num_outliers: quantize first, and pack codes and columns");
     if (layout->zero_type != 0 && desc->format != KRN_TYPE_U4)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->zero_type: float offsets are made for KRN_TYPE_U4 only");
     if (codebook != NULL && desc->format != KRN_TYPE_C4)
@@ -44,16 +47,69 @@ static krn_quantize_options options_of(const krn_weights_desc *desc, const krn_l
                                   .asymmetric = desc->format == KRN_TYPE_U4,
                                   .group_size = desc->group_size,
                                   .clip_ratio = clip_ratio,
-                                  .scale_type = layout->scale_type,
+                                  .scale_type = krn_layout_is_nested(layout) ? KRN_TYPE_F32 : layout->scale_type,
                                   .codebook = codebook};
 }
 
-/* Scales are rounded to their type already: the quantizer made the codes with the rounded ones. */
-static void store_scales(const krn_layout *layout, const copy *c) {
+/* The map of double-quantized scales (weights.h), ascending. */
+static void fill_scale_map(float *map) {
+    enum { ZERO = 127 };
+    double power = 1e-6;
+    int next = ZERO;
+    map[next++] = 0;
+    for (int i = 0; i < 7; i++, power *= 10)
+        for (int j = 0; j < 1 << i; j++, next++) {
+            map[next] = (float)(power * (0.1 + 0.9 * (j + 0.5) / (1 << i)));
+            map[2 * ZERO - next] = -map[next];
+        }
+    map[next] = 1;
+}
+
+/* The nearest entry, the lower one of two that are equally near. */
+static uint8_t nearest_entry(const float *map, double value) {
+    int low = 0, high = KRN_SCALE_MAP_SIZE - 1;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (value <= ((double)map[middle] + map[middle + 1]) / 2)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return (uint8_t)low;
+}
+
+/* Scales to codes, tables and what these dequantize to. */
+static void double_quantize(int64_t count, copy *c) {
+    float *scales = c->scales, *nested = c->nested_scales;
+    uint8_t *codes = c->stored_scales;
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += scales[i];
+    c->scale_offset = count == 0 ? 0 : (float)(sum / (double)count);
+    fill_scale_map(c->scale_map);
+    for (int64_t start = 0; start < count; start += KRN_NESTED_BLOCK, nested++) {
+        const int64_t end = count - start < KRN_NESTED_BLOCK ? count : start + KRN_NESTED_BLOCK;
+        *nested = 0;
+        for (int64_t i = start; i < end; i++)
+            *nested = fmaxf(*nested, fabsf(scales[i] - c->scale_offset));
+        for (int64_t i = start; i < end; i++) {
+            const double rest = (double)scales[i] - c->scale_offset;
+            codes[i] = nearest_entry(c->scale_map, *nested == 0 ? 0 : rest / *nested);
+            const float product = c->scale_map[codes[i]] * *nested;
+            scales[i] = product + c->scale_offset;
+        }
+    }
+}
+
+/* Scales of a float type are rounded to it already: the quantizer made the codes with the rounded ones. */
+static void store_scales(const krn_layout *layout, copy *c) {
     const float *scales = c->scales;
     const int32_t *zeros = c->zero_points;
+    if (krn_layout_is_nested(layout))
+        double_quantize(layout->num_scales, c);
     for (int64_t i = 0; i < layout->num_scales; i++) {
-        krn_put_float(layout->scale_type, c->stored_scales, i, scales[i]);
+        if (!krn_layout_is_nested(layout))
+            krn_put_float(layout->scale_type, c->stored_scales, i, scales[i]);
         if (layout->zero_type != 0)
             krn_put_float(layout->zero_type, c->zero_offsets, i, -(float)zeros[i] * scales[i]);
     }
@@ -70,6 +126,8 @@ static krn_status allocate(const krn_layout *layout, int64_t row_bytes, copy *c)
         status = krn_memory_allocate(count * (int64_t)sizeof(float) + 1, &c->stored_scales);
     if (status == KRN_OK && layout->format == KRN_TYPE_U4)
         status = krn_memory_allocate(count * (int64_t)sizeof(int32_t) + 1, &c->zero_points);
+    if (status == KRN_OK && krn_layout_is_nested(layout))
+        status = krn_memory_allocate((layout->num_nested + 1) * (int64_t)sizeof(float), &c->nested_scales);
     if (status == KRN_OK && layout->zero_type != 0)
         status = krn_memory_allocate(count * (int64_t)sizeof(float) + 1, &c->zero_offsets);
     return status;
@@ -100,13 +158,17 @@ krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *
                               is_flat ? desc->n * row_bytes : row_bytes, c.scales, c.zero_points, error);
     if (status == KRN_OK) {
         store_scales(&layout, &c);
+        const int is_nested = krn_layout_is_nested(&layout);
         const krn_weights_source packed = {.struct_size = sizeof packed,
                                            .codes = c.codes,
                                            .codes_ld_bytes = row_bytes,
                                            .scales = c.stored_scales,
                                            .zero_points = layout.zero_type != 0 ? NULL : c.zero_points,
                                            .zero_offsets = c.zero_offsets,
-                                           .codebook = codebook};
+                                           .codebook = codebook,
+                                           .scale_map = is_nested ? c.scale_map : NULL,
+                                           .nested_scales = c.nested_scales,
+                                           .scale_offset = c.scale_offset};
         status = krn_weights_pack(context, desc, &packed, out);
     }
     free_copy(&c);

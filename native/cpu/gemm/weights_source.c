@@ -64,7 +64,25 @@ static krn_status check_arrays(const krn_layout *layout, const krn_weights_sourc
     if (status == KRN_OK)
         status = check_presence("nested_scales", source->nested_scales, is_nested, layout->num_nested,
                                 "but for scales of KRN_TYPE_U8");
+    if (status == KRN_OK)
+        status = check_presence("outlier_columns", source->outlier_columns, layout->num_outliers > 0,
+                                layout->num_outliers, "without outlier columns");
+    if (status == KRN_OK && layout->num_outliers == 0)
+        status = check_presence("outlier_weights", source->outlier_weights, 0, 0, "without outlier columns");
     return status;
+}
+
+static krn_status check_outliers(const krn_layout *layout, const krn_weights_source *source) {
+    const int32_t *columns = source->outlier_columns;
+    for (int64_t j = 0; j < layout->num_outliers; j++)
+        if (columns[j] < 0 || columns[j] >= layout->k || (j > 0 && columns[j] <= columns[j - 1]))
+            return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
+                            "source->outlier_columns[%lld] is %d, not above the one before it and in 0..%lld",
+                            (long long)j, columns[j], (long long)(layout->k - 1));
+    if (source->outlier_weights == NULL)
+        return KRN_OK;
+    return check_finite("outlier_weights", layout->outlier_type, source->outlier_weights,
+                        layout->n * layout->num_outliers);
 }
 
 static krn_status check_values(const krn_layout *layout, const krn_weights_source *source) {
@@ -75,6 +93,8 @@ static krn_status check_values(const krn_layout *layout, const krn_weights_sourc
         status = check_finite("zero_offsets", layout->zero_type, source->zero_offsets, layout->num_scales);
     if (status == KRN_OK && layout->format == KRN_TYPE_C4)
         status = check_finite("codebook", KRN_TYPE_F32, source->codebook, KRN_CODEBOOK_SIZE);
+    if (status == KRN_OK)
+        status = check_outliers(layout, source);
     for (int64_t i = 0; status == KRN_OK && krn_layout_has_zeros(layout) && i < layout->num_scales; i++)
         if (source->zero_points[i] < 0 || source->zero_points[i] > 15)
             return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "source->zero_points[%lld] is %d, not in 0..15", (long long)i,

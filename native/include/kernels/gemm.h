@@ -12,7 +12,8 @@
  * Float activations may add a side term (krn_gemm_options), a product of few columns in binary32:
  *
  *   outliers  columns of X that hold a value above a threshold are left out of the quantized product and go through
- *             binary32 (Dettmers et al., "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale", 2022)
+ *             binary32 (Dettmers et al., "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale", 2022).
+ *             Weights that were packed with outlier columns name these themselves, and nothing is searched for
  *   LoRA      a low-rank term scale * (X . A^T) . B^T (Hu et al., "LoRA", 2021; over 4-bit weights Dettmers et al.,
  *             "QLoRA", 2023)
  *
@@ -45,11 +46,12 @@
  *
  *   `compute`: codes, scales and zero points are those of krn_quantize (per token, clip ratio 1; asymmetric for
  *   KRN_TYPE_U8), so the result has the bits of krn_quantize followed by krn_gemm.
- *   Outlier columns are the k for which any row of X has |x[m,k]| > outlier_threshold. In every row they count as 0
- *   when the row's scale is found and when it is quantized.
+ *   Outlier columns are those of the weights, if they have any; else the k for which any row of X has
+ *   |x[m,k]| > outlier_threshold. In every row they count as 0 when the row's scale is found and when it is quantized.
  *
  *   side  = fma(x[m,k], w^[n,k], side)        the outlier columns k in ascending order; side starts at +0
- *           with w^[n,k] = fma(w[n,k] - w_zero[n,g], scale[n,g], offset[n,g]), the offset +0 where weights have none
+ *           with w^[n,k] = fma(w[n,k] - w_zero[n,g], scale[n,g], offset[n,g]), the offset +0 where weights have none;
+ *           w^ of outlier columns that the weights have is what they keep for them, widened to binary32
  *   side  = fma(p[m,j], b[n,j], side)         then the ranks j of LoRA in ascending order
  *           with p[m,j] = (sum of 16 lanes) * lora scale; lane l = fma(x[m,k], a[j,k], lane l) over k = l, l + 16, ...
  *           ascending from +0, K padded with zeros to a multiple of 16; then lane l += lane l + h for h = 8, 4, 2, 1
@@ -135,8 +137,8 @@ typedef struct krn_gemm_options {
     /** 0: activations are taken as they are. KRN_TYPE_S8, KRN_TYPE_U8 or KRN_TYPE_S4: float activations are quantized
      *  to it, per token. */
     int32_t compute;
-    /** 0: no outlier columns. Above 0 (LLM.int8() uses 6), with `compute`: columns of X that hold |x| above it are kept
-     *  in binary32. */
+    /** 0: no outlier columns, or those of the weights. Above 0 (LLM.int8() uses 6), with `compute`: columns of X that
+     *  hold |x| above it are kept in binary32; not for weights that have outlier columns. */
     float outlier_threshold;
     /** Must be 0. */
     int32_t reserved;

@@ -24,6 +24,10 @@
  * When K is no multiple of group_size such a run crosses rows; it is then stored once for every gcd(K, group_size)
  * elements, which must be at least 16.
  *
+ * Weights for LLM.int8() may fix their outlier columns ("num_outliers"): the inputs whose activations are known to hold
+ * large values. Their weights are kept once more, as floats, for calls of krn_gemm that quantize activations (gemm.h);
+ * the codes stay what they are, and other calls use those.
+ *
  * Packed weights are immutable, know nothing of the context that made them but its layout, and may be used by many
  * contexts and threads at once.
  */
@@ -63,6 +67,13 @@ typedef struct krn_weights_desc {
     /** 1: every input names its group ("activation order", GPTQ's g_idx). Packing brings the inputs of a group
      *  together, and krn_gemm takes its activations through the same permutation. Not with `flattened`. Else 0. */
     int32_t ordered;
+    /** Outlier columns, 0..K; 0 for KRN_TYPE_C4, which has no integer arithmetic. */
+    int64_t num_outliers;
+    /** Type that the weights of outlier columns are kept in: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16 or
+     *  KRN_TYPE_BF16; 0 when there are none. */
+    int32_t outlier_type;
+    /** Must be 0. */
+    int32_t reserved;
 } krn_weights_desc;
 
 /** Quantized weights as they come from a checkpoint or from krn_quantize. */
@@ -94,6 +105,11 @@ typedef struct krn_weights_source {
     float scale_offset;
     /** Must be 0. */
     int32_t reserved;
+    /** The inputs [num_outliers] that are outlier columns, ascending; NULL when there are none. */
+    const int32_t *outlier_columns;
+    /** Their weights [N][num_outliers] of outlier_type, finite, as they were before they were quantized; or NULL: the
+     *  codes of these columns, dequantized and rounded to outlier_type. */
+    const void *outlier_weights;
 } krn_weights_source;
 
 /** Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not
@@ -123,6 +139,10 @@ typedef struct krn_weights_parts {
     float *nested_scales;
     /** 1 float: the offset of double-quantized scales. */
     float *scale_offset;
+    /** The outlier columns [num_outliers]. */
+    int32_t *outlier_columns;
+    /** Their weights [N][num_outliers] of outlier_type, also where they were made from codes. */
+    void *outlier_weights;
 } krn_weights_parts;
 
 /** The number of scales, and of zero points or offsets, in unpacked form; 0 when K is 0: channels have no groups then.
@@ -143,8 +163,12 @@ KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc
 /** Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it.
  *  `clip_ratio` as in krn_quantize_options. `codebook`: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for
  *  the other formats. `error` may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale
- *  rounded to zero_type; `error` does not know of that rounding. KRN_ERROR_UNSUPPORTED: `ordered`, float offsets for
- *  another format, double-quantized scales. Flattened groups that cross rows take a source without gaps (source_ld
+ *  rounded to zero_type; `error` does not know of that rounding. Double-quantized scales are made from the f32 scales that
+ *  the codes belong to, as QLoRA does: scale_offset is their mean; nested_scales are the largest magnitudes of the
+ *  differences to it; scale_map is the map of dynamic exponents (Dettmers et al., "8-bit Optimizers via Block-wise
+ *  Quantization", 2022), which is 0, 1, and +-10^(i-6) * (0.1 + 0.9 * (j + 0.5) / 2^i) for i in 0..6 and j in 0..2^i-1,
+ *  ascending; a code is the nearest entry, the lower one of two. `error` does not know of them either.
+ *  KRN_ERROR_UNSUPPORTED: `ordered`, outlier columns, float offsets for another format. Flattened groups that cross rows take a source without gaps (source_ld
  *  = K). */
 KRN_API krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type,
                                           const void *source, int64_t source_ld, float clip_ratio,

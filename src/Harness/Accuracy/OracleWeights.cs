@@ -1,3 +1,5 @@
+using Kernels.Harness.Benchmarks;
+
 namespace Kernels.Harness.Accuracy;
 
 /// <summary>Double-quantized scales: scale i is Map[Codes[i]] * Scales[i / 256] + Offset, with both roundings.</summary>
@@ -39,11 +41,20 @@ internal sealed record OracleWeights(
     /// <summary>Where <see cref="Scales"/> come from when they are double-quantized.</summary>
     public NestedScales? Nested { get; init; }
 
-    /// <summary>Elements that share a scale: the group size, or all of a channel.</summary>
-    public int GroupLength => (int)(Shape.GroupSize == 0 ? Shape.K : Math.Min(Shape.GroupSize, Shape.K));
+    /// <summary>Fixed outlier columns, ascending; empty when there are none.</summary>
+    public int[] OutlierColumns { get; init; } = [];
+
+    /// <summary>Their weights [N][columns], widened; null when they are those of the codes.</summary>
+    public float[]? OutlierWeights { get; init; }
+
+    /// <summary>Elements of a channel that share a scale: the group size, or all of it. Where flattened groups cross rows: the pieces that
+    /// they are cut into.</summary>
+    public int GroupLength => (int)(Shape.GroupSize == 0 ? Shape.K : Math.Min(IsCut ? Divisor(Shape.K, Shape.GroupSize) : Shape.GroupSize, Shape.K));
 
     /// <summary>Groups of a channel.</summary>
-    public int Groups => Shape.GroupSize == 0 ? 1 : (int)((Shape.K + Shape.GroupSize - 1) / Shape.GroupSize);
+    public int Groups => GroupLength == 0 ? (Shape.GroupSize == 0 ? 1 : 0) : (int)((Shape.K + GroupLength - 1) / GroupLength);
+
+    private bool IsCut => Shape.IsFlattened && Shape.N > 1 && Shape.K % Shape.GroupSize != 0;
 
     /// <summary>Reads a channel: its codes with the zero points taken off, group by group, and its scales.</summary>
     /// <param name="n">The channel.</param>
@@ -56,22 +67,38 @@ internal sealed record OracleWeights(
         int[]? inputs = GroupIndex is { } groupIndex ? [.. Enumerable.Range(0, values.Length).OrderBy(k => groupIndex[k])] : null;
         if (inputs is not null)
             values = Array.ConvertAll(inputs, k => values[k]);
-        int first = checked((int)(n * Groups));
         if (ZeroPoints is { } zeroPoints)
         {
             for (int k = 0; k < values.Length; k++)
-                values[k] -= zeroPoints[first + k / GroupLength];
+                values[k] -= zeroPoints[ScaleIndex(n, k / GroupLength)];
         }
 
-        return new OracleChannel(values, Scales.AsSpan(first, Groups).ToArray(), GroupLength)
+        int outliers = OutlierColumns.Length;
+        var channel = new OracleChannel(values, OfGroups(Scales), GroupLength)
         {
             Inputs = inputs,
-            Offsets = Offsets?.AsSpan(first, Groups).ToArray(),
+            Offsets = Offsets is null ? null : OfGroups(Offsets),
             Entries = Codebook is { } codebook
                 ? Array.ConvertAll(values, code => roundsEntries ? (float)BFloat16.FromSingle(codebook[code]) : codebook[code])
                 : null,
         };
+        if (outliers == 0)
+            return channel;
+        return channel with
+        {
+            Outliers = OutlierWeights is { } kept
+                ? kept.AsSpan(checked((int)(n * outliers)), outliers).ToArray()
+                : Array.ConvertAll(OutlierColumns, column => FloatConvert.Round(Shape.OutlierType, channel.Dequantized(column))),
+        };
+
+        float[] OfGroups(float[] all) => [.. Enumerable.Range(0, Groups).Select(g => all[ScaleIndex(n, g)])];
     }
+
+    // The scale of a group in unpacked order.
+    private int ScaleIndex(long n, int group) =>
+        checked((int)(IsCut ? (n * Shape.K + (long)group * GroupLength) / Shape.GroupSize : n * Groups + group));
+
+    private static long Divisor(long a, long b) => b == 0 ? a : Divisor(b, a % b);
 }
 
 /// <summary>A channel of quantized weights.</summary>
@@ -86,11 +113,21 @@ internal sealed record OracleChannel(int[] Values, float[] Scales, int GroupLeng
     /// <summary>Float offset of each group, or null.</summary>
     public float[]? Offsets { get; init; }
 
+    /// <summary>Weights of fixed outlier columns, or null when there are none.</summary>
+    public float[]? Outliers { get; init; }
+
     /// <summary>The codebook's entries for the values, or null when these are numbers themselves.</summary>
     public float[]? Entries { get; init; }
 
     /// <summary>The input of value k.</summary>
     public int InputOf(int k) => Inputs is null ? k : Inputs[k];
+
+    /// <summary>The weight of an input in binary32, as gemm.h dequantizes it.</summary>
+    public float Dequantized(int input)
+    {
+        int k = Inputs is null ? input : Array.IndexOf(Inputs, input), group = k / GroupLength;
+        return MathF.FusedMultiplyAdd((float)NumberAt(k), Scales[group], Offsets?[group] ?? 0);
+    }
 
     /// <summary>Value k as a number.</summary>
     public double NumberAt(int k) => Entries is null ? Values[k] : Entries[k];

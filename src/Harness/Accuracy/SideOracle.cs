@@ -107,9 +107,7 @@ internal sealed class SideOracle(int[] outliers, LoraOperand? lora)
     {
         if (j >= outliers.Length)
             return lora!.B[(n * lora.Rank) + j - outliers.Length];
-        int k = channel.Inputs is null ? outliers[j] : Array.IndexOf(channel.Inputs, outliers[j]);
-        int group = k / channel.GroupLength;
-        return MathF.FusedMultiplyAdd((float)channel.NumberAt(k), channel.Scales[group], channel.Offsets?[group] ?? 0);
+        return channel.Outliers is { } kept ? kept[j] : channel.Dequantized(outliers[j]);
     }
 
     private static float Project(ReadOnlySpan<float> x, ReadOnlySpan<float> a)

@@ -66,6 +66,8 @@ internal static class WeightStorage
         ScaleMap = weights.Nested?.Map,
         NestedScales = weights.Nested?.Scales,
         ScaleOffset = weights.Nested?.Offset ?? 0,
+        OutlierColumns = weights.OutlierColumns,
+        OutlierWeights = weights.OutlierWeights is { } kept ? Bytes(weights.Shape.OutlierType, kept) : default,
     });
 
     /// <summary>What unpacking gives back differently; null when all is as it was.</summary>
@@ -86,6 +88,9 @@ internal static class WeightStorage
         var offsetsBack = new byte[offsets.Length];
         var groupIndex = new int[weights.GroupIndex?.Length ?? 0];
         var codebook = new float[weights.Codebook?.Length ?? 0];
+        byte[] outliers = weights.OutlierWeights is { } kept ? Bytes(weights.Shape.OutlierType, kept) : [];
+        var outliersBack = new byte[outliers.Length];
+        var columns = new int[weights.OutlierColumns.Length];
         packed.Unpack(context, new WeightsParts
         {
             Codes = codes,
@@ -95,7 +100,11 @@ internal static class WeightStorage
             ZeroOffsets = offsetsBack,
             GroupIndex = groupIndex,
             Codebook = codebook,
+            OutlierColumns = columns,
+            OutlierWeights = outliersBack,
         });
+        if (!columns.AsSpan().SequenceEqual(weights.OutlierColumns) || !outliers.AsSpan().SequenceEqual(outliersBack))
+            return "unpacking gives other outlier columns than were packed";
         if (!codes.AsSpan().SequenceEqual(weights.Codes))
             return "unpacking gives other codes than were packed";
         if (!scales[..scalesBack.Length].SequenceEqual(scalesBack))

@@ -18,7 +18,12 @@ internal sealed class ActivationOperand : IDisposable
 
     /// <summary>Converts the first <paramref name="m"/> rows of a layer's activations, quantizing per token where the type is an
     /// integer.</summary>
-    public ActivationOperand(KernelContext quantizing, LayerData layer, long m, GemmScheme cell)
+    /// <param name="quantizing">The context that quantizes.</param>
+    /// <param name="layer">The layer.</param>
+    /// <param name="m">Rows.</param>
+    /// <param name="cell">The cell.</param>
+    /// <param name="fixedOutliers">Outlier columns of the weights.</param>
+    public ActivationOperand(KernelContext quantizing, LayerData layer, long m, GemmScheme cell, int[] fixedOutliers)
     {
         _cell = cell;
         _columns = (int)layer.K;
@@ -38,7 +43,7 @@ internal sealed class ActivationOperand : IDisposable
             FloatConvert.FromSingle(type, source, _data.Span);
         }
 
-        int[] outliers = [];
+        int[] outliers = cell.Compute is null ? [] : fixedOutliers;
         if (cell.HasOutliers)
         {
             _outlierThreshold = ThresholdFor(source, _columns);

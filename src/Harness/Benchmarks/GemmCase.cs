@@ -43,7 +43,7 @@ internal sealed class GemmCase : MeasuredCase
         _context = context;
         _layer = layer;
         _weights = weights;
-        _activations = new ActivationOperand(quantizing, layer, spec.M, spec.Cell);
+        _activations = new ActivationOperand(quantizing, layer, spec.M, spec.Cell, weights.Oracle.OutlierColumns);
         _output = new AlignedBuffer(Math.Max(1, spec.M * spec.N * sizeof(float)));
         long workspaceBytes = Gemm.WorkspaceBytes(context, weights.Copies[0], spec.Cell.Activations, spec.M, _activations.ToOptions());
         _workspace = new AlignedBuffer(workspaceBytes);

@@ -61,10 +61,38 @@ internal sealed class WeightOperand : IDisposable
         int[]? groupIndex = WeightStorage.GroupIndexOf(scheme, (int)layer.K);
         int[]? inputs = groupIndex is null ? null : [.. Enumerable.Range(0, groupIndex.Length).OrderBy(k => groupIndex[k])];
         float[] weights = inputs is null ? layer.Weights : Reordered(layer, inputs);
-        QuantizedTensor tensor = Quantizer.Quantize<float>(context, shape.ToQuantizeOptions(), layer.N, layer.K, weights);
+        // Flattened groups are groups of one long row.
+        (long rows, long columns) = scheme.IsFlattened ? (1, layer.N * layer.K) : (layer.N, layer.K);
+        QuantizedTensor tensor = Quantizer.Quantize<float>(context, shape.ToQuantizeOptions(), rows, columns, weights);
         if (inputs is not null)
             RestoreOrder(tensor, inputs);
-        return WeightStorage.Make(scheme, shape, tensor.Codes, tensor.CodesStrideBytes, tensor.Scales, tensor.ZeroPoints, groupIndex);
+        long stride = scheme.IsFlattened ? shape.Format.RowBytes(layer.K) : tensor.CodesStrideBytes;
+        OracleWeights made = WeightStorage.Make(scheme, shape, tensor.Codes, stride, tensor.Scales, tensor.ZeroPoints, groupIndex);
+        if (scheme.OutlierType is not { } type)
+            return made;
+        int[] outliers = LargestInputs(layer, (int)shape.OutlierCount);
+        return made with { OutlierColumns = outliers, OutlierWeights = KeptWeights(layer, outliers, type) };
+    }
+
+    // The inputs with the largest activations, as a calibration would find them.
+    private static int[] LargestInputs(LayerData layer, int count)
+    {
+        var largest = new float[layer.K];
+        for (int i = 0; i < layer.Activations.Length; i++)
+            largest[i % layer.K] = MathF.Max(largest[i % layer.K], MathF.Abs(layer.Activations[i]));
+        return [.. Enumerable.Range(0, (int)layer.K).OrderByDescending(k => largest[k]).Take(count).Order()];
+    }
+
+    private static float[] KeptWeights(LayerData layer, int[] outliers, ElementType type)
+    {
+        var kept = new float[layer.N * outliers.Length];
+        for (int row = 0; row < layer.N; row++)
+        {
+            for (int j = 0; j < outliers.Length; j++)
+                kept[(row * outliers.Length) + j] = FloatConvert.Round(type, layer.WeightRow(row)[outliers[j]]);
+        }
+
+        return kept;
     }
 
     // The weights with the inputs of each group beside each other.

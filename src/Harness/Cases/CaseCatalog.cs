@@ -23,10 +23,18 @@ internal static class CaseCatalog
             "w8-f32", "w8-bf16", "w8-f16", "w4-f32", "w4g32-f32", "w4g128-f32", "w4g128-bf16", "w4g128-f16", "w4zg128-f32", "w4zg128-bf16",
             "nf4b64-f32", "nf4b64-bf16", "nf4b64sdq-f32", "nf4b64sdq-bf16", "w4g128sf16-a8", "w4zfg128sf16-a8", "w4zfg128sf16-bf16", "w4g128o-a8",
             "w8-a4", "w4-a4", "w4g128-a4", "w8-dyn8", "w8-dyn8-bf16", "w4g128-dyn8", "w4g128-dyn8-bf16", "w4g128-dyn4", "w8-dynu8",
-            "w8-a8-outlier1pct", "w4g128-a8-outlier1pct", "w8-dyn8-lora16", "w4g128-f32-lora16", "w4g128-bf16-lora16",
+            "w8-a8-outlier1pct", "w4g128-a8-outlier1pct", "w8x1pct-dyn8", "w8x1pctf16-dyn8", "nf4b64sdqflat-f32", "w8-dyn8-lora16", "w4g128-f32-lora16", "w4g128-bf16-lora16",
             "nf4b64-f32-lora16", "nf4b64-bf16-lora16",
         }.Select(GemmScheme.Parse),
     ];
+
+    /// <summary>Shapes that no tile, panel or cache is made for, as [M, N, K]: a prompt one token short with an odd N, a batch between two
+    /// tiles on a layer of Llama-2-7B, and a layer of Llama-2-70B.</summary>
+    public static IReadOnlyList<(long M, long N, long K)> RaggedShapes { get; } = [(127, 4095, 4032), (33, 11008, 4096), (512, 28672, 8192)];
+
+    // The cells that the long run shows on those.
+    private static readonly GemmScheme[] s_raggedCells =
+        [.. new[] { "w8-a8", "w8g128-a8", "w4-a8", "w4g32-a8", "w4g128-a8", "w8-bf16", "w4g128-bf16", "w4g128-f32", "nf4b64-f32" }.Select(GemmScheme.Parse)];
 
     // The cells that the short run shows at every batch size, on every shape and on all threads.
     private static readonly GemmScheme[] s_mainCells = [.. new[] { "w8-a8", "w4g128-a8", "w4g128-f32" }.Select(GemmScheme.Parse)];
@@ -56,6 +64,9 @@ internal static class CaseCatalog
                     yield return new CatalogEntry(new GemmSpec(cell, m, n, k), quick);
                 }
             }
+
+            foreach ((long m, long n, long k) in s_raggedCells.Contains(cell) ? RaggedShapes : [])
+                yield return new CatalogEntry(new GemmSpec(cell, m, n, k), 0);
         }
 
         foreach (string way in new[] { "s8-per-token", "u8-per-token", "s8-per-token-bf16", "s8-per-token-f16" })

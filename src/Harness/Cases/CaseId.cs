@@ -78,6 +78,7 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
             case DequantizeSpec.OpName:
                 int dash = scheme.IndexOf('-', StringComparison.Ordinal);
                 if (dash < 0 || !WeightScheme.TryParse(scheme.AsSpan(0, dash), out WeightScheme weights)
+                    || weights.IsFlattened || weights.OutlierType is not null
                     || !ElementNames.TryParseFloat(scheme.AsSpan(dash + 1), out ElementType target))
                     error = $"'{scheme}' is not a scheme of dequantization such as w4g128-f32";
                 else if (!TryParseShape(shape, ["rows", "n"], out long[] extent))

@@ -4,8 +4,9 @@ namespace Kernels.Harness.Cases;
 
 /// <summary>A weight format as case ids write it: <c>w8</c>, <c>w4</c>, <c>w4z</c> (u4 with zero points), <c>w4zf</c> (u4 with float offsets)
 /// or <c>nf4</c>; then <c>gSIZE</c> for groups along K (<c>bSIZE</c> for NF4, whose groups are called blocks), without it one scale per
-/// channel; then <c>sf16</c>, <c>sbf16</c> or <c>sdq</c> for scales that are not f32 (f16, bf16, double-quantized); then <c>o</c> for
-/// activation order.</summary>
+/// channel; then <c>sf16</c>, <c>sbf16</c> or <c>sdq</c> for scales that are not f32 (f16, bf16, double-quantized); then <c>x1pct</c>,
+/// <c>x1pctf16</c> or <c>x1pctbf16</c> where the one input in a hundred with the largest activations is an outlier column, kept in f32, f16 or bf16;
+/// then <c>flat</c> for groups of the flattened tensor, as bitsandbytes stores them, or <c>o</c> for activation order.</summary>
 /// <param name="Format">S8, S4, U4 or C4 (NF4).</param>
 /// <param name="GroupSize">Elements per group, or 0 for one scale per channel.</param>
 internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
@@ -22,6 +23,13 @@ internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
     private static readonly (string Name, ElementType Type)[] s_scaleTypes =
         [("sf16", ElementType.F16), ("sbf16", ElementType.BF16), ("sdq", ElementType.U8)];
 
+    // Of two names that begin alike the longer one comes first.
+    private static readonly (string Name, ElementType Type)[] s_outlierTypes =
+        [("x1pctf16", ElementType.F16), ("x1pctbf16", ElementType.BF16), ("x1pct", ElementType.F32)];
+
+    private const string Flattened = "flat";
+    private const string Ordered = "o";
+
     /// <summary>Type of the scales; U8 for double-quantized ones.</summary>
     public ElementType ScaleType { get; init; } = ElementType.F32;
 
@@ -30,6 +38,12 @@ internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
 
     /// <summary>Whether every input names its group.</summary>
     public bool IsOrdered { get; init; }
+
+    /// <summary>Whether groups are cut from the flattened tensor.</summary>
+    public bool IsFlattened { get; init; }
+
+    /// <summary>Type that the weights of fixed outlier columns are kept in; null when there are none.</summary>
+    public ElementType? OutlierType { get; init; }
 
     /// <summary>Bits of a code.</summary>
     public int Bits => Format == ElementType.S8 ? 8 : 4;
@@ -42,12 +56,22 @@ internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
     /// <summary>The groups of a channel of <paramref name="k"/> inputs. Without groups a channel has its scale even if it is empty.</summary>
     public long GroupsOf(long k) => GroupSize == 0 ? 1 : (k + GroupSize - 1) / GroupSize;
 
+    /// <summary>The scales of N channels of <paramref name="k"/> inputs.</summary>
+    public long ScalesOf(long n, long k) => IsFlattened ? GroupsOf(n * k) : n * GroupsOf(k);
+
+    /// <summary>Fixed outlier columns of <paramref name="k"/> inputs: at least one, if there is an input.</summary>
+    public long OutliersOf(long k) =>
+        OutlierType is null ? 0 : Math.Min(k, Math.Max(1, (long)Math.Round(k * GemmScheme.OutlierShare)));
+
     /// <summary>The shape of weights of this format.</summary>
     public WeightsShape ToShape(long n, long k) => new(Format, n, k, GroupSize)
     {
         ScaleType = ScaleType,
         ZeroType = !HasOffsets ? null : ScaleType == ElementType.U8 ? ElementType.F32 : ScaleType,
         IsOrdered = IsOrdered,
+        IsFlattened = IsFlattened,
+        OutlierCount = OutliersOf(k),
+        OutlierType = OutlierType ?? ElementType.F32,
     };
 
     /// <summary>Reads what <see cref="ToString"/> writes.</summary>
@@ -83,7 +107,9 @@ internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
         string format = Array.Find(s_formats, f => f.Format == self.Format && f.HasOffsets == self.HasOffsets).Name
             ?? throw new InvalidOperationException($"{Format} is not a weight format.");
         string group = GroupSize == 0 ? "" : GroupLetter + GroupSize.ToString(CultureInfo.InvariantCulture);
-        return format + group + Array.Find(s_scaleTypes, s => s.Type == self.ScaleType).Name + (IsOrdered ? "o" : "");
+        return format + group + Array.Find(s_scaleTypes, s => s.Type == self.ScaleType).Name
+            + (OutlierType is null ? "" : Array.Find(s_outlierTypes, s => s.Type == self.OutlierType).Name)
+            + (IsFlattened ? Flattened : IsOrdered ? Ordered : "");
     }
 
     private static bool TryReadGroup(ref ReadOnlySpan<char> rest, ref WeightScheme scheme)
@@ -102,17 +128,28 @@ internal readonly record struct WeightScheme(ElementType Format, long GroupSize)
 
     private static bool TryReadSuffixes(ReadOnlySpan<char> rest, ref WeightScheme scheme)
     {
-        foreach ((string name, ElementType type) in s_scaleTypes)
+        if (TryReadType(ref rest, s_scaleTypes, out ElementType scales))
+            scheme = scheme with { ScaleType = scales };
+        // Codebooks have no integer arithmetic.
+        if (scheme.Format != ElementType.C4 && TryReadType(ref rest, s_outlierTypes, out ElementType outliers))
+            scheme = scheme with { OutlierType = outliers };
+        scheme = scheme with { IsOrdered = rest is Ordered, IsFlattened = rest is Flattened && scheme.GroupSize > 0 };
+        return rest.IsEmpty || scheme.IsOrdered || scheme.IsFlattened;
+    }
+
+    private static bool TryReadType(ref ReadOnlySpan<char> rest, (string Name, ElementType Type)[] names, out ElementType read)
+    {
+        foreach ((string name, ElementType type) in names)
         {
             if (!rest.StartsWith(name, StringComparison.Ordinal))
                 continue;
-            scheme = scheme with { ScaleType = type };
             rest = rest[name.Length..];
-            break;
+            read = type;
+            return true;
         }
 
-        scheme = scheme with { IsOrdered = rest is "o" };
-        return rest.IsEmpty || scheme.IsOrdered;
+        read = default;
+        return false;
     }
 
     /// <summary>Reads a number written in the one way that ids allow: decimal digits, no sign, no leading zero.</summary>

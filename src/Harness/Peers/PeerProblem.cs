@@ -25,9 +25,10 @@ internal sealed record PeerProblem(GemmSpec Spec, PeerWeights Weights, Activatio
     /// <summary>Inputs.</summary>
     public int K => (int)Spec.K;
 
-    /// <summary>Whether a peer can be asked: sizes that every interface takes, no empty product, and no adapter, whose term no peer
-    /// fuses.</summary>
-    public bool IsUsual => Spec is { M: > 0, N: > 0, K: > 0, Cell.LoraRank: 0 }
+    /// <summary>Whether a peer can be asked: sizes that every interface takes, no empty product, no groups that cross rows, no adapter and no
+    /// fixed outlier columns, whose terms no peer fuses.</summary>
+    public bool IsUsual => Spec is { M: > 0, N: > 0, K: > 0, Cell: { LoraRank: 0, Weights.OutlierType: null } }
+        && !(Spec.Cell.Weights.IsFlattened && Spec.K % Spec.Cell.Weights.GroupSize != 0)
         && Spec.M * Spec.N <= int.MaxValue && Spec.N * Spec.K <= Array.MaxLength;
 
     /// <summary>Copies of weights of so many bytes over which calls rotate.</summary>

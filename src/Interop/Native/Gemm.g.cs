@@ -122,7 +122,7 @@ internal unsafe struct krn_gemm_options
     [NativeTypeName("int32_t")]
     public int compute;
 
-    /// <summary>0: no outlier columns. Above 0 (LLM.int8() uses 6), with <c>compute</c>: columns of X that hold |x| above it are kept in binary32.</summary>
+    /// <summary>0: no outlier columns, or those of the weights. Above 0 (LLM.int8() uses 6), with <c>compute</c>: columns of X that hold |x| above it are kept in binary32; not for weights that have outlier columns.</summary>
     public float outlier_threshold;
 
     /// <summary>Must be 0.</summary>

@@ -35,12 +35,12 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_quantize_error), sizeof(krn_quantize_error), 16);
         if (sizeof(krn_rope_options) != 72)
             return Describe(nameof(krn_rope_options), sizeof(krn_rope_options), 72);
-        if (sizeof(krn_weights_desc) != 48)
-            return Describe(nameof(krn_weights_desc), sizeof(krn_weights_desc), 48);
-        if (sizeof(krn_weights_source) != 88)
-            return Describe(nameof(krn_weights_source), sizeof(krn_weights_source), 88);
-        if (sizeof(krn_weights_parts) != 88)
-            return Describe(nameof(krn_weights_parts), sizeof(krn_weights_parts), 88);
+        if (sizeof(krn_weights_desc) != 64)
+            return Describe(nameof(krn_weights_desc), sizeof(krn_weights_desc), 64);
+        if (sizeof(krn_weights_source) != 104)
+            return Describe(nameof(krn_weights_source), sizeof(krn_weights_source), 104);
+        if (sizeof(krn_weights_parts) != 104)
+            return Describe(nameof(krn_weights_parts), sizeof(krn_weights_parts), 104);
         return null;
     }
 

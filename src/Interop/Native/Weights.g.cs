@@ -51,6 +51,18 @@ internal unsafe struct krn_weights_desc
     /// <summary>1: every input names its group (&quot;activation order&quot;, GPTQ's g_idx). Packing brings the inputs of a group together, and krn_gemm takes its activations through the same permutation. Not with <c>flattened</c>. Else 0.</summary>
     [NativeTypeName("int32_t")]
     public int ordered;
+
+    /// <summary>Outlier columns, 0..K; 0 for KRN_TYPE_C4, which has no integer arithmetic.</summary>
+    [NativeTypeName("int64_t")]
+    public long num_outliers;
+
+    /// <summary>Type that the weights of outlier columns are kept in: KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16 or KRN_TYPE_BF16; 0 when there are none.</summary>
+    [NativeTypeName("int32_t")]
+    public int outlier_type;
+
+    /// <summary>Must be 0.</summary>
+    [NativeTypeName("int32_t")]
+    public int reserved;
 }
 
 /// <summary>Quantized weights as they come from a checkpoint or from krn_quantize.</summary>
@@ -107,6 +119,14 @@ internal unsafe struct krn_weights_source
     /// <summary>Must be 0.</summary>
     [NativeTypeName("int32_t")]
     public int reserved;
+
+    /// <summary>The inputs [num_outliers] that are outlier columns, ascending; NULL when there are none.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* outlier_columns;
+
+    /// <summary>Their weights [N][num_outliers] of outlier_type, finite, as they were before they were quantized; or NULL: the codes of these columns, dequantized and rounded to outlier_type.</summary>
+    [NativeTypeName("const void *")]
+    public void* outlier_weights;
 }
 
 /// <summary>Where krn_weights_unpack puts what krn_weights_source held, in the same types and sizes. What is NULL, or not there, is left out.</summary>
@@ -153,6 +173,13 @@ internal unsafe struct krn_weights_parts
 
     /// <summary>1 float: the offset of double-quantized scales.</summary>
     public float* scale_offset;
+
+    /// <summary>The outlier columns [num_outliers].</summary>
+    [NativeTypeName("int32_t *")]
+    public int* outlier_columns;
+
+    /// <summary>Their weights [N][num_outliers] of outlier_type, also where they were made from codes.</summary>
+    public void* outlier_weights;
 }
 
 /// <summary>The functions of weights.h.</summary>
@@ -175,7 +202,7 @@ internal static unsafe partial class NativeMethods
     [return: NativeTypeName("krn_status")]
     public static extern int krn_weights_pack(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("const krn_weights_source *")] krn_weights_source* source, krn_weights** weights);
 
-    /// <summary>Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it. <c>clip_ratio</c> as in krn_quantize_options. <c>codebook</c>: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for the other formats. <c>error</c> may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale rounded to zero_type; <c>error</c> does not know of that rounding. KRN_ERROR_UNSUPPORTED: <c>ordered</c>, float offsets for another format, double-quantized scales. Flattened groups that cross rows take a source without gaps (source_ld = K).</summary>
+    /// <summary>Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it. <c>clip_ratio</c> as in krn_quantize_options. <c>codebook</c>: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for the other formats. <c>error</c> may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale rounded to zero_type; <c>error</c> does not know of that rounding. Double-quantized scales are made from the f32 scales that the codes belong to, as QLoRA does: scale_offset is their mean; nested_scales are the largest magnitudes of the differences to it; scale_map is the map of dynamic exponents (Dettmers et al., &quot;8-bit Optimizers via Block-wise Quantization&quot;, 2022), which is 0, 1, and +-10^(i-6) * (0.1 + 0.9 * (j + 0.5) / 2^i) for i in 0..6 and j in 0..2^i-1, ascending; a code is the nearest entry, the lower one of two. <c>error</c> does not know of them either. KRN_ERROR_UNSUPPORTED: <c>ordered</c>, outlier columns, float offsets for another format. Flattened groups that cross rows take a source without gaps (source_ld = K).</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
     public static extern int krn_weights_pack_float(krn_context* context, [NativeTypeName("const krn_weights_desc *")] krn_weights_desc* desc, [NativeTypeName("int32_t")] int source_type, [NativeTypeName("const void *")] void* source, [NativeTypeName("int64_t")] long source_ld, float clip_ratio, [NativeTypeName("const float *")] float* codebook, krn_weights** weights, krn_quantize_error* error);

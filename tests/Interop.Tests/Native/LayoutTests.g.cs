@@ -199,7 +199,7 @@ public unsafe class LayoutTests
     public void krn_weights_desc_is_laid_out_as_in_C()
     {
         krn_weights_desc value = default;
-        Assert.Equal(48, sizeof(krn_weights_desc));
+        Assert.Equal(64, sizeof(krn_weights_desc));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.format - (byte*)&value);
         Assert.Equal(8, (byte*)&value.n - (byte*)&value);
@@ -209,13 +209,16 @@ public unsafe class LayoutTests
         Assert.Equal(36, (byte*)&value.zero_type - (byte*)&value);
         Assert.Equal(40, (byte*)&value.flattened - (byte*)&value);
         Assert.Equal(44, (byte*)&value.ordered - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.num_outliers - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.outlier_type - (byte*)&value);
+        Assert.Equal(60, (byte*)&value.reserved - (byte*)&value);
     }
 
     [Fact]
     public void krn_weights_source_is_laid_out_as_in_C()
     {
         krn_weights_source value = default;
-        Assert.Equal(88, sizeof(krn_weights_source));
+        Assert.Equal(104, sizeof(krn_weights_source));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.high_nibble_first - (byte*)&value);
         Assert.Equal(8, (byte*)&value.codes - (byte*)&value);
@@ -229,13 +232,15 @@ public unsafe class LayoutTests
         Assert.Equal(72, (byte*)&value.nested_scales - (byte*)&value);
         Assert.Equal(80, (byte*)&value.scale_offset - (byte*)&value);
         Assert.Equal(84, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(88, (byte*)&value.outlier_columns - (byte*)&value);
+        Assert.Equal(96, (byte*)&value.outlier_weights - (byte*)&value);
     }
 
     [Fact]
     public void krn_weights_parts_is_laid_out_as_in_C()
     {
         krn_weights_parts value = default;
-        Assert.Equal(88, sizeof(krn_weights_parts));
+        Assert.Equal(104, sizeof(krn_weights_parts));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.high_nibble_first - (byte*)&value);
         Assert.Equal(8, (byte*)&value.codes - (byte*)&value);
@@ -248,5 +253,7 @@ public unsafe class LayoutTests
         Assert.Equal(64, (byte*)&value.scale_map - (byte*)&value);
         Assert.Equal(72, (byte*)&value.nested_scales - (byte*)&value);
         Assert.Equal(80, (byte*)&value.scale_offset - (byte*)&value);
+        Assert.Equal(88, (byte*)&value.outlier_columns - (byte*)&value);
+        Assert.Equal(96, (byte*)&value.outlier_weights - (byte*)&value);
     }
 }

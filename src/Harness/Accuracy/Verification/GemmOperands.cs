@@ -40,7 +40,7 @@ internal sealed class GemmOperands
             CodeReader.Narrow(weights.Format, row, codes.AsSpan(i * codesStride, (int)weights.Format.RowBytes(k)));
         }
 
-        int blocks = n * (int)weights.GroupsOf(k);
+        int blocks = (int)weights.ScalesOf(n, k);
         var scales = new float[blocks];
         for (int i = 0; i < blocks; i++)
             scales[i] = i % 13 == 12 ? 0 : (float)(0.001 + 0.02 * random.NextUniform()) * (i % 7 == 6 ? -1 : 1);
@@ -49,6 +49,16 @@ internal sealed class GemmOperands
             zeroPoints[i] = isExtreme ? (i % 2 == 0 ? 15 : 0) : (int)random.NextBelow(16);
         Weights = WeightStorage.Make(
             weights, weights.ToShape(n, k), codes, codesStride, scales, zeroPoints, WeightStorage.GroupIndexOf(weights, k));
+        if (weights.OutlierType is { } kept)
+        {
+            int count = (int)weights.OutliersOf(k);
+            Weights = Weights with
+            {
+                OutlierColumns = [.. Enumerable.Range(1, count).Select(j => (j * k / count) - 1)],
+                // Every second shape has weights that are not those of the codes.
+                OutlierWeights = n % 2 == 0 ? null : Array.ConvertAll(Floats(n * count, ref random), weight => FloatConvert.Round(kept, weight)),
+            };
+        }
 
         ElementType type = spec.Cell.Activations;
         XStride = (int)type.RowBytes(XLd);
@@ -72,7 +82,7 @@ internal sealed class GemmOperands
             Lora = LoraData.Make((int)spec.Cell.LoraRank, n, k);
         int[] outliers = spec.Cell.HasOutliers
             ? SideOracle.FindOutliers(Enumerable.Range(0, m).Select(FloatRow), k, GemmOptions.DefaultOutlierThreshold)
-            : [];
+            : spec.Cell.Compute is null ? [] : Weights.OutlierColumns;
         Side = new SideOracle(outliers, Lora);
     }
 
@@ -160,6 +170,7 @@ internal sealed class GemmOperands
         MemoryMarshal.AsBytes(XScales.AsSpan()).ToArray(), MemoryMarshal.AsBytes(XZeroPoints.AsSpan()).ToArray(),
         MemoryMarshal.AsBytes(Bias.AsSpan()).ToArray(), Residual,
         MemoryMarshal.AsBytes((Weights.Offsets ?? []).AsSpan()).ToArray(), MemoryMarshal.AsBytes((Weights.GroupIndex ?? []).AsSpan()).ToArray(),
+        MemoryMarshal.AsBytes(Weights.OutlierColumns.AsSpan()).ToArray(), MemoryMarshal.AsBytes((Weights.OutlierWeights ?? []).AsSpan()).ToArray(),
         MemoryMarshal.AsBytes((Lora?.A ?? []).AsSpan()).ToArray(), MemoryMarshal.AsBytes((Lora?.B ?? []).AsSpan()).ToArray(),
     ];
 

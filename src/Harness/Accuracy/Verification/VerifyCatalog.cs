@@ -29,6 +29,18 @@ internal static class VerifyCatalog
         "a4", "dyn8", "dyn4", "dynu8", "dyn8-bf16", "dyn4-f16", "a8-outlier1pct", "f32-lora5", "bf16-lora16", "dyn8-f16-lora3", "a8-outlier1pct-lora8",
     ];
 
+    private static readonly string[] s_fixedOutliers = ["w8x1pct", "w8g32x1pctf16", "w4zg40x1pctbf16o", "w4zfg32sf16x1pctf16", "w4g64sdqx1pct"];
+
+    private static readonly string[] s_fixedActivations = ["dyn8", "dynu8-bf16", "dyn4-f16", "dyn8-lora5", "a8", "f32"];
+
+    private static readonly string[] s_flattened = ["nf4b64flat", "nf4b64sdqflat", "nf4b16sbf16flat", "w8g32flat", "w4zg48flat", "w4zfg64flat"];
+
+    // Flattened groups cross rows at a common divisor of K and the group size of at least 16, or there is one row.
+    private static readonly (long M, long N, long K)[] s_flatShapes =
+        [(1, 1, 7), (2, 3, 16), (5, 31, 48), (7, 33, 144), (33, 65, 192), (1, 96, 208), (4, 16, 0), (0, 8, 32)];
+
+    private static readonly (long M, long N, long K) s_goldenFlatShape = (7, 33, 144);
+
     private static readonly (long Rows, long Cols)[] s_matrixShapes = [(1, 1), (3, 17), (6, 64), (13, 100), (2, 257), (7, 1000), (0, 5), (3, 0)];
 
     private static readonly (long Rows, long Cols) s_goldenMatrix = (13, 100);
@@ -68,12 +80,14 @@ internal static class VerifyCatalog
             .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels))
             .Concat(Rotations(contexts, levels))
             .Concat(KvAppends(contexts, levels))
-            .Concat(Ropes(contexts, levels));
+            .Concat(Ropes(contexts, levels))
+            .Concat(Cells(contexts, levels, s_fixedOutliers, s_fixedActivations, s_gemmShapes))
+            .Concat(Cells(contexts, levels, s_flattened, ["f32", "bf16", "a8", "u8"], s_flatShapes));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
     {
-        GemmSpec spec => (spec.M, spec.N, spec.K) == s_goldenShape,
+        GemmSpec spec => (spec.M, spec.N, spec.K) == s_goldenShape || (spec.M, spec.N, spec.K) == s_goldenFlatShape,
         QuantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         HadamardSpec spec => spec.Rows == GoldenRotationRows,
@@ -153,6 +167,25 @@ internal static class VerifyCatalog
                         contexts, levels, new GemmSpec(cell, m, n, k), turn % 2 == 0 ? 1 : 2, features, (id, level, f) => new GemmCheck(id, level, f)))
                         yield return check;
                 }
+            }
+        }
+    }
+
+    // Every pair of a weight format and a way to take activations, at every shape.
+    private static IEnumerable<VerifyCheck> Cells(
+        ContextPool contexts, IReadOnlyList<Isa> levels, string[] weights, string[] activations, (long M, long N, long K)[] shapes)
+    {
+        int turn = 0;
+        foreach (string cell in from w in weights from a in activations select $"{w}-{a}")
+        {
+            foreach ((long m, long n, long k) in shapes)
+            {
+                turn++;
+                string[] features = s_gemmFeatures[turn % s_gemmFeatures.Length];
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, new GemmSpec(GemmScheme.Parse(cell), m, n, k), turn % 2 == 0 ? 1 : 2, features,
+                    (id, level, f) => new GemmCheck(id, level, f)))
+                    yield return check;
             }
         }
     }
