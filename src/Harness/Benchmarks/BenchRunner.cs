@@ -173,6 +173,8 @@ internal sealed class BenchRunner(
                 spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
             DequantizeSpec spec => new DequantizeCase(
                 spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
+            FusedSpec spec => new FusedCase(
+                spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
         };
     }
@@ -186,6 +188,7 @@ internal sealed class BenchRunner(
     {
         GemmSpec gemm => new() { ["m"] = gemm.M, ["n"] = gemm.N, ["k"] = gemm.K },
         QuantizeSpec quantize => new() { ["rows"] = quantize.Rows, ["n"] = quantize.Cols },
+        FusedSpec fused => new() { ["rows"] = fused.Rows, ["n"] = fused.Cols },
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
         HadamardSpec hadamard => new() { ["rows"] = hadamard.Rows, ["n"] = hadamard.Cols },
         _ => [],

@@ -82,6 +82,15 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     return new DequantizeSpec(weights, target, extent[0], extent[1]);
                 return null;
 
+            case FusedSpec.OpName:
+                if (!FusedScheme.TryParse(scheme, out FusedScheme step))
+                    error = $"'{scheme}' is not a fused step such as rmsnorm-quantize-s8";
+                else if (!TryParseShape(shape, ["rows", "n"], out long[] lines))
+                    error = $"'{shape}' is not a shape such as rows512-n4096";
+                else
+                    return new FusedSpec(step, lines[0], lines[1]);
+                return null;
+
             case HadamardSpec.OpName:
                 if (!TryParseShape(shape, ["rows", "n"], out long[] area))
                     error = $"'{shape}' is not a shape such as rows512-n4096";
@@ -92,7 +101,7 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                 return null;
 
             default:
-                error = $"'{op}' is not an op; there are gemm, quantize, dequantize and hadamard";
+                error = $"'{op}' is not an op; there are gemm, quantize, dequantize, hadamard and fused";
                 return null;
         }
     }

@@ -48,7 +48,7 @@ internal static class VerifyCatalog
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
         Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
             .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels))
-            .Concat(Rotations(contexts, levels));
+            .Concat(Rotations(contexts, levels)).Concat(FusedSteps(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -57,6 +57,7 @@ internal static class VerifyCatalog
         QuantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         HadamardSpec spec => spec.Rows == GoldenRotationRows,
+        FusedSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         _ => false,
     };
 
@@ -202,6 +203,33 @@ internal static class VerifyCatalog
                     contexts, levels, new DequantizeSpec(new WeightScheme(ElementType.C4, groupSize), type, rows, cols), turn % 2 == 0 ? 1 : 2,
                     turn % 3 == 0 ? [DequantizeCheck.Wide] : [], (id, level, f) => new DequantizeCheck(id, level, f)))
                     yield return check;
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> FusedSteps(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        string[] steps =
+        [
+            "rmsnorm", "residual-rmsnorm", "layernorm", "silu-mul", "gelu-mul", "gelu-tanh-mul", "smooth", "hadamard", "rmsnorm-hadamard", "silu-mul-hadamard",
+        ];
+        foreach (string step in steps)
+        {
+            foreach (string codes in new[] { "s8", "u8", "s4", "s4g32", "s8g128" })
+            {
+                foreach ((long rows, long cols) in s_matrixShapes)
+                {
+                    turn++;
+                    string source = (turn % 3) switch { 0 => "", 1 => "-f16", _ => "-bf16" };
+                    FusedScheme scheme = FusedScheme.Parse($"{step}-quantize-{codes}{source}");
+                    if (scheme.Rotates && cols == 0)
+                        continue;
+                    string[] features = scheme.IsNorm && turn % 2 == 0 ? [FusedCheck.Bias] : [];
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, new FusedSpec(scheme, rows, cols), turn % 4 < 2 ? 1 : 2, features, (id, level, f) => new FusedCheck(id, level, f)))
+                        yield return check;
+                }
             }
         }
     }
