@@ -61,4 +61,38 @@ KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_
     memcpy((unsigned char *)target + at * size, buffer, (size_t)(n * size));
 }
 
+/* Magnitudes as integers: in order, infinity and NaN above all finite numbers. */
+KRN_ALWAYS_INLINE lanes_i magnitude_bits(lanes_f x) { return and_i(_mm256_castps_si256(x), broadcast_i32(0x7FFFFFFF)); }
+KRN_ALWAYS_INLINE lanes_i higher_bits(lanes_i a, lanes_i b) { return _mm256_max_epu32(a, b); }
+KRN_ALWAYS_INLINE float highest_bits(lanes_i x) {
+    __m128i best = _mm_max_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    best = _mm_max_epu32(best, _mm_shuffle_epi32(best, _MM_SHUFFLE(1, 0, 3, 2)));
+    best = _mm_max_epu32(best, _mm_shuffle_epi32(best, _MM_SHUFFLE(2, 3, 0, 1)));
+    return _mm_cvtss_f32(_mm_castsi128_ps(best));
+}
+
+/* To the nearest integer, of two the even one. */
+KRN_ALWAYS_INLINE lanes_i round_i32(lanes_f a) { return _mm256_cvtps_epi32(a); }
+
+/* One code per byte. */
+typedef lanes_i lanes_codes;
+
+KRN_ALWAYS_INLINE lanes_codes broadcast_code(int32_t code) { return _mm256_set1_epi8((char)code); }
+KRN_ALWAYS_INLINE void store_codes(uint8_t *p, lanes_codes a) { store_i(p, a); }
+
+/* The packs work within 128-bit halves: dwords of their result are a0 b0 c0 d0 a1 b1 c1 d1. */
+KRN_ALWAYS_INLINE lanes_i in_order(lanes_i bytes) {
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* 4 registers of numbers in -128..127 to bytes. */
+KRN_ALWAYS_INLINE lanes_codes narrow_signed(const lanes_i q[4]) {
+    return in_order(_mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3])));
+}
+
+KRN_ALWAYS_INLINE lanes_codes add_codes(lanes_codes a, lanes_codes b) { return _mm256_add_epi8(a, b); }
+
+/* Past the caches; `p` is aligned to the register. Ordered by KRN_STREAM_FENCE. */
+KRN_ALWAYS_INLINE void stream_codes(uint8_t *p, lanes_codes a) { _mm256_stream_si256((__m256i *)(void *)p, a); }
+
 #endif

@@ -70,4 +70,40 @@ KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_
         _mm256_mask_storeu_epi16((uint16_t *)target + at, first_lanes(n), narrow(type, value));
 }
 
+/* Magnitudes as integers: in order, infinity and NaN above all finite numbers. */
+KRN_ALWAYS_INLINE lanes_i higher_bits(lanes_i a, lanes_i b) { return _mm512_max_epu32(a, b); }
+/* Without a way through the general registers. */
+KRN_ALWAYS_INLINE float highest_bits(lanes_i x) {
+    const __m256i y = _mm256_max_epu32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    __m128i z = _mm_max_epu32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+    z = _mm_max_epu32(z, _mm_shuffle_epi32(z, _MM_SHUFFLE(1, 0, 3, 2)));
+    z = _mm_max_epu32(z, _mm_shuffle_epi32(z, _MM_SHUFFLE(2, 3, 0, 1)));
+    return _mm_cvtss_f32(_mm_castsi128_ps(z));
+}
+
+/* To the nearest integer, of two the even one. */
+KRN_ALWAYS_INLINE lanes_i round_i32(lanes_f a) { return _mm512_cvtps_epi32(a); }
+
+/* One code per byte. */
+typedef lanes_i lanes_codes;
+
+KRN_ALWAYS_INLINE lanes_codes broadcast_code(int32_t code) { return _mm512_set1_epi8((char)code); }
+KRN_ALWAYS_INLINE void store_codes(uint8_t *p, lanes_codes a) { store_i(p, a); }
+
+/* The packs work within 128-bit quarters: dwords of their result are a0 b0 c0 d0 a1 b1 c1 d1 ... */
+KRN_ALWAYS_INLINE lanes_i in_order(lanes_i bytes) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(order, bytes);
+}
+
+/* 4 registers of numbers in -128..127 to bytes. */
+KRN_ALWAYS_INLINE lanes_codes narrow_signed(const lanes_i q[4]) {
+    return in_order(_mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3])));
+}
+
+KRN_ALWAYS_INLINE lanes_codes add_codes(lanes_codes a, lanes_codes b) { return _mm512_add_epi8(a, b); }
+
+/* Past the caches; `p` is aligned to the register. Ordered by KRN_STREAM_FENCE. */
+KRN_ALWAYS_INLINE void stream_codes(uint8_t *p, lanes_codes a) { _mm512_stream_si512((void *)p, a); }
+
 #endif

@@ -16,6 +16,7 @@
 #define KRN_UNROLL
 #define KRN_IN_ORDER(vector) ((void)0)
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
+#define KRN_PREFETCH_ONCE(address) _mm_prefetch((const char *)(address), _MM_HINT_NTA)
 #else
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -29,6 +30,8 @@
 #endif
 /* A hint that brings a line near; any address will do. */
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
+/* The same for what is needed soon and then no more: it is kept out of the outer caches. */
+#define KRN_PREFETCH_ONCE(address) __builtin_prefetch((address), 0, 0)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)

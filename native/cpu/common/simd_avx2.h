@@ -51,6 +51,7 @@ KRN_ALWAYS_INLINE ymm_i mul_i32(ymm_i a, ymm_i b) { return _mm256_mullo_epi32(a,
 KRN_ALWAYS_INLINE ymm_i madd_i16(ymm_i a, ymm_i b) { return _mm256_madd_epi16(a, b); }
 KRN_ALWAYS_INLINE ymm_f to_f32(ymm_i a) { return _mm256_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE ymm_f as_f32(ymm_i a) { return _mm256_castsi256_ps(a); }
+KRN_ALWAYS_INLINE ymm_i as_i(ymm_f a) { return _mm256_castps_si256(a); }
 
 /* table[index mod 8] for every dword: bits 3 and up of an index are ignored. */
 KRN_ALWAYS_INLINE ymm_f lookup_f32(ymm_f table, ymm_i index) { return _mm256_permutevar8x32_ps(table, index); }
@@ -59,6 +60,10 @@ KRN_ALWAYS_INLINE ymm_f select_f(ymm_f a, ymm_f b, ymm_i choice) {
     return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(choice));
 }
 KRN_ALWAYS_INLINE ymm_f sub_f(ymm_f a, ymm_f b) { return _mm256_sub_ps(a, b); }
+KRN_ALWAYS_INLINE ymm_f div_f(ymm_f a, ymm_f b) { return _mm256_div_ps(a, b); }
+/* b where a or b is NaN. */
+KRN_ALWAYS_INLINE ymm_f lower_f(ymm_f a, ymm_f b) { return _mm256_min_ps(a, b); }
+KRN_ALWAYS_INLINE ymm_f higher_f(ymm_f a, ymm_f b) { return _mm256_max_ps(a, b); }
 KRN_ALWAYS_INLINE ymm_f mul_f(ymm_f a, ymm_f b) { return _mm256_mul_ps(a, b); }
 /* Bit i: a[i] > b[i]; never for NaN. */
 KRN_ALWAYS_INLINE unsigned greater_f(ymm_f a, ymm_f b) {

@@ -42,6 +42,7 @@ KRN_ALWAYS_INLINE zmm_f widen_bf16(const void *p) {
 KRN_ALWAYS_INLINE zmm_i and_i(zmm_i a, zmm_i b) { return _mm512_and_si512(a, b); }
 /* (a & b) | c in one instruction. */
 KRN_ALWAYS_INLINE zmm_i and_or_i(zmm_i a, zmm_i b, zmm_i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xEA); }
+KRN_ALWAYS_INLINE zmm_i shift_left_i32(zmm_i a, unsigned bits) { return _mm512_slli_epi32(a, bits); }
 KRN_ALWAYS_INLINE zmm_i shift_right_i32(zmm_i a, unsigned bits) { return _mm512_srli_epi32(a, bits); }
 /* The same by a number of bits that is no constant. */
 KRN_ALWAYS_INLINE zmm_i shift_right_by_i32(zmm_i a, unsigned bits) {
@@ -61,6 +62,10 @@ KRN_ALWAYS_INLINE zmm_i as_i(zmm_f a) { return _mm512_castps_si512(a); }
 KRN_ALWAYS_INLINE zmm_f add_f(zmm_f a, zmm_f b) { return _mm512_add_ps(a, b); }
 KRN_ALWAYS_INLINE zmm_f mul_f(zmm_f a, zmm_f b) { return _mm512_mul_ps(a, b); }
 KRN_ALWAYS_INLINE zmm_f sub_f(zmm_f a, zmm_f b) { return _mm512_sub_ps(a, b); }
+KRN_ALWAYS_INLINE zmm_f div_f(zmm_f a, zmm_f b) { return _mm512_div_ps(a, b); }
+/* b where a or b is NaN. */
+KRN_ALWAYS_INLINE zmm_f lower_f(zmm_f a, zmm_f b) { return _mm512_min_ps(a, b); }
+KRN_ALWAYS_INLINE zmm_f higher_f(zmm_f a, zmm_f b) { return _mm512_max_ps(a, b); }
 /* Bit i: a[i] > b[i]; never for NaN. */
 KRN_ALWAYS_INLINE __mmask16 greater_f(zmm_f a, zmm_f b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 /* a * b + c, rounded once. */

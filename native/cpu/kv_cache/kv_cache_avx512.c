@@ -126,7 +126,6 @@ KRN_ALWAYS_INLINE lanes_i encode_four(int32_t type, int is_f8, const block_encod
     return _mm512_packus_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
 }
 
-KRN_ALWAYS_INLINE lanes_i shift_left_i32(lanes_i a, unsigned bits) { return _mm512_slli_epi32(a, bits); }
 KRN_ALWAYS_INLINE lanes_i or_i(lanes_i a, lanes_i b) { return _mm512_or_si512(a, b); }
 
 /* Quarter i of four registers side by side in register i. */

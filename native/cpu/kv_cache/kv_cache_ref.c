@@ -47,7 +47,7 @@ static void encode(const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t in
     } else if (e->type == KRN_TYPE_F8E4M3) {
         encode_f8(e, rows->type, source, row);
     } else {
-        const krn_memory_hints none = {0, 0};
+        const krn_memory_hints none = {.stream = 0};
         const krn_block_encoder encoder = krn_quantize_encoder(e->scheme, row->scale, row->zero_point);
         e->quantize->encode(rows->type, source, none, e->head_dim, e->head_dim, &encoder, row->codes);
     }
@@ -126,7 +126,7 @@ static void store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t fir
 static void store_group(const krn_kv_encoding *e, const float *tail, int32_t blocks, unsigned char *codes,
                         float *scales, uint8_t *zero_points) {
     const int64_t block_elems = (int64_t)e->head_dim * KRN_KV_BLOCK;
-    const krn_memory_hints none = {0, 0};
+    const krn_memory_hints none = {.stream = 0};
     const uint8_t flip = krn_kv_key_flip(e->type);
     const int32_t tokens = blocks * KRN_KV_BLOCK;
     for (int32_t c = 0; c < e->head_dim; c++) {

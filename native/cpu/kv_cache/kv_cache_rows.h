@@ -53,7 +53,7 @@ static void encode_row(const krn_kv_encoding *e, int32_t source_type, const void
         for (int32_t c = 0; c < dim; c++)
             row->elements[c] = krn_f32_to_f8(floats[c] * inverse);
     } else {
-        const krn_memory_hints none = {0, 0};
+        const krn_memory_hints none = {.stream = 0};
         const krn_block_encoder encoder = krn_quantize_encoder(e->scheme, row->scale, row->zero_point);
         const uint8_t mask = krn_kv_bits(e->type) == 4 ? 15 : 255;
         e->quantize->encode(source_type, source, none, dim, dim, &encoder, codes);

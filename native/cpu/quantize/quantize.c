@@ -1,6 +1,7 @@
 /* The door of quantization: checks, the choice of a variant, and nothing else. */
 #include "kernels/quantize.h"
 
+#include "common/checks.h"
 #include "common/context.h"
 #include "common/status.h"
 #include "quantize/quantize_rows.h"
@@ -37,12 +38,10 @@ static int32_t code_bits(int32_t type) {
     }
 }
 
-static int is_float(int32_t type) { return type == KRN_TYPE_F32 || type == KRN_TYPE_F16 || type == KRN_TYPE_BF16; }
-
 int64_t krn_type_row_bytes(int32_t type, int64_t cols) {
     if (cols < 0)
         return -1;
-    if (is_float(type))
+    if (krn_is_float(type))
         return cols > INT64_MAX / 4 ? -1 : cols * krn_element_bytes(type);
     if (type == KRN_TYPE_F8E4M3)
         return cols;
@@ -102,7 +101,7 @@ static krn_status check_codebook(const krn_quantize_options *options) {
     return KRN_OK;
 }
 
-static krn_status check_options(const krn_quantize_options *options) {
+krn_status krn_quantize_check_options(const krn_quantize_options *options) {
     if (options == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "options is NULL");
     if (options->struct_size != sizeof(krn_quantize_options))
@@ -123,25 +122,11 @@ static krn_status check_options(const krn_quantize_options *options) {
     if (!(options->clip_ratio >= 0 && options->clip_ratio <= 1))
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->clip_ratio is %g, not in 0..1",
                         (double)options->clip_ratio);
-    if (options->scale_type != 0 && !is_float(options->scale_type))
+    if (options->scale_type != 0 && !krn_is_float(options->scale_type))
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
                         "options->scale_type is %d, not 0, KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16",
                         options->scale_type);
     return check_codebook(options);
-}
-
-/* Sizes of a tensor, small enough that no later product of them overflows: 4 bytes and one scale and zero point for
- * every element fit int64_t. */
-static krn_status check_shape(int64_t rows, int64_t cols) {
-    if (rows < 0)
-        return krn_fail(KRN_ERROR_SHAPE, "rows is %lld, must not be negative", (long long)rows);
-    if (cols < 0)
-        return krn_fail(KRN_ERROR_SHAPE, "cols is %lld, must not be negative", (long long)cols);
-    const int64_t most_elems = INT64_MAX / 8;
-    if (rows > most_elems || cols > most_elems || (cols > 0 && rows > most_elems / cols))
-        return krn_fail(KRN_ERROR_SHAPE, "rows x cols is %lld x %lld, which does not fit the address space",
-                        (long long)rows, (long long)cols);
-    return KRN_OK;
 }
 
 static int64_t blocks_per_row(const krn_quantize_options *options, int64_t cols) {
@@ -155,36 +140,14 @@ static int64_t count_scales(const krn_quantize_options *options, int64_t rows, i
 }
 
 krn_status krn_quantize_scale_count(const krn_quantize_options *options, int64_t rows, int64_t cols, int64_t *count) {
-    krn_status status = check_options(options);
+    krn_status status = krn_quantize_check_options(options);
     if (status == KRN_OK)
-        status = check_shape(rows, cols);
+        status = krn_check_shape(rows, cols);
     if (status != KRN_OK)
         return status;
     if (count == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "count is NULL");
     *count = count_scales(options, rows, cols);
-    return KRN_OK;
-}
-
-/* A buffer with `elems` elements of `bytes` bytes in it. Without elements it may be anything. */
-static krn_status check_buffer(const char *name, const void *buffer, int64_t elems, int64_t bytes) {
-    if (elems == 0)
-        return KRN_OK;
-    if (buffer == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "%s is NULL", name);
-    if ((uintptr_t)buffer % (uintptr_t)bytes != 0)
-        return krn_fail(KRN_ERROR_ALIGNMENT, "%s is not aligned to its elements of %lld bytes", name, (long long)bytes);
-    return KRN_OK;
-}
-
-/* A leading dimension, in units of `unit_bytes`, against the `width` that a row takes in them. */
-static krn_status check_ld(const char *name, int64_t ld, int64_t rows, int64_t width, int64_t unit_bytes) {
-    if (ld < width)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "%s is %lld, but a row takes %lld", name, (long long)ld,
-                        (long long)width);
-    if (rows > 0 && ld > INT64_MAX / unit_bytes / rows)
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "%s is %lld, too large for %lld rows", name, (long long)ld,
-                        (long long)rows);
     return KRN_OK;
 }
 
@@ -209,38 +172,41 @@ typedef struct {
 } arguments;
 
 static krn_status check_floats(const arguments *a) {
-    if (!is_float(a->float_type))
+    if (!krn_is_float(a->float_type))
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "%s is %d, not one of KRN_TYPE_F32, _F16 and _BF16", a->names->type,
                         a->float_type);
     const int64_t bytes = krn_element_bytes(a->float_type);
-    const krn_status status = check_buffer(a->names->buffer, a->floats, a->rows * a->cols, bytes);
-    return status != KRN_OK ? status : check_ld(a->names->ld, a->float_ld, a->rows, a->cols, bytes);
+    const krn_status status = krn_check_buffer(a->names->buffer, a->floats, a->rows * a->cols, bytes);
+    return status != KRN_OK ? status : krn_check_ld(a->names->ld, a->float_ld, a->rows, a->cols, bytes);
 }
 
-static krn_status check_codes(const arguments *a) {
-    krn_status status = check_buffer("codes", a->codes, a->rows * a->cols, 1);
+krn_status krn_quantize_check_codes(const krn_quantize_options *options, int64_t rows, int64_t cols, const void *codes,
+                                    int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points) {
+    krn_status status = krn_check_buffer("codes", codes, rows * cols, 1);
     if (status == KRN_OK)
-        status =
-            check_ld("codes_ld_bytes", a->codes_ld_bytes, a->rows, krn_type_row_bytes(a->options->type, a->cols), 1);
-    const int64_t scale_count = count_scales(a->options, a->rows, a->cols);
+        status = krn_check_ld("codes_ld_bytes", codes_ld_bytes, rows, krn_type_row_bytes(options->type, cols), 1);
+    const int64_t scale_count = count_scales(options, rows, cols);
     if (status == KRN_OK)
-        status = check_buffer("scales", a->scales, scale_count, sizeof(float));
-    if (status == KRN_OK && a->zero_points != NULL && a->options->type == KRN_TYPE_C4)
+        status = krn_check_buffer("scales", scales, scale_count, sizeof(float));
+    if (status == KRN_OK && zero_points != NULL && options->type == KRN_TYPE_C4)
         status = krn_fail(KRN_ERROR_INVALID_ARGUMENT, "zero_points must be NULL for KRN_TYPE_C4");
-    if (status == KRN_OK && (a->zero_points != NULL || a->options->asymmetric))
-        status = check_buffer("zero_points", a->zero_points, scale_count, sizeof(int32_t));
+    if (status == KRN_OK && (zero_points != NULL || options->asymmetric))
+        status = krn_check_buffer("zero_points", zero_points, scale_count, sizeof(int32_t));
     return status;
 }
 
 static krn_status check_arguments(const arguments *a) {
     if (a->context == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
-    krn_status status = check_options(a->options);
+    krn_status status = krn_quantize_check_options(a->options);
     if (status == KRN_OK)
-        status = check_shape(a->rows, a->cols);
+        status = krn_check_shape(a->rows, a->cols);
     if (status == KRN_OK)
         status = check_floats(a);
-    return status != KRN_OK ? status : check_codes(a);
+    if (status == KRN_OK)
+        status = krn_quantize_check_codes(a->options, a->rows, a->cols, a->codes, a->codes_ld_bytes, a->scales,
+                                          a->zero_points);
+    return status;
 }
 
 krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options) {
@@ -270,29 +236,35 @@ krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options) 
         scheme.q_max = half - 1;
         scheme.zero = is_signed ? 0 : half;
         scheme.steps = (float)scheme.q_max;
+        scheme.is_unclipped = scheme.clip_ratio == 1 && (scheme.scale_type == 0 || scheme.scale_type == KRN_TYPE_F32);
     }
     return scheme;
 }
 
-static krn_quantize_job job_of(krn_context *context, const arguments *a) {
-    const int64_t per_row = blocks_per_row(a->options, a->cols);
-    const int per_group = a->options->granularity == KRN_GRANULARITY_GROUP;
-    const int64_t element_bytes = krn_element_bytes(a->float_type);
-    const krn_quantize_scheme scheme = krn_quantize_scheme_of(a->options);
+krn_quantize_job krn_quantize_job_of(krn_context *context, const krn_quantize_options *options, int64_t rows,
+                                     int64_t cols, int32_t float_type) {
+    const int64_t per_row = blocks_per_row(options, cols);
+    const int per_group = options->granularity == KRN_GRANULARITY_GROUP;
+    const krn_quantize_scheme scheme = krn_quantize_scheme_of(options);
     return (krn_quantize_job){
         .context = context,
         .kernels = krn_quantize_kernels_of(context),
         .scheme = scheme,
-        .rows = a->rows,
-        .cols = a->cols,
-        .block = per_group ? krn_min(a->options->group_size, a->cols) : a->cols,
+        .rows = rows,
+        .cols = cols,
+        .block = per_group ? krn_min(options->group_size, cols) : cols,
         .blocks_per_row = per_row,
-        .scales_per_row = a->options->granularity == KRN_GRANULARITY_TENSOR ? 0 : per_row,
-        .float_type = a->float_type,
-        .float_ld_bytes = a->float_ld * element_bytes,
-        .codes_ld_bytes = a->codes_ld_bytes,
-        .stream = scheme.bits == 8 && a->rows * a->cols * (element_bytes + 1) > KRN_QUANTIZE_STREAM_BYTES,
+        .scales_per_row = options->granularity == KRN_GRANULARITY_TENSOR ? 0 : per_row,
+        .float_type = float_type,
+        .stream = scheme.bits == 8 && rows * cols * (krn_element_bytes(float_type) + 1) > KRN_QUANTIZE_STREAM_BYTES,
     };
+}
+
+static krn_quantize_job job_of(krn_context *context, const arguments *a) {
+    krn_quantize_job job = krn_quantize_job_of(context, a->options, a->rows, a->cols, a->float_type);
+    job.float_ld_bytes = a->float_ld * krn_element_bytes(a->float_type);
+    job.codes_ld_bytes = a->codes_ld_bytes;
+    return job;
 }
 
 krn_status krn_quantize(krn_context *context, const krn_quantize_options *options, int64_t rows, int64_t cols,

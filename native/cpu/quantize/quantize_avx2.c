@@ -18,40 +18,20 @@ KRN_ALWAYS_INLINE lanes_i load_codes_rest(const uint8_t *codes, int64_t n, uint8
     return load_codes(buffer, flip);
 }
 
-/* The packs work within 128-bit halves: dwords of their result are a0 b0 c0 d0 a1 b1 c1 d1. */
-KRN_ALWAYS_INLINE lanes_i narrow_codes(lanes_i a, lanes_i b, lanes_i c, lanes_i d) {
-    const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
-    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-}
-
-KRN_ALWAYS_INLINE void store_codes(uint8_t *codes, const lanes_i q[4]) {
-    store_i(codes, narrow_codes(q[0], q[1], q[2], q[3]));
-}
-
-KRN_ALWAYS_INLINE void stream_codes(uint8_t *codes, const lanes_i q[4]) {
-    _mm256_stream_si256((__m256i *)(void *)codes, narrow_codes(q[0], q[1], q[2], q[3]));
+KRN_ALWAYS_INLINE lanes_codes narrow_codes(const lanes_i q[4]) {
+    return in_order(_mm256_packus_epi16(_mm256_packus_epi32(q[0], q[1]), _mm256_packus_epi32(q[2], q[3])));
 }
 
 KRN_ALWAYS_INLINE void store_codes_rest(uint8_t *codes, int64_t n, lanes_i q) {
     const lanes_i none = _mm256_setzero_si256();
-    const int64_t eight = _mm_cvtsi128_si64(_mm256_castsi256_si128(narrow_codes(q, none, none, none)));
+    const lanes_i step[4] = {q, none, none, none};
+    const int64_t eight = _mm_cvtsi128_si64(_mm256_castsi256_si128(narrow_codes(step)));
     if (n == STEP)
         memcpy(codes, &eight, sizeof eight);
     else
         memcpy(codes, &eight, (size_t)n);
 }
 
-KRN_ALWAYS_INLINE lanes_i magnitude_bits(lanes_f x) { return and_i(_mm256_castps_si256(x), broadcast_i32(0x7FFFFFFF)); }
-KRN_ALWAYS_INLINE lanes_i higher_bits(lanes_i a, lanes_i b) { return _mm256_max_epu32(a, b); }
-KRN_ALWAYS_INLINE float highest_bits(lanes_i x) {
-    __m128i best = _mm_max_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    best = _mm_max_epu32(best, _mm_shuffle_epi32(best, _MM_SHUFFLE(1, 0, 3, 2)));
-    best = _mm_max_epu32(best, _mm_shuffle_epi32(best, _MM_SHUFFLE(2, 3, 0, 1)));
-    return _mm_cvtss_f32(_mm_castsi128_ps(best));
-}
-
-KRN_ALWAYS_INLINE lanes_f lower_f(lanes_f a, lanes_f b) { return _mm256_min_ps(a, b); }
-KRN_ALWAYS_INLINE lanes_f higher_f(lanes_f a, lanes_f b) { return _mm256_max_ps(a, b); }
 KRN_ALWAYS_INLINE float lowest_f(lanes_f x) {
     __m128 best = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     best = _mm_min_ps(best, _mm_movehl_ps(best, best));
@@ -63,8 +43,6 @@ KRN_ALWAYS_INLINE float highest_f(lanes_f x) {
     return _mm_cvtss_f32(_mm_max_ps(best, _mm_shuffle_ps(best, best, 1)));
 }
 
-/* To the nearest integer, of two the even one. */
-KRN_ALWAYS_INLINE lanes_i round_i32(lanes_f a) { return _mm256_cvtps_epi32(a); }
 /* 16-bit lanes shifted by a nibble. */
 KRN_ALWAYS_INLINE lanes_i nibble_down_i16(lanes_i a) { return _mm256_srli_epi16(a, 4); }
 KRN_ALWAYS_INLINE lanes_i nibble_up_i16(lanes_i a) { return _mm256_slli_epi16(a, 4); }

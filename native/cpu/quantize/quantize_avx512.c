@@ -13,17 +13,8 @@ KRN_ALWAYS_INLINE lanes_i load_codes_rest(const uint8_t *codes, int64_t n, uint8
     return _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_maskz_loadu_epi8(first_lanes(n), codes), _mm_set1_epi8((char)flip)));
 }
 
-/* The packs work within 128-bit quarters: dwords of their result are a0 b0 c0 d0 a1 b1 c1 d1 ... */
-KRN_ALWAYS_INLINE lanes_i narrow_codes(const lanes_i q[4]) {
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(q[0], q[1]), _mm512_packus_epi32(q[2], q[3]));
-    return _mm512_permutexvar_epi32(order, bytes);
-}
-
-KRN_ALWAYS_INLINE void store_codes(uint8_t *codes, const lanes_i q[4]) { store_i(codes, narrow_codes(q)); }
-
-KRN_ALWAYS_INLINE void stream_codes(uint8_t *codes, const lanes_i q[4]) {
-    _mm512_stream_si512((void *)codes, narrow_codes(q));
+KRN_ALWAYS_INLINE lanes_codes narrow_codes(const lanes_i q[4]) {
+    return in_order(_mm512_packus_epi16(_mm512_packus_epi32(q[0], q[1]), _mm512_packus_epi32(q[2], q[3])));
 }
 
 KRN_ALWAYS_INLINE void store_codes_rest(uint8_t *codes, int64_t n, lanes_i q) {
@@ -34,23 +25,9 @@ KRN_ALWAYS_INLINE void store_codes_rest(uint8_t *codes, int64_t n, lanes_i q) {
         _mm_mask_storeu_epi8(codes, first_lanes(n), bytes);
 }
 
-KRN_ALWAYS_INLINE lanes_i higher_bits(lanes_i a, lanes_i b) { return _mm512_max_epu32(a, b); }
-/* Without a way through the general registers. */
-KRN_ALWAYS_INLINE float highest_bits(lanes_i x) {
-    const __m256i y = _mm256_max_epu32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
-    __m128i z = _mm_max_epu32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
-    z = _mm_max_epu32(z, _mm_shuffle_epi32(z, _MM_SHUFFLE(1, 0, 3, 2)));
-    z = _mm_max_epu32(z, _mm_shuffle_epi32(z, _MM_SHUFFLE(2, 3, 0, 1)));
-    return _mm_cvtss_f32(_mm_castsi128_ps(z));
-}
-
-KRN_ALWAYS_INLINE lanes_f lower_f(lanes_f a, lanes_f b) { return _mm512_min_ps(a, b); }
-KRN_ALWAYS_INLINE lanes_f higher_f(lanes_f a, lanes_f b) { return _mm512_max_ps(a, b); }
 KRN_ALWAYS_INLINE float lowest_f(lanes_f x) { return _mm512_reduce_min_ps(x); }
 KRN_ALWAYS_INLINE float highest_f(lanes_f x) { return _mm512_reduce_max_ps(x); }
 
-/* To the nearest integer, of two the even one. */
-KRN_ALWAYS_INLINE lanes_i round_i32(lanes_f a) { return _mm512_cvtps_epi32(a); }
 KRN_ALWAYS_INLINE lanes_i or_i(lanes_i a, lanes_i b) { return _mm512_or_si512(a, b); }
 /* 16-bit lanes shifted by a nibble. */
 KRN_ALWAYS_INLINE lanes_i nibble_down_i16(lanes_i a) { return _mm512_srli_epi16(a, 4); }

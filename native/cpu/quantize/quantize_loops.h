@@ -8,8 +8,10 @@
  *   store_rest            the first n lanes only
  *   load_codes            codes, one per byte, with the bits of `flip` turned over, to one per lane
  *   load_codes_rest       n < STEP of them
- *   store_codes           UNROLL steps of codes from the low bytes of lanes whose other bytes are 0
- *   stream_codes          the same past the caches, to an address that is a multiple of their size
+ *   narrow_codes          UNROLL steps of codes from the low bytes of lanes whose other bytes are 0
+ *   narrow_signed         the same of lanes in -128..127
+ *   lanes_codes           a register of codes; broadcast_code, add_codes, store_codes
+ *   stream_codes          a store past the caches, to an address that is a multiple of the register
  *   store_codes_rest      n <= STEP codes
  *   magnitude_bits        the bits of |x|
  *   higher_bits           the higher of two, lane by lane; highest_bits: the highest lane
@@ -97,6 +99,8 @@ static void extents(int32_t type, const void *source, int64_t count, int64_t blo
 typedef struct {
     lanes_f inverse, low, high;
     lanes_i zero, low_byte;
+    /* The zero point in every byte. */
+    lanes_codes zero_codes;
 } lanes_encoder;
 
 /* Codes in the low bytes of lanes. The other bytes are 0, so that a saturating pack keeps the codes. */
@@ -105,21 +109,42 @@ KRN_ALWAYS_INLINE lanes_i encode_lanes(const lanes_encoder *e, lanes_f x) {
     return and_i(add_i32(round_i32(clamped), e->zero), e->low_byte);
 }
 
-/* UNROLL steps from source[i] on, and a prefetch of the lines that lie as far ahead. */
-KRN_ALWAYS_INLINE void encode_steps(const lanes_encoder *e, int32_t type, const void *source, const char *ahead,
-                                    int64_t i, lanes_i q[UNROLL]) {
-    const int64_t size = type_bytes(type);
-    KRN_UNROLL
-    for (int64_t line = 0; line < UNROLL * STEP * size; line += 64)
-        KRN_PREFETCH(ahead + i * size + line);
+/* UNROLL steps from source[i] on. */
+KRN_ALWAYS_INLINE lanes_codes encode_steps(const lanes_encoder *e, int32_t type, const void *source, int64_t i) {
+    lanes_i q[UNROLL];
     KRN_UNROLL
     for (int u = 0; u < UNROLL; u++)
         q[u] = encode_lanes(e, load_lanes(type, source, i + u * STEP));
+    return narrow_codes(q);
+}
+
+/* The same where clamping does nothing. */
+KRN_ALWAYS_INLINE lanes_codes encode_unclipped(const lanes_encoder *e, int32_t type, const void *source, int64_t i) {
+    lanes_i q[UNROLL];
+    KRN_UNROLL
+    for (int u = 0; u < UNROLL; u++)
+        q[u] = round_i32(mul_f(load_lanes(type, source, i + u * STEP), e->inverse));
+    return add_codes(narrow_signed(q), e->zero_codes);
+}
+
+/* The steps of a block that are whole; where the rest begins. */
+KRN_ALWAYS_INLINE int64_t encode_whole(const lanes_encoder *e, int32_t type, int is_unclipped, int stream,
+                                       const void *source, const krn_ahead *ahead, int64_t from, int64_t to,
+                                       uint8_t *codes) {
+    int64_t i = from;
+    for (; i + UNROLL * STEP <= to; i += UNROLL * STEP) {
+        krn_prefetch_ahead(ahead, i, UNROLL * STEP);
+        const lanes_codes bytes = is_unclipped ? encode_unclipped(e, type, source, i) : encode_steps(e, type, source, i);
+        if (stream)
+            stream_codes(codes + i, bytes);
+        else
+            store_codes(codes + i, bytes);
+    }
+    return i;
 }
 
 KRN_ALWAYS_INLINE void encode_of(int32_t type, const void *source, krn_memory_hints hints, int64_t count, int64_t block,
                                  const krn_block_encoder *encoders, uint8_t *codes) {
-    const char *ahead = (const char *)source + hints.ahead_bytes;
     for (int64_t from = 0; from < count; from += block, encoders++) {
         const int64_t to = block_end(from, count, block);
         const lanes_encoder e = {
@@ -127,24 +152,22 @@ KRN_ALWAYS_INLINE void encode_of(int32_t type, const void *source, krn_memory_hi
             .low = broadcast_f32(encoders->low),
             .high = broadcast_f32(encoders->high),
             .zero = broadcast_i32(encoders->zero),
+            .zero_codes = broadcast_code(encoders->zero),
             .low_byte = broadcast_i32(0xFF),
         };
-        lanes_i q[UNROLL];
-        int64_t i = from;
-        if (hints.stream && (uintptr_t)(codes + from) % (UNROLL * STEP) == 0) {
-            for (; i + UNROLL * STEP <= to; i += UNROLL * STEP) {
-                encode_steps(&e, type, source, ahead, i, q);
-                stream_codes(codes + i, q);
-            }
-        }
-        for (; i + UNROLL * STEP <= to; i += UNROLL * STEP) {
-            encode_steps(&e, type, source, ahead, i, q);
-            store_codes(codes + i, q);
-        }
+        const int stream = hints.stream && (uintptr_t)(codes + from) % (UNROLL * STEP) == 0;
+        int64_t i;
+        if (encoders->is_unclipped)
+            i = stream ? encode_whole(&e, type, 1, 1, source, &hints.ahead, from, to, codes)
+                       : encode_whole(&e, type, 1, 0, source, &hints.ahead, from, to, codes);
+        else
+            i = stream ? encode_whole(&e, type, 0, 1, source, &hints.ahead, from, to, codes)
+                       : encode_whole(&e, type, 0, 0, source, &hints.ahead, from, to, codes);
+        if (i < to)
+            krn_prefetch_ahead(&hints.ahead, i, to - i);
         for (; i < to; i += STEP) {
             const int64_t n = to - i < STEP ? to - i : STEP;
             const lanes_f x = n < STEP ? load_rest(type, source, i, n) : load_lanes(type, source, i);
-            KRN_PREFETCH(ahead + i * type_bytes(type));
             store_codes_rest(codes + i, n, encode_lanes(&e, x));
         }
     }

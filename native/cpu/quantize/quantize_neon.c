@@ -65,15 +65,22 @@ KRN_ALWAYS_INLINE lanes_i load_codes_rest(const uint8_t *codes, int64_t n, uint8
     return load_codes(buffer, flip);
 }
 
-KRN_ALWAYS_INLINE uint8x16_t narrow_codes(const lanes_i q[4]) {
+/* One code per byte. */
+typedef uint8x16_t lanes_codes;
+
+KRN_ALWAYS_INLINE lanes_codes narrow_codes(const lanes_i q[4]) {
     const uint16x8_t low = vuzp1q_u16(vreinterpretq_u16_s32(q[0]), vreinterpretq_u16_s32(q[1]));
     const uint16x8_t high = vuzp1q_u16(vreinterpretq_u16_s32(q[2]), vreinterpretq_u16_s32(q[3]));
     return vuzp1q_u8(vreinterpretq_u8_u16(low), vreinterpretq_u8_u16(high));
 }
 
-KRN_ALWAYS_INLINE void store_codes(uint8_t *codes, const lanes_i q[4]) { vst1q_u8(codes, narrow_codes(q)); }
+/* The low byte of a number in -128..127 is the number. */
+KRN_ALWAYS_INLINE lanes_codes narrow_signed(const lanes_i q[4]) { return narrow_codes(q); }
 
-KRN_ALWAYS_INLINE void stream_codes(uint8_t *codes, const lanes_i q[4]) { vst1q_u8(codes, narrow_codes(q)); }
+KRN_ALWAYS_INLINE lanes_codes broadcast_code(int32_t code) { return vdupq_n_u8((uint8_t)code); }
+KRN_ALWAYS_INLINE lanes_codes add_codes(lanes_codes a, lanes_codes b) { return vaddq_u8(a, b); }
+KRN_ALWAYS_INLINE void store_codes(uint8_t *p, lanes_codes a) { vst1q_u8(p, a); }
+KRN_ALWAYS_INLINE void stream_codes(uint8_t *p, lanes_codes a) { vst1q_u8(p, a); }
 
 KRN_ALWAYS_INLINE void store_codes_rest(uint8_t *codes, int64_t n, lanes_i q) {
     const lanes_i steps[4] = {q, q, q, q};

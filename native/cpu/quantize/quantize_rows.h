@@ -42,6 +42,9 @@ typedef struct krn_quantize_scheme {
     /* See `decode` in quantize_variants.h. */
     uint8_t flip;
     float clip_ratio;
+    /* See krn_block_encoder. With the whole range |x| <= max|x| = Q scale, and x * inv differs from Q by roundings alone, of
+     * a scale that is no subnormal. */
+    int32_t is_unclipped;
     /* What max|x| is divided by; symmetric and codebook. */
     float steps;
     /* Type that scales are rounded to. */
@@ -84,6 +87,15 @@ void krn_quantize_measure(const krn_quantize_job *job, const void *source, const
 
 /* What other ops take to quantize on the way, with the same bits. */
 
+/* All of the errors of options, and of where codes go. */
+krn_status krn_quantize_check_options(const krn_quantize_options *options);
+krn_status krn_quantize_check_codes(const krn_quantize_options *options, int64_t rows, int64_t cols, const void *codes,
+                                    int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points);
+
+/* The job of checked options on rows of `float_type`; leading dimensions are left to the caller. */
+krn_quantize_job krn_quantize_job_of(krn_context *context, const krn_quantize_options *options, int64_t rows,
+                                     int64_t cols, int32_t float_type);
+
 /* Of checked options. */
 krn_quantize_scheme krn_quantize_scheme_of(const krn_quantize_options *options);
 
@@ -97,6 +109,16 @@ void krn_quantize_derive(const krn_quantize_scheme *scheme, int64_t count, const
 
 /* How a block with this scale is encoded. The zero point is read only when asymmetric. */
 krn_block_encoder krn_quantize_encoder(const krn_quantize_scheme *scheme, float scale, int32_t zero_point);
+
+/* Of one row: its scales and zero points, and its codes. Of the job are read kernels, scheme, cols, block, blocks_per_row
+ * and float_type. `zero_points` may be NULL in a symmetric scheme. */
+void krn_quantize_derive_row(const krn_quantize_job *job, const void *row, float *scales, int32_t *zero_points);
+void krn_quantize_encode_row(const krn_quantize_job *job, const void *row, krn_memory_hints hints, const float *scales,
+                             const int32_t *zero_points, uint8_t *codes);
+
+/* Codes start..start+count-1 of a row whose elements are these; start is even, count at most KRN_QUANTIZE_CHUNK. */
+void krn_quantize_encode_chunk(const krn_quantize_job *job, const void *elements, krn_memory_hints hints, int64_t start,
+                               int64_t count, const float *scales, const int32_t *zero_points, uint8_t *codes);
 
 /* What the passes share. */
 

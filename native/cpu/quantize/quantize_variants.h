@@ -2,6 +2,7 @@
 #ifndef KRN_QUANTIZE_VARIANTS_H
 #define KRN_QUANTIZE_VARIANTS_H
 
+#include "common/ahead.h"
 #include "common/portability.h"
 #include "kernels/context.h"
 
@@ -26,6 +27,8 @@ typedef struct krn_block_encoder {
     float low;
     float high;
     int32_t zero;
+    /* Whether rint(x * inverse) lies between low and high for every element anyway, and these are within -127..127. */
+    int32_t is_unclipped;
 } krn_block_encoder;
 
 /* How the codes of one block become values: x^ = (code - zero) * scale, with codes and zero point biased to be
@@ -37,8 +40,7 @@ typedef struct krn_block_decoder {
 
 /* What the caller knows about memory. It changes no result, and a variant may ignore it. */
 typedef struct krn_memory_hints {
-    /* What lies so far from the source will be read next and is worth a prefetch; 0 is nothing new. */
-    int64_t ahead_bytes;
+    krn_ahead ahead;
     /* Whether codes are better written past the caches. Such stores are ordered by KRN_STREAM_FENCE alone. */
     int32_t stream;
 } krn_memory_hints;

@@ -6,7 +6,8 @@
  *   - The caller owns tensors. A tensor needs the alignment of its element, nothing more, and is never read
  *     or written past its last element.
  *   - A function that can fail returns krn_status. On failure nothing was written, and krn_last_error() says,
- *     in one sentence, which argument was wrong and why.
+ *     in one sentence, which argument was wrong and why. (One exception: the steps of fused.h read their input
+ *     once, and have written what that header says when they come upon a row that is not finite.)
  *   - Option structs begin with `uint32_t struct_size`, set by the caller to sizeof the struct. They grow only
  *     at the end; fields that a caller's struct_size does not cover take their documented default.
  *   - A call never throws, aborts, exits, prints or reads the environment.

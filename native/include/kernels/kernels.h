@@ -5,6 +5,7 @@
 #include "kernels/ceiling.h"
 #include "kernels/common.h"
 #include "kernels/context.h"
+#include "kernels/fused.h"
 #include "kernels/gemm.h"
 #include "kernels/hadamard.h"
 #include "kernels/hadamard.h"

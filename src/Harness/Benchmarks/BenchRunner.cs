@@ -176,6 +176,8 @@ internal sealed class BenchRunner(
             KvAppendSpec spec => new KvAppendCase(
                 spec, planned.Id.Variant, context, LayerData.MakeActivations(2 * spec.Tokens, spec.KvHeads * spec.HeadDim, seed)),
             RopeSpec spec => new RopeCase(spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Heads * spec.HeadDim, seed)),
+            FusedSpec spec => new FusedCase(
+                spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
         };
     }
@@ -189,6 +191,7 @@ internal sealed class BenchRunner(
     {
         GemmSpec gemm => new() { ["m"] = gemm.M, ["n"] = gemm.N, ["k"] = gemm.K },
         QuantizeSpec quantize => new() { ["rows"] = quantize.Rows, ["n"] = quantize.Cols },
+        FusedSpec fused => new() { ["rows"] = fused.Rows, ["n"] = fused.Cols },
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
         HadamardSpec hadamard => new() { ["rows"] = hadamard.Rows, ["n"] = hadamard.Cols },
         KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },

@@ -26,6 +26,7 @@ internal sealed class ContextPool : IDisposable
         return spec switch
         {
             GemmSpec gemm => Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations, gemm.Cell.Compute),
+            FusedSpec => Fused.Variant(context),
             HadamardSpec => Hadamard.Variant(context),
             KvAppendSpec => KvCache.Variant(context),
             RopeSpec => Rope.Variant(context),

@@ -93,6 +93,25 @@ internal static class CaseCatalog
                 yield return new CatalogEntry(new RopeSpec(RopeScheme.Parse(way), rows, 32, 128), way == "f32" && rows == 512 ? 1 : 0);
         }
 
+        foreach (string step in new[]
+            {
+                "rmsnorm-quantize-s8", "residual-rmsnorm-quantize-s8", "layernorm-quantize-s8", "silu-mul-quantize-s8", "gelu-mul-quantize-s8",
+                "gelu-tanh-mul-quantize-s8", "smooth-quantize-s8", "hadamard-quantize-s8", "rmsnorm-hadamard-quantize-s8",
+                "silu-mul-hadamard-quantize-s8", "rmsnorm-quantize-u8", "rmsnorm-quantize-s4", "hadamard-quantize-s4g128",
+                "rmsnorm-then-quantize-s8", "residual-rmsnorm-then-quantize-s8", "layernorm-then-quantize-s8", "silu-mul-then-quantize-s8",
+                "gelu-mul-then-quantize-s8", "gelu-tanh-mul-then-quantize-s8", "smooth-then-quantize-s8",
+            })
+        {
+            foreach (string source in new[] { "", "-bf16" })
+            {
+                foreach (long cols in new[] { 4096L, 14336 })
+                {
+                    int quick = cols == 4096 && step is "rmsnorm-quantize-s8" or "silu-mul-quantize-s8" ? 1 : 0;
+                    yield return new CatalogEntry(new FusedSpec(FusedScheme.Parse(step + source), 512, cols), quick);
+                }
+            }
+        }
+
         foreach (string weights in new[] { "w8", "w8g128", "w4", "w4g32", "w4g128", "w4zg128", "nf4b64" })
         {
             WeightScheme scheme = WeightScheme.Parse(weights);

@@ -13,7 +13,7 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
 
     /// <summary>The ops.</summary>
     public static IReadOnlyList<string> OpNames { get; } = 
-        [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, HadamardSpec.OpName, RopeSpec.OpName, KvAppendSpec.OpName];
+        [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, HadamardSpec.OpName, FusedSpec.OpName, RopeSpec.OpName, KvAppendSpec.OpName];
 
     /// <summary>Reads an id; what is wrong with it is told by <paramref name="error"/>.</summary>
     public static bool TryParse(string text, [NotNullWhen(true)] out CaseId? id, out string error)
@@ -85,6 +85,15 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     error = $"'{shape}' is not a shape such as rows4096-n4096";
                 else
                     return new DequantizeSpec(weights, target, extent[0], extent[1]);
+                return null;
+
+            case FusedSpec.OpName:
+                if (!FusedScheme.TryParse(scheme, out FusedScheme step))
+                    error = $"'{scheme}' is not a fused step such as rmsnorm-quantize-s8";
+                else if (!TryParseShape(shape, ["rows", "n"], out long[] lines))
+                    error = $"'{shape}' is not a shape such as rows512-n4096";
+                else
+                    return new FusedSpec(step, lines[0], lines[1]);
                 return null;
 
             case HadamardSpec.OpName:

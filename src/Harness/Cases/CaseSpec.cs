@@ -55,6 +55,22 @@ internal sealed record QuantizeSpec(QuantizeScheme Way, long Rows, long Cols) : 
     public override string Shape => $"rows{Rows}-n{Cols}";
 }
 
+/// <summary>A step between two GEMMs, from float [Rows, Cols] to codes and scales.</summary>
+internal sealed record FusedSpec(FusedScheme Way, long Rows, long Cols) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "fused";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => Way.ToString();
+
+    /// <inheritdoc/>
+    public override string Shape => $"rows{Rows}-n{Cols}";
+}
+
 /// <summary>Codes and scales [Rows, Cols] to float.</summary>
 internal sealed record DequantizeSpec(WeightScheme Weights, ElementType Target, long Rows, long Cols) : CaseSpec
 {

@@ -83,6 +83,7 @@ internal static class InfoVerb
         foreach (string cell in s_cells)
             AddVariants(variants, contexts, new GemmSpec(GemmScheme.Parse(cell), 1, 1, 1), cell);
         AddVariants(variants, contexts, new QuantizeSpec(QuantizeScheme.Parse("s8-per-token"), 1, 1), "");
+        AddVariants(variants, contexts, new FusedSpec(FusedScheme.Parse("rmsnorm-quantize-s8"), 1, 1), "");
         AddVariants(variants, contexts, new DequantizeSpec(new WeightScheme(ElementType.S8, 0), ElementType.F32, 1, 1), "");
         AddVariants(variants, contexts, new HadamardSpec(ElementType.F32, 1, false, 1, 1), "");
         AddVariants(variants, contexts, new KvAppendSpec(KvScheme.Parse("s8"), 1, 8, 1, 1), "");

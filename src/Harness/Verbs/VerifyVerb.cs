@@ -155,6 +155,7 @@ internal static class VerifyVerb
         GemmSpec { Cell.Compute: { } compute } gemm => $"{ElementNames.NameOf(gemm.Cell.Activations)} to {ElementNames.NameOf(compute)}",
         GemmSpec gemm => ElementNames.NameOf(gemm.Cell.Activations),
         QuantizeSpec quantize => ElementNames.NameOf(quantize.Way.Source),
+        FusedSpec fused => ElementNames.NameOf(fused.Way.Source),
         DequantizeSpec dequantize => ElementNames.NameOf(dequantize.Target),
         HadamardSpec hadamard => ElementNames.NameOf(hadamard.Type),
         KvAppendSpec append => ElementNames.NameOf(append.Way.Source),

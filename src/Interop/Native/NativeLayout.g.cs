@@ -13,6 +13,12 @@ internal static unsafe class NativeLayout
     {
         if (sizeof(krn_context_options) != 32)
             return Describe(nameof(krn_context_options), sizeof(krn_context_options), 32);
+        if (sizeof(krn_fused_options) != 48)
+            return Describe(nameof(krn_fused_options), sizeof(krn_fused_options), 48);
+        if (sizeof(krn_fused_input) != 72)
+            return Describe(nameof(krn_fused_input), sizeof(krn_fused_input), 72);
+        if (sizeof(krn_fused_codes) != 56)
+            return Describe(nameof(krn_fused_codes), sizeof(krn_fused_codes), 56);
         if (sizeof(krn_activations) != 40)
             return Describe(nameof(krn_activations), sizeof(krn_activations), 40);
         if (sizeof(krn_gemm_output) != 48)

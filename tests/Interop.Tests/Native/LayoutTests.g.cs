@@ -25,6 +25,55 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_fused_options_is_laid_out_as_in_C()
+    {
+        krn_fused_options value = default;
+        Assert.Equal(48, sizeof(krn_fused_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.vector_type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.weight - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.bias - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.eps - (byte*)&value);
+        Assert.Equal(28, (byte*)&value.gate_layout - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.gelu_tanh - (byte*)&value);
+        Assert.Equal(36, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.rotation - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_fused_input_is_laid_out_as_in_C()
+    {
+        krn_fused_input value = default;
+        Assert.Equal(72, sizeof(krn_fused_input));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.source - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.source_ld - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.up - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.up_ld - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.residual - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.residual_ld - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.sum - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.sum_ld - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_fused_codes_is_laid_out_as_in_C()
+    {
+        krn_fused_codes value = default;
+        Assert.Equal(56, sizeof(krn_fused_codes));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.static_scale - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.static_zero_point - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.options - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.codes - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.codes_ld_bytes - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.scales - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.zero_points - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_activations_is_laid_out_as_in_C()
     {
         krn_activations value = default;

@@ -82,7 +82,8 @@ internal static class VerifyCatalog
             .Concat(KvAppends(contexts, levels))
             .Concat(Ropes(contexts, levels))
             .Concat(Cells(contexts, levels, s_fixedOutliers, s_fixedActivations, s_gemmShapes))
-            .Concat(Cells(contexts, levels, s_flattened, ["f32", "bf16", "a8", "u8"], s_flatShapes));
+            .Concat(Cells(contexts, levels, s_flattened, ["f32", "bf16", "a8", "u8"], s_flatShapes))
+            .Concat(Rotations(contexts, levels)).Concat(FusedSteps(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -93,6 +94,7 @@ internal static class VerifyCatalog
         HadamardSpec spec => spec.Rows == GoldenRotationRows,
         KvAppendSpec spec => (spec.KvHeads, spec.HeadDim, spec.Context, spec.Tokens) == s_goldenAppend,
         RopeSpec spec => (spec.Rows, spec.Heads, spec.HeadDim) == s_goldenHeads,
+        FusedSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         _ => false,
     };
 
@@ -257,6 +259,33 @@ internal static class VerifyCatalog
                     contexts, levels, new DequantizeSpec(new WeightScheme(ElementType.C4, groupSize), type, rows, cols), turn % 2 == 0 ? 1 : 2,
                     turn % 3 == 0 ? [DequantizeCheck.Wide] : [], (id, level, f) => new DequantizeCheck(id, level, f)))
                     yield return check;
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> FusedSteps(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        string[] steps =
+        [
+            "rmsnorm", "residual-rmsnorm", "layernorm", "silu-mul", "gelu-mul", "gelu-tanh-mul", "smooth", "hadamard", "rmsnorm-hadamard", "silu-mul-hadamard",
+        ];
+        foreach (string step in steps)
+        {
+            foreach (string codes in new[] { "s8", "u8", "s4", "s4g32", "s8g128" })
+            {
+                foreach ((long rows, long cols) in s_matrixShapes)
+                {
+                    turn++;
+                    string source = (turn % 3) switch { 0 => "", 1 => "-f16", _ => "-bf16" };
+                    FusedScheme scheme = FusedScheme.Parse($"{step}-quantize-{codes}{source}");
+                    if (scheme.Rotates && cols == 0)
+                        continue;
+                    string[] features = scheme.IsNorm && turn % 2 == 0 ? [FusedCheck.Bias] : [];
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, new FusedSpec(scheme, rows, cols), turn % 4 < 2 ? 1 : 2, features, (id, level, f) => new FusedCheck(id, level, f)))
+                        yield return check;
+                }
             }
         }
     }

@@ -1,0 +1,52 @@
+/* The fused steps with AVX2, FMA and F16C: 8 elements per step. */
+#include "common/lanes_avx2.h"
+#include "fused/activation.h"
+#include "fused/fused_variants.h"
+
+#include <string.h>
+
+/* The low halves of dwords whose high halves are 0. */
+KRN_ALWAYS_INLINE __m128i low_words(lanes_i a) {
+    return _mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+}
+
+KRN_ALWAYS_INLINE void load_pairs(int32_t type, const void *source, int64_t at, lanes_f *first, lanes_f *second) {
+    if (type == KRN_TYPE_F32) {
+        const lanes_f low = load_f((const float *)source + at), high = load_f((const float *)source + at + LANES);
+        /* Within 128-bit halves: pairs 0 1 4 5 2 3 6 7. */
+        const __m256d firsts = _mm256_castps_pd(_mm256_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0)));
+        const __m256d seconds = _mm256_castps_pd(_mm256_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 3, 1)));
+        *first = _mm256_castpd_ps(_mm256_permute4x64_pd(firsts, _MM_SHUFFLE(3, 1, 2, 0)));
+        *second = _mm256_castpd_ps(_mm256_permute4x64_pd(seconds, _MM_SHUFFLE(3, 1, 2, 0)));
+        return;
+    }
+    const lanes_i pairs = load_i((const uint16_t *)source + at);
+    if (type == KRN_TYPE_F16) {
+        *first = _mm256_cvtph_ps(low_words(and_i(pairs, broadcast_i32(0xFFFF))));
+        *second = _mm256_cvtph_ps(low_words(shift_right_i32(pairs, 16)));
+        return;
+    }
+    *first = as_f32(shift_left_i32(pairs, 16));
+    *second = as_f32(and_i(pairs, broadcast_i32((int32_t)0xFFFF0000)));
+}
+
+KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
+    (void)n;
+    const lanes_i power = add_i32(shift_left_i32(as_i(rounded), 23), as_i(broadcast_f32(0.5f)));
+    return mul_f(add_f(p, p), as_f32(power));
+}
+
+#include "fused/fused_loops.h"
+#include "fused/gate_loops.h"
+
+const krn_fused_kernels krn_fused_avx2 = {
+    .name = "avx2",
+    .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C,
+    .add = add,
+    .total = total,
+    .squares = squares,
+    .normalize = normalize,
+    .encode = encode,
+    .gate = gate,
+    .narrow = narrow_row,
+};

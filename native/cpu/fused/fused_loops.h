@@ -1,0 +1,301 @@
+/* The loops of the fused steps, written in verbs and compiled once per instruction set by the file that includes this
+ * header after it has defined the verbs:
+ *
+ *   lanes_f, lanes_i      LANES elements, as f32 or as 32-bit integers
+ *   load_lanes            LANES elements of a type, widened
+ *   store_lanes           f32 narrowed to a type
+ *   magnitude_bits        the bits of |x|
+ *   higher_bits           the higher of two, lane by lane; highest_bits: the highest lane
+ *   round_i32             to the nearest integer; narrow_signed: four registers of them to bytes
+ *   lanes_codes           a register of codes; broadcast_code, add_codes, store_codes
+ *   stream_codes          a store past the caches, to an address that is a multiple of the register
+ *   lower_f, mul_f, ...   as in common/simd_*.h
+ *
+ * `type` and other parameters that select code are constants wherever these functions are called. */
+#ifndef KRN_FUSED_LOOPS_H
+#define KRN_FUSED_LOOPS_H
+
+enum { STEPS = KRN_FUSED_LANES / LANES };
+
+KRN_ALWAYS_INLINE int64_t type_bytes(int32_t type) { return type == KRN_TYPE_F32 ? 4 : 2; }
+
+KRN_ALWAYS_INLINE const char *address_of(int32_t type, const void *row, int64_t at) {
+    return (const char *)row + at * type_bytes(type);
+}
+
+/* The last n elements of a row from `at` on, widened, with `fill` behind them. */
+KRN_ALWAYS_INLINE void widen_rest(int32_t type, const void *row, int64_t at, int64_t n, float fill, float *rest) {
+    _Alignas(64) unsigned char raw[KRN_FUSED_LANES * sizeof(float)] = {0};
+    memcpy(raw, address_of(type, row, at), (size_t)(n * type_bytes(type)));
+    for (int u = 0; u < STEPS; u++)
+        store_f(rest + u * LANES, load_lanes(type, raw, u * LANES));
+    for (int64_t i = n; i < KRN_FUSED_LANES; i++)
+        rest[i] = fill;
+}
+
+KRN_ALWAYS_INLINE void add_of(int32_t type, const void *x, const void *residual, int64_t n, const krn_ahead *ahead,
+                              void *sum) {
+    int64_t i = 0;
+    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        KRN_UNROLL
+        for (int u = 0; u < STEPS; u++) {
+            const int64_t at = i + u * LANES;
+            store_lanes(type, sum, at, add_f(load_lanes(type, x, at), load_lanes(type, residual, at)));
+        }
+    }
+    if (i == n)
+        return;
+    _Alignas(64) float rest[KRN_FUSED_LANES], other[KRN_FUSED_LANES];
+    _Alignas(64) unsigned char made[KRN_FUSED_LANES * sizeof(float)];
+    widen_rest(type, x, i, n - i, 0, rest);
+    widen_rest(type, residual, i, n - i, 0, other);
+    for (int u = 0; u < STEPS; u++)
+        store_lanes(type, made, u * LANES, add_f(load_f(rest + u * LANES), load_f(other + u * LANES)));
+    memcpy((char *)sum + i * type_bytes(type), made, (size_t)((n - i) * type_bytes(type)));
+}
+
+static void add(int32_t type, const void *x, const void *residual, int64_t n, krn_ahead ahead, void *sum) {
+    switch (type) {
+    case KRN_TYPE_F32: add_of(KRN_TYPE_F32, x, residual, n, &ahead, sum); break;
+    case KRN_TYPE_F16: add_of(KRN_TYPE_F16, x, residual, n, &ahead, sum); break;
+    default: add_of(KRN_TYPE_BF16, x, residual, n, &ahead, sum); break;
+    }
+}
+
+KRN_ALWAYS_INLINE void load_sums(const krn_row_sums *sums, lanes_f lanes[STEPS]) {
+    KRN_UNROLL
+    for (int u = 0; u < STEPS; u++)
+        lanes[u] = load_f(sums->lanes + u * LANES);
+}
+
+KRN_ALWAYS_INLINE void store_sums(krn_row_sums *sums, const lanes_f lanes[STEPS]) {
+    KRN_UNROLL
+    for (int u = 0; u < STEPS; u++)
+        store_f(sums->lanes + u * LANES, lanes[u]);
+}
+
+KRN_ALWAYS_INLINE void total_of(int32_t type, const void *x, int64_t n, const krn_ahead *ahead, krn_row_sums *sums) {
+    lanes_f lanes[STEPS];
+    load_sums(sums, lanes);
+    int64_t i = 0;
+    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        KRN_UNROLL
+        for (int u = 0; u < STEPS; u++)
+            lanes[u] = add_f(lanes[u], load_lanes(type, x, i + u * LANES));
+    }
+    if (i < n) {
+        _Alignas(64) float rest[KRN_FUSED_LANES];
+        widen_rest(type, x, i, n - i, 0, rest);
+        KRN_UNROLL
+        for (int u = 0; u < STEPS; u++)
+            lanes[u] = add_f(lanes[u], load_f(rest + u * LANES));
+    }
+    store_sums(sums, lanes);
+}
+
+static void total(int32_t type, const void *x, int64_t n, krn_ahead ahead, krn_row_sums *sums) {
+    switch (type) {
+    case KRN_TYPE_F32: total_of(KRN_TYPE_F32, x, n, &ahead, sums); break;
+    case KRN_TYPE_F16: total_of(KRN_TYPE_F16, x, n, &ahead, sums); break;
+    default: total_of(KRN_TYPE_BF16, x, n, &ahead, sums); break;
+    }
+}
+
+/* One accumulator would chain every step to the one before it. */
+KRN_ALWAYS_INLINE void keep_magnitude(krn_row_sums *sums, const lanes_i largest[2]) {
+    const lanes_i before = as_i(broadcast_f32(sums->magnitude));
+    sums->magnitude = highest_bits(higher_bits(before, higher_bits(largest[0], largest[1])));
+}
+
+KRN_ALWAYS_INLINE void add_squares(int is_centred, int32_t type, const void *x, int64_t at, const float *weight,
+                                   lanes_f mean, lanes_f lanes[STEPS], lanes_i largest[2]) {
+    KRN_UNROLL
+    for (int u = 0; u < STEPS; u++) {
+        lanes_f d = load_lanes(type, x, at + u * LANES);
+        if (is_centred)
+            d = sub_f(d, mean);
+        lanes[u] = fma_f(d, d, lanes[u]);
+        largest[u % 2] = higher_bits(largest[u % 2], magnitude_bits(mul_f(d, load_f(weight + u * LANES))));
+    }
+}
+
+KRN_ALWAYS_INLINE void squares_of(int is_centred, int32_t type, const void *x, const float *weight, int64_t n,
+                                  float mean, const krn_ahead *ahead, krn_row_sums *sums) {
+    lanes_f lanes[STEPS];
+    lanes_i largest[2] = {broadcast_i32(0), broadcast_i32(0)};
+    load_sums(sums, lanes);
+    int64_t i = 0;
+    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        add_squares(is_centred, type, x, i, weight + i, broadcast_f32(mean), lanes, largest);
+    }
+    if (i < n) {
+        _Alignas(64) float rest[KRN_FUSED_LANES];
+        /* Differences of 0. */
+        widen_rest(type, x, i, n - i, mean, rest);
+        add_squares(is_centred, KRN_TYPE_F32, rest, 0, weight + i, broadcast_f32(mean), lanes, largest);
+    }
+    store_sums(sums, lanes);
+    keep_magnitude(sums, largest);
+}
+
+KRN_ALWAYS_INLINE void squares_type(int32_t type, const void *x, const float *weight, int64_t n, float mean,
+                                    const krn_ahead *ahead, krn_row_sums *sums) {
+    /* To take 0 off changes nothing. */
+    if (mean == 0)
+        squares_of(0, type, x, weight, n, mean, ahead, sums);
+    else
+        squares_of(1, type, x, weight, n, mean, ahead, sums);
+}
+
+static void squares(int32_t type, const void *x, const float *weight, int64_t n, float mean, krn_ahead ahead,
+                    krn_row_sums *sums) {
+    switch (type) {
+    case KRN_TYPE_F32: squares_type(KRN_TYPE_F32, x, weight, n, mean, &ahead, sums); break;
+    case KRN_TYPE_F16: squares_type(KRN_TYPE_F16, x, weight, n, mean, &ahead, sums); break;
+    default: squares_type(KRN_TYPE_BF16, x, weight, n, mean, &ahead, sums); break;
+    }
+}
+
+KRN_ALWAYS_INLINE lanes_f normalized(int is_centred, lanes_f x, const float *weight, lanes_f mean, lanes_f inverse) {
+    const lanes_f d = is_centred ? sub_f(x, mean) : x;
+    return mul_f(mul_f(d, load_f(weight)), inverse);
+}
+
+KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int32_t type, const void *x, int64_t at,
+                                       const float *weight, const float *bias, lanes_f mean, lanes_f inverse,
+                                       float *y) {
+    KRN_UNROLL
+    for (int u = 0; u < STEPS; u++) {
+        lanes_f v = normalized(is_centred, load_lanes(type, x, at + u * LANES), weight + u * LANES, mean, inverse);
+        if (has_bias)
+            v = add_f(v, load_f(bias + u * LANES));
+        store_f(y + u * LANES, v);
+    }
+}
+
+KRN_ALWAYS_INLINE void normalize_of(int is_centred, int has_bias, int32_t type, const void *x, const float *weight,
+                                    const float *bias, int64_t n, float mean, float inverse, const krn_ahead *ahead,
+                                    float *y) {
+    const lanes_f means = broadcast_f32(mean), inverses = broadcast_f32(inverse);
+    int64_t i = 0;
+    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        normalize_block(is_centred, has_bias, type, x, i, weight + i, bias + i, means, inverses, y + i);
+    }
+    if (i < n) {
+        _Alignas(64) float rest[KRN_FUSED_LANES];
+        widen_rest(type, x, i, n - i, mean, rest);
+        normalize_block(is_centred, has_bias, KRN_TYPE_F32, rest, 0, weight + i, bias + i, means, inverses, y + i);
+    }
+}
+
+KRN_ALWAYS_INLINE void normalize_type(int32_t type, const void *x, const float *weight, const float *bias, int64_t n,
+                                      float mean, float inverse, const krn_ahead *ahead, float *y) {
+    /* In place of no bias an address that the code without one does not use. */
+    if (bias != NULL)
+        normalize_of(1, 1, type, x, weight, bias, n, mean, inverse, ahead, y);
+    else if (mean != 0)
+        normalize_of(1, 0, type, x, weight, weight, n, mean, inverse, ahead, y);
+    else
+        normalize_of(0, 0, type, x, weight, weight, n, mean, inverse, ahead, y);
+}
+
+static void normalize(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                      float inverse, krn_ahead ahead, float *y) {
+    switch (type) {
+    case KRN_TYPE_F32: normalize_type(KRN_TYPE_F32, x, weight, bias, n, mean, inverse, &ahead, y); break;
+    case KRN_TYPE_F16: normalize_type(KRN_TYPE_F16, x, weight, bias, n, mean, inverse, &ahead, y); break;
+    default: normalize_type(KRN_TYPE_BF16, x, weight, bias, n, mean, inverse, &ahead, y); break;
+    }
+}
+
+/* What turns elements into codes. */
+typedef struct {
+    lanes_f mean, inverse, scale_inverse;
+    lanes_codes zero_codes;
+} row_encoder;
+
+/* Steps of a register of codes, and such registers in a block. */
+enum { CODE_STEPS = 4, CODE_BYTES = CODE_STEPS * LANES, CODE_REGISTERS = STEPS / CODE_STEPS };
+
+KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int32_t type, const void *x, int64_t at,
+                                    const float *weight, const row_encoder *e, uint8_t *codes) {
+    KRN_UNROLL
+    for (int r = 0; r < CODE_REGISTERS; r++) {
+        lanes_i q[CODE_STEPS];
+        KRN_UNROLL
+        for (int u = 0; u < CODE_STEPS; u++) {
+            const int64_t i = (r * CODE_STEPS + u) * LANES;
+            const lanes_f y = normalized(is_centred, load_lanes(type, x, at + i), weight + i, e->mean, e->inverse);
+            q[u] = round_i32(mul_f(y, e->scale_inverse));
+        }
+        const lanes_codes bytes = add_codes(narrow_signed(q), e->zero_codes);
+        if (stream)
+            stream_codes(codes + r * CODE_BYTES, bytes);
+        else
+            store_codes(codes + r * CODE_BYTES, bytes);
+    }
+}
+
+KRN_ALWAYS_INLINE void encode_of(int is_centred, int stream, int32_t type, const void *x, const float *weight,
+                                 int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
+    int64_t i = 0;
+    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        encode_block(is_centred, stream, type, x, i, weight + i, e, codes + i);
+    }
+    if (i < n) {
+        _Alignas(64) float rest[KRN_FUSED_LANES];
+        _Alignas(64) uint8_t made[KRN_FUSED_LANES];
+        widen_rest(type, x, i, n - i, mean, rest);
+        encode_block(is_centred, 0, KRN_TYPE_F32, rest, 0, weight + i, e, made);
+        memcpy(codes + i, made, (size_t)(n - i));
+    }
+}
+
+KRN_ALWAYS_INLINE void encode_type(int32_t type, const void *x, const float *weight, int64_t n, float mean,
+                                   int32_t stream, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
+    const int streams = stream && (uintptr_t)codes % CODE_BYTES == 0;
+    if (mean != 0 && streams)
+        encode_of(1, 1, type, x, weight, n, mean, e, ahead, codes);
+    else if (mean != 0)
+        encode_of(1, 0, type, x, weight, n, mean, e, ahead, codes);
+    else if (streams)
+        encode_of(0, 1, type, x, weight, n, mean, e, ahead, codes);
+    else
+        encode_of(0, 0, type, x, weight, n, mean, e, ahead, codes);
+}
+
+static void encode(int32_t type, const void *x, const float *weight, int64_t n, float mean, float inverse,
+                   float scale_inverse, int32_t zero, int32_t stream, krn_ahead ahead, uint8_t *codes) {
+    const row_encoder e = {.mean = broadcast_f32(mean),
+                           .inverse = broadcast_f32(inverse),
+                           .scale_inverse = broadcast_f32(scale_inverse),
+                           .zero_codes = broadcast_code(zero)};
+    switch (type) {
+    case KRN_TYPE_F32: encode_type(KRN_TYPE_F32, x, weight, n, mean, stream, &e, &ahead, codes); break;
+    case KRN_TYPE_F16: encode_type(KRN_TYPE_F16, x, weight, n, mean, stream, &e, &ahead, codes); break;
+    default: encode_type(KRN_TYPE_BF16, x, weight, n, mean, stream, &e, &ahead, codes); break;
+    }
+}
+
+KRN_ALWAYS_INLINE void narrow_of(int32_t type, const float *y, int64_t n, void *target) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store_lanes(type, target, i, load_f(y + i));
+    if (i < n)
+        store_rest(type, target, i, n - i, load_f(y + i));
+}
+
+static void narrow_row(int32_t type, const float *y, int64_t n, void *target) {
+    switch (type) {
+    case KRN_TYPE_F32: narrow_of(KRN_TYPE_F32, y, n, target); break;
+    case KRN_TYPE_F16: narrow_of(KRN_TYPE_F16, y, n, target); break;
+    default: narrow_of(KRN_TYPE_BF16, y, n, target); break;
+    }
+}
+
+#endif

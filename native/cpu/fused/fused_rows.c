@@ -1,0 +1,324 @@
+/* From the input to codes or to the target, rows at a time that the caches hold. */
+#include "fused/fused_rows.h"
+
+#include "common/status.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* What the tasks of a call share. */
+typedef struct {
+    const krn_fused_job *job;
+    int64_t pieces;
+    /* The first row of each piece that is not finite; -1 for none. */
+    int64_t *bad_rows;
+} fused_pass;
+
+/* Rows first..first+rows-1, on their way. */
+typedef struct {
+    const krn_fused_job *job;
+    int64_t first, rows;
+    /* The first row behind those of this piece. */
+    int64_t end;
+    /* How many passes over the rows bring the next ones near, and the number of this one. */
+    int64_t passes, pass;
+    /* Elements of the tile that this pass has begun with. */
+    int64_t done;
+    krn_row_sums sums[KRN_FUSED_TILE_ROWS];
+    float means[KRN_FUSED_TILE_ROWS], inverses[KRN_FUSED_TILE_ROWS];
+} tile;
+
+static unsigned char *at(krn_row_matrix matrix, int64_t row, int64_t col, int64_t element_bytes) {
+    return matrix.data == NULL ? NULL : matrix.data + row * matrix.ld_bytes + col * element_bytes;
+}
+
+static int is_norm(const krn_fused_job *job) { return job->op == KRN_FUSED_RMSNORM || job->op == KRN_FUSED_LAYERNORM; }
+
+/* What the pass brings near on its way over the next `count` elements of a tile: its share of the next tile, row after row,
+ * which is how memory is read fastest. */
+static krn_ahead take_ahead(tile *t, int64_t count) {
+    const krn_fused_job *job = t->job;
+    const int is_paired = job->op == KRN_FUSED_GATE && job->up.data == NULL;
+    const int64_t bytes = krn_element_bytes(job->type) * (is_paired ? 2 : 1), row_bytes = job->cols * bytes;
+    const int64_t offset = (t->pass * t->rows * row_bytes + t->done * bytes) / t->passes;
+    const int64_t row = t->first + t->rows + offset / row_bytes;
+    t->done += count;
+    if (t->pass >= t->passes || row >= t->end)
+        return (krn_ahead){0};
+    krn_ahead ahead = {.streams = 1,
+                       .stream = {(const char *)at(job->source, row, 0, 1) + offset % row_bytes},
+                       .bytes_per_64 = 64 * bytes / t->passes};
+    const krn_row_matrix second = job->op == KRN_FUSED_GATE ? job->up : job->residual;
+    if (second.data != NULL)
+        ahead.stream[ahead.streams++] = (const char *)at(second, row, 0, 1) + offset % row_bytes;
+    return ahead;
+}
+
+static void end_pass(tile *t) {
+    t->pass++;
+    t->done = 0;
+}
+
+/* The passes that end in means and inverses, and in the magnitude of ((x - mean) * weight) * inverse. */
+
+/* What the norm is of. */
+static const unsigned char *normed(const krn_fused_job *job, int64_t row, int64_t col) {
+    return at(job->residual.data != NULL ? job->sum : job->source, row, col, krn_element_bytes(job->type));
+}
+
+static void add_pass(tile *t) {
+    const krn_fused_job *job = t->job;
+    const int64_t bytes = krn_element_bytes(job->type);
+    for (int64_t r = 0; r < t->rows; r++)
+        job->kernels->add(job->type, at(job->source, t->first + r, 0, bytes), at(job->residual, t->first + r, 0, bytes),
+                          job->cols, take_ahead(t, job->cols), at(job->sum, t->first + r, 0, bytes));
+    end_pass(t);
+}
+
+/* Lane l and the lane half as many further on, until one is left. */
+static float sum_of(krn_row_sums *sums) {
+    for (int half = KRN_FUSED_LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            sums->lanes[l] += sums->lanes[l + half];
+    return sums->lanes[0];
+}
+
+static void total_pass(tile *t) {
+    const krn_fused_job *job = t->job;
+    for (int64_t r = 0; r < t->rows; r++) {
+        t->sums[r] = (krn_row_sums){0};
+        job->kernels->total(job->type, normed(job, t->first + r, 0), job->cols, take_ahead(t, job->cols), &t->sums[r]);
+        t->means[r] = sum_of(&t->sums[r]) / (float)job->cols;
+    }
+    end_pass(t);
+}
+
+static void squares_pass(tile *t) {
+    const krn_fused_job *job = t->job;
+    for (int64_t r = 0; r < t->rows; r++)
+        t->sums[r] = (krn_row_sums){0};
+    for (int64_t col = 0; col < job->cols; col += job->chunk) {
+        const int64_t count = krn_min(job->chunk, job->cols - col);
+        for (int64_t r = 0; r < t->rows; r++)
+            job->kernels->squares(job->type, normed(job, t->first + r, col), job->weight + col, count, t->means[r],
+                                  take_ahead(t, count), &t->sums[r]);
+    }
+    for (int64_t r = 0; is_norm(job) && r < t->rows; r++) {
+        const float sum = sum_of(&t->sums[r]);
+        t->inverses[r] = 1.0f / sqrtf(sum / (float)job->cols + job->eps);
+        /* A row that lost itself in an infinite sum is not finite either. Rounding keeps the order of magnitudes, so that
+         * the largest product is also the largest when it is scaled. */
+        t->sums[r].magnitude = sum <= FLT_MAX ? t->sums[r].magnitude * t->inverses[r] : INFINITY;
+    }
+    end_pass(t);
+}
+
+static void measure_tile(tile *t) {
+    for (int64_t r = 0; r < t->rows; r++) {
+        t->means[r] = 0;
+        t->inverses[r] = 1;
+    }
+    if (t->job->residual.data != NULL)
+        add_pass(t);
+    if (t->job->op == KRN_FUSED_LAYERNORM)
+        total_pass(t);
+    squares_pass(t);
+}
+
+/* Part of row number r of a measured tile. */
+static void normalize(const tile *t, int64_t r, int64_t col, int64_t count, krn_ahead ahead, float *y) {
+    const krn_fused_job *job = t->job;
+    job->kernels->normalize(job->type, normed(job, t->first + r, col), job->weight + col,
+                            job->bias == NULL ? NULL : job->bias + col, count, t->means[r], t->inverses[r], ahead, y);
+}
+
+/* Codes. */
+
+static float *scales_of(const krn_fused_job *job, int64_t row) {
+    return job->scales + row * job->quantize.scales_per_row;
+}
+
+static int32_t *zero_points_of(const krn_fused_job *job, int64_t row) {
+    return job->zero_points == NULL ? NULL : job->zero_points + row * job->quantize.scales_per_row;
+}
+
+/* Codes of the zero point, and scales that no GEMM takes for a result. */
+static void write_bad_row(const krn_fused_job *job, int64_t row) {
+    const krn_quantize_job *quantize = &job->quantize;
+    int32_t *zero_points = zero_points_of(job, row);
+    uint8_t *codes = at(job->codes, row, 0, 1);
+    for (int64_t b = 0; !job->is_static && b < quantize->blocks_per_row; b++) {
+        scales_of(job, row)[b] = NAN;
+        if (zero_points != NULL)
+            zero_points[b] = quantize->scheme.zero;
+    }
+    const int32_t zero = job->is_static && quantize->scheme.asymmetric ? zero_points[0] : quantize->scheme.zero;
+    if (quantize->scheme.bits == 8) {
+        memset(codes, zero & 0xFF, (size_t)quantize->cols);
+        return;
+    }
+    memset(codes, (zero & 15) * 0x11, (size_t)(quantize->cols / 2));
+    if (quantize->cols % 2 == 1)
+        codes[quantize->cols / 2] = (uint8_t)(zero & 15);
+}
+
+/* Whether the magnitude of a row is its scale: then its values need not be kept until the scale is known. */
+static int is_scaled_by_magnitude(const krn_fused_job *job) {
+    return job->quantize.blocks_per_row == 1 && (job->is_static || !job->quantize.scheme.asymmetric);
+}
+
+/* The scales of a row of this magnitude; `y` is read unless the magnitude is the scale. */
+static void derive(const krn_fused_job *job, int64_t row, float magnitude, const float *y) {
+    if (job->is_static)
+        return;
+    if (is_scaled_by_magnitude(job))
+        krn_quantize_derive(&job->quantize.scheme, 1, &magnitude, &magnitude, scales_of(job, row),
+                            zero_points_of(job, row));
+    else
+        krn_quantize_derive_row(&job->quantize, y, scales_of(job, row), zero_points_of(job, row));
+}
+
+/* Values are made a second time when the scale is known: that is faster than to store and load them. */
+static void encode_chunk(tile *t, int64_t r, int64_t col, int64_t count) {
+    const krn_fused_job *job = t->job;
+    const krn_quantize_job *quantize = &job->quantize;
+    const int64_t row = t->first + r;
+    uint8_t *codes = at(job->codes, row, 0, 1);
+    const krn_ahead ahead = take_ahead(t, count);
+    if (quantize->scheme.bits == 8 && quantize->scheme.is_unclipped) {
+        const krn_block_encoder e = krn_quantize_encoder(&quantize->scheme, *scales_of(job, row), 0);
+        job->kernels->encode(job->type, normed(job, row, col), job->weight + col, count, t->means[r], t->inverses[r],
+                             e.inverse, e.zero, quantize->stream, ahead, codes + col);
+        return;
+    }
+    _Alignas(64) float y[KRN_FUSED_CHUNK];
+    for (int64_t done = 0; done < count; done += KRN_FUSED_CHUNK) {
+        const int64_t n = krn_min(KRN_FUSED_CHUNK, count - done);
+        normalize(t, r, col + done, n, krn_ahead_from(ahead, done), y);
+        const krn_memory_hints hints = {.stream = quantize->stream};
+        krn_quantize_encode_chunk(quantize, y, hints, col + done, n, scales_of(job, row), zero_points_of(job, row),
+                                  codes);
+    }
+}
+
+/* The first row that is not finite, or -1. */
+static int64_t quantize_tile(tile *t) {
+    const krn_fused_job *job = t->job;
+    int64_t bad_row = -1;
+    for (int64_t r = t->rows - 1; r >= 0; r--) {
+        if (t->sums[r].magnitude <= FLT_MAX) {
+            derive(job, t->first + r, t->sums[r].magnitude, NULL);
+        } else {
+            write_bad_row(job, t->first + r);
+            bad_row = t->first + r;
+        }
+    }
+    for (int64_t col = 0; col < job->cols; col += job->chunk) {
+        const int64_t count = krn_min(job->chunk, job->cols - col);
+        for (int64_t r = 0; r < t->rows; r++)
+            if (t->sums[r].magnitude <= FLT_MAX)
+                encode_chunk(t, r, col, count);
+    }
+    return bad_row;
+}
+
+/* Everything else: a whole row in f32. */
+
+/* Row number r of a tile that was measured, unless it is a gate; its magnitude. */
+static float make_row(tile *t, int64_t r, float *y) {
+    const krn_fused_job *job = t->job;
+    const int64_t row = t->first + r, bytes = krn_element_bytes(job->type);
+    float magnitude;
+    if (job->op == KRN_FUSED_GATE) {
+        t->sums[r].magnitude = 0;
+        job->kernels->gate(job->gate, job->type, at(job->source, row, 0, bytes), at(job->up, row, 0, bytes), job->cols,
+                           take_ahead(t, job->cols), y, &t->sums[r]);
+    } else {
+        normalize(t, r, 0, job->cols, take_ahead(t, job->cols), y);
+    }
+    end_pass(t);
+    magnitude = t->sums[r].magnitude;
+    if (job->rotate != NULL)
+        job->rotate->row(&job->plan, job->cols / job->plan.n, y);
+    /* A row that was not finite before a rotation is not finite behind it. */
+    if (job->codes.data != NULL && magnitude <= FLT_MAX && (job->rotate != NULL || job->bias != NULL))
+        job->quantize.kernels->magnitudes(KRN_TYPE_F32, y, job->cols, job->cols, &magnitude);
+    return magnitude;
+}
+
+/* Whether row number r is finite. */
+static int quantize_row(tile *t, int64_t r, float *y) {
+    const krn_fused_job *job = t->job;
+    const int64_t row = t->first + r;
+    const float magnitude = make_row(t, r, y);
+    if (!(magnitude <= FLT_MAX)) {
+        write_bad_row(job, row);
+        return 0;
+    }
+    derive(job, row, magnitude, y);
+    const krn_memory_hints hints = {.ahead = take_ahead(t, job->cols), .stream = job->quantize.stream};
+    krn_quantize_encode_row(&job->quantize, y, hints, scales_of(job, row), zero_points_of(job, row),
+                            at(job->codes, row, 0, 1));
+    return 1;
+}
+
+/* The first row that is not finite, or -1. */
+static int64_t run_tile(tile *t, float *y) {
+    const krn_fused_job *job = t->job;
+    if (job->op != KRN_FUSED_GATE)
+        measure_tile(t);
+    if (job->is_direct)
+        return quantize_tile(t);
+    if (job->codes.data != NULL)
+        return quantize_row(t, 0, y) ? -1 : t->first;
+    (void)make_row(t, 0, y);
+    job->kernels->narrow(job->target_type, y, job->cols, at(job->target, t->first, 0, 1));
+    return -1;
+}
+
+static void run_piece(void *task_context, int64_t index) {
+    const fused_pass *pass = task_context;
+    const krn_fused_job *job = pass->job;
+    tile t = {.job = job, .end = krn_first_row(job->rows, pass->pieces, index + 1)};
+    int64_t bad_row = -1;
+    /* Of squares and of codes, of a sum with a residual, of a mean, and of a row that is made between them. Next to a gate
+     * the pass that makes codes is too short to bring anything near. */
+    t.passes = job->op == KRN_FUSED_GATE
+                   ? 1
+                   : 2 + (job->residual.data != NULL) + (job->op == KRN_FUSED_LAYERNORM) + !job->is_direct;
+    for (t.first = krn_first_row(job->rows, pass->pieces, index); t.first < t.end; t.first += t.rows) {
+        t.rows = krn_min(job->tile_rows, t.end - t.first);
+        t.pass = t.done = 0;
+        const int64_t bad = run_tile(&t, job->scratch + index * job->padded_cols);
+        bad_row = bad_row < 0 ? bad : bad_row;
+    }
+    if (job->codes.data != NULL && job->quantize.stream)
+        KRN_STREAM_FENCE();
+    pass->bad_rows[index] = bad_row;
+}
+
+krn_status krn_fused_run(krn_fused_job *job) {
+    int64_t bad_rows[KRN_QUANTIZE_MAX_PIECES];
+    /* A weight vector that is wider than the first-level cache is loaded once for several rows, in chunks. Weights that come
+     * from the second level while rows come from memory halve the speed of those (measured on Zen 5). */
+    job->is_direct = job->codes.data != NULL && job->op != KRN_FUSED_GATE && job->bias == NULL && job->rotate == NULL &&
+                     is_scaled_by_magnitude(job);
+    const int is_wide = job->cols > KRN_FUSED_WIDE_COLS;
+    const int64_t row_bytes = job->cols * krn_element_bytes(job->type);
+    job->tile_rows = !job->is_direct ? 1
+                     : is_wide       ? KRN_FUSED_TILE_ROWS
+                                     : krn_min(KRN_FUSED_TILE_BYTES / row_bytes + 1, KRN_FUSED_TILE_ROWS);
+    job->chunk = is_wide && job->is_direct ? KRN_FUSED_WIDE_COLS : job->cols;
+    fused_pass pass = {
+        .job = job,
+        .pieces = krn_count_pieces(job->context, job->rows, job->cols),
+        .bad_rows = bad_rows,
+    };
+    krn_context_run(job->context, pass.pieces, run_piece, &pass);
+    for (int64_t i = 0; i < pass.pieces; i++)
+        if (bad_rows[i] >= 0)
+            return krn_fail(KRN_ERROR_NON_FINITE, "row %lld of the input holds NaN or infinity, or runs into them",
+                            (long long)bad_rows[i]);
+    return KRN_OK;
+}
