@@ -51,6 +51,7 @@ const char *krn_status_name(krn_status status) {
     case KRN_ERROR_ISA_UNAVAILABLE: return "KRN_ERROR_ISA_UNAVAILABLE";
     case KRN_ERROR_OUT_OF_MEMORY: return "KRN_ERROR_OUT_OF_MEMORY";
     case KRN_ERROR_THREAD: return "KRN_ERROR_THREAD";
+    case KRN_ERROR_OUT_OF_PAGES: return "KRN_ERROR_OUT_OF_PAGES";
     case KRN_ERROR_INTERNAL: return "KRN_ERROR_INTERNAL";
     }
     return "KRN_UNKNOWN_STATUS";

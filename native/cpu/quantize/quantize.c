@@ -44,6 +44,8 @@ int64_t krn_type_row_bytes(int32_t type, int64_t cols) {
         return -1;
     if (is_float(type))
         return cols > INT64_MAX / 4 ? -1 : cols * krn_element_bytes(type);
+    if (type == KRN_TYPE_F8E4M3)
+        return cols;
     switch (code_bits(type)) {
     case 8: return cols;
     case 4: return cols / 2 + cols % 2;

@@ -69,6 +69,8 @@ enum krn_status_code {
     KRN_ERROR_OUT_OF_MEMORY = 30,
     /** A thread could not be started. */
     KRN_ERROR_THREAD = 31,
+    /** The pool of a KV cache has too few free pages. */
+    KRN_ERROR_OUT_OF_PAGES = 32,
     /** The library broke one of its own invariants. */
     KRN_ERROR_INTERNAL = 90,
 };
@@ -81,6 +83,9 @@ enum krn_type {
     KRN_TYPE_F16 = 2,
     /** The upper half of a binary32 (8 bits of exponent, 7 of fraction). */
     KRN_TYPE_BF16 = 3,
+    /** OCP FP8 E4M3: 4 bits of exponent with bias 7, 3 of fraction, largest 448, subnormals below 2^-6, NaN but no
+     *  infinities. */
+    KRN_TYPE_F8E4M3 = 4,
     /** Signed 8-bit integer. */
     KRN_TYPE_S8 = 10,
     /** Unsigned 8-bit integer. */

@@ -6,7 +6,10 @@
 #include "kernels/common.h"
 #include "kernels/context.h"
 #include "kernels/gemm.h"
+#include "kernels/hadamard.h"
+#include "kernels/kv_cache.h"
 #include "kernels/quantize.h"
+#include "kernels/rope.h"
 #include "kernels/weights.h"
 
 #endif

@@ -25,6 +25,8 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_quantize_options), sizeof(krn_quantize_options), 40);
         if (sizeof(krn_quantize_error) != 16)
             return Describe(nameof(krn_quantize_error), sizeof(krn_quantize_error), 16);
+        if (sizeof(krn_rope_options) != 72)
+            return Describe(nameof(krn_rope_options), sizeof(krn_rope_options), 72);
         if (sizeof(krn_weights_desc) != 48)
             return Describe(nameof(krn_weights_desc), sizeof(krn_weights_desc), 48);
         if (sizeof(krn_weights_source) != 88)

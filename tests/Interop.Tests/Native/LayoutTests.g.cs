@@ -104,6 +104,24 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_rope_options_is_laid_out_as_in_C()
+    {
+        krn_rope_options value = default;
+        Assert.Equal(72, sizeof(krn_rope_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.layout - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.head_dim - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.rotary_dim - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.theta_base - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.scaling - (byte*)&value);
+        Assert.Equal(36, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.factor - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.low_freq_factor - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.high_freq_factor - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.original_context - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_weights_desc_is_laid_out_as_in_C()
     {
         krn_weights_desc value = default;

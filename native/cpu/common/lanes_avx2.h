@@ -1,0 +1,64 @@
+/* Elements of f32, f16 and bf16 in the lanes of a register, with AVX2 and F16C, which have no masked access to 16-bit
+ * elements: fewer than a register of them go through a buffer on the stack. Bits as in half.h. `type` is a constant
+ * wherever these functions are called. */
+#ifndef KRN_LANES_AVX2_H
+#define KRN_LANES_AVX2_H
+
+#include "common/simd_avx2.h"
+#include "kernels/common.h"
+
+#include <string.h>
+
+typedef ymm_f lanes_f;
+typedef ymm_i lanes_i;
+
+enum { LANES = 8, LANE_LEVELS = 3 };
+
+KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t at) {
+    if (type == KRN_TYPE_F32)
+        return load_f((const float *)source + at);
+    const __m128i half = _mm_loadu_si128((const __m128i *)((const uint16_t *)source + at));
+    if (type == KRN_TYPE_F16)
+        return _mm256_cvtph_ps(half);
+    return as_f32(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
+    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
+    unsigned char buffer[LANES * sizeof(float)];
+    const unsigned char *from = (const unsigned char *)source + at * size;
+    for (int lane = 0; lane < LANES; lane++)
+        memcpy(buffer + lane * size, lane < n ? from + lane * size : from, (size_t)size);
+    return load_lanes(type, buffer, 0);
+}
+
+KRN_ALWAYS_INLINE __m128i narrow_bf16(lanes_f value) {
+    const __m256i bits = _mm256_castps_si256(value);
+    const __m256i upper = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF))), 16);
+    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    const __m256i result = _mm256_blendv_epi8(rounded, quiet, is_nan);
+    return _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1));
+}
+
+KRN_ALWAYS_INLINE void store_lanes(int32_t type, void *target, int64_t at, lanes_f value) {
+    if (type == KRN_TYPE_F32) {
+        store_f((float *)target + at, value);
+        return;
+    }
+    const __m128i half = type == KRN_TYPE_F16 ? _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+                                              : narrow_bf16(value);
+    _mm_storeu_si128((__m128i *)((uint16_t *)target + at), half);
+}
+
+KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
+    const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
+    unsigned char buffer[LANES * sizeof(float)];
+    store_lanes(type, buffer, 0, value);
+    memcpy((unsigned char *)target + at * size, buffer, (size_t)(n * size));
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* Elements of f32, f16 and bf16 in the lanes of a register, with AVX-512 F, BW, DQ and VL. Bits as in half.h. `type` is
+ * a constant wherever these functions are called. */
+#ifndef KRN_LANES_AVX512_H
+#define KRN_LANES_AVX512_H
+
+#include "common/simd_avx512.h"
+#include "kernels/common.h"
+
+typedef zmm_f lanes_f;
+typedef zmm_i lanes_i;
+
+enum { LANES = 16, LANE_LEVELS = 4 };
+
+KRN_ALWAYS_INLINE lanes_f widen(int32_t type, __m256i half) {
+    if (type == KRN_TYPE_F16)
+        return _mm512_cvtph_ps(half);
+    return as_f32(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t at) {
+    if (type == KRN_TYPE_F32)
+        return load_f((const float *)source + at);
+    return widen(type, _mm256_loadu_si256((const __m256i *)((const uint16_t *)source + at)));
+}
+
+/* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a
+ * block, n < 16 elements, is masked. */
+KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
+
+KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
+    const __mmask16 lanes = first_lanes(n);
+    const lanes_f x = type == KRN_TYPE_F32
+                          ? _mm512_maskz_loadu_ps(lanes, (const float *)source + at)
+                          : widen(type, _mm256_maskz_loadu_epi16(lanes, (const uint16_t *)source + at));
+    return _mm512_mask_blend_ps(lanes, _mm512_broadcastss_ps(_mm512_castps512_ps128(x)), x);
+}
+
+KRN_ALWAYS_INLINE lanes_i magnitude_bits(lanes_f x) { return and_i(as_i(x), broadcast_i32(0x7FFFFFFF)); }
+
+KRN_ALWAYS_INLINE __m256i narrow_bf16(lanes_f value) {
+    const __m512i bits = as_i(value);
+    const __m512i upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
+    const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+    const __mmask16 is_nan = _mm512_cmpgt_epu32_mask(magnitude_bits(value), _mm512_set1_epi32(0x7F800000));
+    return _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(is_nan, rounded, quiet));
+}
+
+KRN_ALWAYS_INLINE __m256i narrow(int32_t type, lanes_f value) {
+    if (type == KRN_TYPE_F16)
+        /* GCC's unmasked form, a macro without optimization, breaks -Wsign-conversion; with this mask it is the
+         * same. */
+        return _mm512_maskz_cvtps_ph(0xFFFF, value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return narrow_bf16(value);
+}
+
+KRN_ALWAYS_INLINE void store_lanes(int32_t type, void *target, int64_t at, lanes_f value) {
+    if (type == KRN_TYPE_F32)
+        store_f((float *)target + at, value);
+    else
+        _mm256_storeu_si256((__m256i *)((uint16_t *)target + at), narrow(type, value));
+}
+
+KRN_ALWAYS_INLINE void store_rest(int32_t type, void *target, int64_t at, int64_t n, lanes_f value) {
+    if (type == KRN_TYPE_F32)
+        _mm512_mask_storeu_ps((float *)target + at, first_lanes(n), value);
+    else
+        _mm256_mask_storeu_epi16((uint16_t *)target + at, first_lanes(n), narrow(type, value));
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* The Hadamard transform with AVX2 and FMA: 8 floats per register, 8 registers at a time. */
+#include "common/lanes_avx2.h"
+#include "hadamard/hadamard_variants.h"
+
+enum { HELD_LEVELS = 3, HELD = 1 << HELD_LEVELS };
+
+/* x * 1 + y and x * -1 + y round once, as x + y and y - x do. */
+KRN_ALWAYS_INLINE lanes_f butterfly_lanes(int level, lanes_f x) {
+    switch (level) {
+    case 0: return fma_f(x, _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1), _mm256_permute_ps(x, 0xB1));
+    case 1: return fma_f(x, _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1), _mm256_permute_ps(x, 0x4E));
+    default: return fma_f(x, _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1), _mm256_permute2f128_ps(x, x, 0x01));
+    }
+}
+
+KRN_ALWAYS_INLINE lanes_f negate_f(lanes_f x) { return _mm256_xor_ps(x, broadcast_f32(-0.0f)); }
+
+/* Bit i to the top bit of lane i. */
+KRN_ALWAYS_INLINE lanes_f negate_bits(lanes_f x, uint32_t bits) {
+    const lanes_i places = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+    const lanes_i tops = _mm256_sllv_epi32(broadcast_i32((int32_t)bits), places);
+    return _mm256_xor_ps(x, _mm256_and_ps(as_f32(tops), broadcast_f32(-0.0f)));
+}
+
+KRN_ALWAYS_INLINE lanes_f negate_lanes(lanes_f x, const uint8_t *signs) { return negate_bits(x, *signs); }
+
+#include "hadamard/hadamard_loops.h"
+
+const krn_hadamard_kernels krn_hadamard_avx2 = {
+    .name = "avx2",
+    .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C,
+    .row = row,
+    .run = run,
+};

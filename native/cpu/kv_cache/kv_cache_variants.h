@@ -1,0 +1,66 @@
+/* The kernels of krn_kv_cache_append and the table of their variants. */
+#ifndef KRN_KV_CACHE_VARIANTS_H
+#define KRN_KV_CACHE_VARIANTS_H
+
+#include "kv_cache/kv_layout.h"
+#include "quantize/quantize_rows.h"
+
+/* The variants, best first. To add one, write one file that defines it and add one line here. */
+#define KRN_KV_CACHE_VARIANTS(X) X(krn_kv_cache_ref)
+
+/* How keys or values of one head are stored. */
+typedef struct krn_kv_encoding {
+    int32_t type;
+    int32_t head_dim;
+    int32_t value_dim;
+    /* Above 0: of all tokens; with the zero point of a u4. 0: every token has its own. */
+    float static_scale;
+    int32_t static_zero_point;
+    /* Not read for float types. */
+    const krn_quantize_scheme *scheme;
+    /* What quantizes single rows. */
+    const krn_quantize_kernels *quantize;
+} krn_kv_encoding;
+
+/* Heads of consecutive tokens. */
+typedef struct krn_kv_rows {
+    /* KRN_TYPE_F32, _F16 or _BF16. */
+    int32_t type;
+    const void *first;
+    int64_t ld_bytes;
+} krn_kv_rows;
+
+/* 16 tokens of a head of a page, where they are stored. */
+typedef struct krn_kv_block {
+    unsigned char *codes;
+    /* Of the 16 tokens; not read where tokens have no scales of their own. */
+    float *scales;
+    uint8_t *zero_points;
+} krn_kv_block;
+
+/* What a variant does; every one gives the bits of krn_kv_cache_ref. */
+typedef struct krn_kv_kernels {
+    const char *name;
+    /* The krn_cpu_feature bits without which the variant must not run. */
+    uint64_t features;
+    /* Stores `count` tokens as tokens first..first+count-1 of a block, first + count <= 16. With first = 0 the rest of the
+     * block becomes zeros with scale 0; otherwise other tokens keep their bits. Returns 1; or 0 when an element is NaN or
+     * infinite, and then any finite values have been stored. */
+    int (*store_keys)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
+                      krn_kv_block block);
+    int (*store_values)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
+                        krn_kv_block block);
+    /* Quantizes a full group of `blocks` f32 key blocks per channel. `codes` are the blocks of a page; scales and
+     * zero_points have one entry for each channel; zero_points are not written but for u4. */
+    void (*store_group)(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
+                        float *scales, uint8_t *zero_points);
+} krn_kv_kernels;
+
+#define KRN_KV_CACHE_DECLARE(variant) extern const krn_kv_kernels variant;
+KRN_KV_CACHE_VARIANTS(KRN_KV_CACHE_DECLARE)
+#undef KRN_KV_CACHE_DECLARE
+
+/* The variant that runs in a context. */
+const krn_kv_kernels *krn_kv_kernels_of(const krn_context *context);
+
+#endif
