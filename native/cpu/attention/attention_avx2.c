@@ -1,7 +1,8 @@
 /* Attention over keys and values of every type, AVX2. */
-#include "attention/lanes_avx2.h"
+#include "attention/unit_avx2.h"
 
 #include "attention/attention_loops.h"
+#include "attention/attention_rows.h"
 #include "attention/attention_scores.h"
 #include "attention/attention_values.h"
 
@@ -41,10 +42,13 @@ const krn_attention_kernels krn_attention_avx2 = {
     .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C,
     .key_types = KRN_ATTENTION_ALL_TYPES,
     .value_types = KRN_ATTENTION_ALL_TYPES,
+    .widen_query = widen_query,
     .quantize_query = quantize_query,
+    .round_query = round_query,
     .scores = scores,
     .adjust = adjust,
     .softmax = softmax,
     .values = values,
     .accumulate = accumulate,
+    .put_output = put_output,
 };

@@ -1,7 +1,8 @@
 /* Attention over f32, bf16 and FP8 keys and values, AVX-512: the last two widened to f32. */
-#include "attention/lanes_avx512.h"
+#include "attention/unit_avx512.h"
 
 #include "attention/attention_loops.h"
+#include "attention/attention_rows.h"
 #include "attention/attention_scores.h"
 #include "attention/attention_values.h"
 
@@ -34,10 +35,13 @@ const krn_attention_kernels krn_attention_avx512 = {
                 KRN_CPU_AVX512VL,
     .key_types = KRN_ATTENTION_FLOATS,
     .value_types = KRN_ATTENTION_FLOATS,
+    .widen_query = widen_query,
     .quantize_query = quantize_query,
+    .round_query = round_query,
     .scores = scores,
     .adjust = adjust,
     .softmax = softmax,
     .values = values,
     .accumulate = accumulate,
+    .put_output = put_output,
 };

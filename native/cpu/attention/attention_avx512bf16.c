@@ -1,7 +1,8 @@
 /* Attention over bf16 and FP8 keys and values, AVX-512 BF16. */
-#include "attention/lanes_avx512.h"
+#include "attention/unit_avx512.h"
 
 #include "attention/attention_loops.h"
+#include "attention/attention_rows.h"
 #include "attention/attention_scores.h"
 #include "attention/attention_values.h"
 
@@ -33,10 +34,13 @@ const krn_attention_kernels krn_attention_avx512bf16 = {
     .key_types = KRN_ATTENTION_NARROW_FLOATS,
     .value_types = KRN_ATTENTION_NARROW_FLOATS,
     .takes_pairs = 1,
+    .widen_query = widen_query,
     .quantize_query = quantize_query,
+    .round_query = round_query,
     .scores = scores,
     .adjust = adjust,
     .softmax = softmax,
     .values = values,
     .accumulate = accumulate,
+    .put_output = put_output,
 };

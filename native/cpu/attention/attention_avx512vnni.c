@@ -1,7 +1,8 @@
 /* Attention over integer keys and values, AVX-512 VNNI. */
-#include "attention/lanes_avx512.h"
+#include "attention/unit_avx512.h"
 
 #include "attention/attention_loops.h"
+#include "attention/attention_rows.h"
 #include "attention/attention_scores.h"
 #include "attention/attention_values.h"
 
@@ -27,10 +28,13 @@ const krn_attention_kernels krn_attention_avx512vnni = {
                 KRN_CPU_AVX512VL | KRN_CPU_AVX512VNNI,
     .key_types = KRN_ATTENTION_INTEGERS,
     .value_types = KRN_ATTENTION_INTEGERS,
+    .widen_query = widen_query,
     .quantize_query = quantize_query,
+    .round_query = round_query,
     .scores = scores,
     .adjust = adjust,
     .softmax = softmax,
     .values = values,
     .accumulate = accumulate,
+    .put_output = put_output,
 };

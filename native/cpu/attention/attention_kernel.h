@@ -55,8 +55,7 @@ typedef struct krn_scores_job {
     const krn_attention_operand *keys;
     /* A block whose codes are worth a prefetch, or NULL. */
     const krn_attention_operand *next;
-    /* Rows of q_row_bytes bytes: s8; f32; bf16, for e4m3 with elements 1 and 2 of every four exchanged, when the variant
-     * takes pairs of bf16. */
+    /* Rows of q_row_bytes bytes: s8, f32, or a krn_query_form. */
     const uint8_t *q;
     int64_t q_row_bytes;
     /* [rows] each. s = fma(dot * ks, q_scale, q_bias), where dot has q_offset and zero * q_sum subtracted; the last two
@@ -123,6 +122,10 @@ typedef struct krn_values_job {
     float *acc;
 } krn_values_job;
 
+/* How a query of bf16 and e4m3 keys is kept: f32 with the value of a bf16; bf16; bf16 with elements 1 and 2 of every four
+ * exchanged, the order in which e4m3 is taken apart. */
+typedef enum krn_query_form { KRN_QUERY_ROUNDED, KRN_QUERY_PAIRS, KRN_QUERY_SWAPPED_PAIRS } krn_query_form;
+
 typedef struct krn_attention_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
@@ -131,13 +134,16 @@ typedef struct krn_attention_kernels {
     uint32_t key_types, value_types;
     /* Whether queries and weights of bf16 and e4m3 are bf16, not f32 with the value of a bf16. */
     int32_t takes_pairs;
+    int (*widen_query)(int32_t type, const void *query, int64_t first, int64_t head_dim, float *row);
     void (*quantize_query)(const krn_query_job *job);
+    void (*round_query)(const float *row, int64_t head_dim, krn_query_form form, void *rounded);
     void (*scores)(const krn_scores_job *job);
     void (*adjust)(const krn_adjust_job *job);
     void (*softmax)(const krn_softmax_job *job);
     void (*values)(const krn_values_job *job);
     /* sum[i] = fma(part[i], weight, sum[i]) for i in 0..count-1, a multiple of 16. */
     void (*accumulate)(float *sum, const float *part, float weight, int64_t count);
+    void (*put_output)(const float *acc, float factor, int64_t head_dim, int32_t type, void *output, int64_t first);
 } krn_attention_kernels;
 
 #endif

@@ -1,5 +1,6 @@
 /* The scalar reference of native/include/kernels/attention.h: it defines the bits. */
 #include "attention/attention_cell.h"
+#include "attention/attention_rows.h"
 #include "attention/attention_variants.h"
 #include "common/exp.h"
 
@@ -168,10 +169,13 @@ const krn_attention_kernels krn_attention_ref = {
     .features = 0,
     .key_types = KRN_ATTENTION_ALL_TYPES,
     .value_types = KRN_ATTENTION_ALL_TYPES,
+    .widen_query = widen_query,
     .quantize_query = quantize_query,
+    .round_query = round_query,
     .scores = scores,
     .adjust = adjust,
     .softmax = softmax,
     .values = values,
     .accumulate = accumulate,
+    .put_output = put_output,
 };

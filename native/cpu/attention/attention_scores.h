@@ -1,4 +1,4 @@
-/* Q K^T of a block, in the verbs of lanes_*.h. The lanes are the 16 tokens of a unit; a dword of keys of every token meets
+/* Q K^T of a block, in the verbs of unit_*.h. The lanes are the 16 tokens of a unit; a dword of keys of every token meets
  * one dword of a query, broadcast from memory.
  *
  *   accumulators   TILE_ROWS rows x TILE_VECTORS units

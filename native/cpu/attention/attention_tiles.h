@@ -34,7 +34,7 @@ KRN_ALWAYS_INLINE int64_t form_elems(operand_form form) {
     }
 }
 
-/* Byte `index` of every dword, an e4m3, as f32 (krn_e4m3_to_f32). */
+/* Byte `index` of every dword, an e4m3, as f32 (krn_f8_to_f32). */
 KRN_ALWAYS_INLINE lanes_f widen_e4m3(lanes_i raw, int index) {
     const lanes_i byte = index == 0 ? raw : lanes_right(raw, 8 * (unsigned)index);
     const lanes_i sign = lanes_left(lanes_and(byte, lanes_all_i(0x80)), 24);

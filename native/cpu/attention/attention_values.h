@@ -1,4 +1,4 @@
-/* Weights times V of a block, in the verbs of lanes_*.h. The lanes are channels; a dword of values, which holds consecutive
+/* Weights times V of a block, in the verbs of unit_*.h. The lanes are channels; a dword of values, which holds consecutive
  * tokens of its channel, meets one dword of a row's weights, broadcast from memory.
  *
  *   accumulators   TILE_ROWS rows x TILE_VECTORS vectors of channels; integer sums of one block, or the float sums

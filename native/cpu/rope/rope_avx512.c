@@ -2,8 +2,6 @@
 #include "common/lanes_avx512.h"
 #include "rope/rope_variants.h"
 
-KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
-
 KRN_ALWAYS_INLINE lanes_f load_some(int32_t type, const void *source, int64_t at, int64_t n) {
     if (type == KRN_TYPE_F32)
         return _mm512_maskz_loadu_ps(first_lanes(n), (const float *)source + at);

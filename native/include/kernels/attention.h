@@ -53,10 +53,10 @@
  * Errors against exact arithmetic on the same cache (eps = 2^-24, d = head_dim; derived in docs/numerics.md):
  *
  *   query quantized   |ds[t]| <= scale * qs / 2 * ks[t] * sum_i |code - zero|, with qs <= max|q| / 127
- *   query in bf16     |ds[t]| <= scale * 2^-9 * sum_i |q k|
+ *   query in bf16     |ds[t]| <= scale * 2^-8 * sum_i |q k|
  *   sums in f32       |ds[t]| <= scale * (d + 3) eps * sum_i |q k|, not for integer keys
  *   weights in u8     |dout_c| <= sum over blocks of wmax / 510 * sum_j |code_jc - zero_j|, over the denominator
- *   weights in bf16   |dout_c| <= 2^-9 * sum_t w[t] |v_tc|, over the denominator
+ *   weights in bf16   |dout_c| <= 2^-8 * sum_t w[t] |v_tc|, over the denominator
  *
  * An error of ds in every score moves an output by at most (exp(2 ds) - 1) * sum_t w[t] |v_tc| / denominator.
  */

@@ -1,6 +1,6 @@
-/* Sixteen lanes, one unit of tokens or 16 channels, as one zmm. lanes_avx2.h has the same verbs. */
-#ifndef KRN_ATTENTION_LANES_AVX512_H
-#define KRN_ATTENTION_LANES_AVX512_H
+/* Sixteen lanes, one unit of tokens or 16 channels, as one zmm. unit_avx2.h has the same verbs. */
+#ifndef KRN_ATTENTION_UNIT_AVX512_H
+#define KRN_ATTENTION_UNIT_AVX512_H
 
 #include "common/simd_avx512.h"
 

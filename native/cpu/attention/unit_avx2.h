@@ -1,6 +1,6 @@
-/* Sixteen lanes, one unit of tokens or 16 channels, as two ymm. lanes_avx512.h has the same verbs. */
-#ifndef KRN_ATTENTION_LANES_AVX2_H
-#define KRN_ATTENTION_LANES_AVX2_H
+/* Sixteen lanes, one unit of tokens or 16 channels, as two ymm. unit_avx512.h has the same verbs. */
+#ifndef KRN_ATTENTION_UNIT_AVX2_H
+#define KRN_ATTENTION_UNIT_AVX2_H
 
 #include "common/simd_avx2.h"
 
