@@ -74,8 +74,6 @@ typedef struct krn_attention_call {
     uint8_t *workspace;
 } krn_attention_call;
 
-KRN_ALWAYS_INLINE int64_t krn_divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* How entry `index` would continue behind `before`, which is zero for the first. */
 krn_attention_entry krn_attention_next_entry(const krn_attention_call *call, const krn_attention_entry *before,
                                              int32_t index);

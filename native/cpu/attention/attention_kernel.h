@@ -11,6 +11,7 @@
 #ifndef KRN_ATTENTION_KERNEL_H
 #define KRN_ATTENTION_KERNEL_H
 
+#include "common/portability.h"
 #include "kernels/attention.h"
 
 enum {
@@ -22,6 +23,8 @@ enum {
     KRN_ATTENTION_ROWS = 48,
 };
 
+static inline int64_t krn_divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /* Keys or values of a block, by unit. */
 typedef struct krn_attention_operand {
     const uint8_t *codes[KRN_ATTENTION_UNITS];
@@ -30,6 +33,56 @@ typedef struct krn_attention_operand {
     /* [16] zero points of u4 per token; else NULL. */
     const uint8_t *zeros[KRN_ATTENTION_UNITS];
 } krn_attention_operand;
+
+/* Lines that follow each other. */
+typedef struct krn_attention_piece {
+    const uint8_t *start;
+    int64_t lines;
+} krn_attention_piece;
+
+/* Codes and scales of the units of a block. */
+enum { KRN_ATTENTION_MAX_PIECES = 4 * KRN_ATTENTION_UNITS + 2 * KRN_ATTENTION_UNITS };
+
+/* Memory that will be read soon, in the order in which it will be. From memory a block takes as long as the work on it, and
+ * no more than some 70 lines are on their way at a time; so every step asks for a few lines, none for many at once, and
+ * none rests. */
+typedef struct krn_attention_ahead {
+    /* Pieces of this block or the next, and those of the next as long as they are not begun. */
+    const krn_attention_piece *piece, *end, *next, *next_end;
+    /* The next line, and lines left of its piece; none when all pieces have been asked for. */
+    const uint8_t *at;
+    int64_t left;
+    /* Lines asked for since the start of this block, and how many that should be behind softmax. */
+    int64_t asked, wanted;
+} krn_attention_ahead;
+
+/* Goes on to the next piece, if there is one. */
+KRN_ALWAYS_INLINE void krn_next_piece(krn_attention_ahead *ahead) {
+    if (++ahead->piece == ahead->end) {
+        ahead->piece = ahead->next;
+        ahead->end = ahead->next_end;
+        ahead->next = ahead->next_end;
+    }
+    if (ahead->piece != ahead->end) {
+        ahead->at = ahead->piece->start - ahead->left * 64;
+        ahead->left += ahead->piece->lines;
+    } else {
+        ahead->piece--;
+    }
+}
+
+/* Asks for `lines` lines, or a few more than a piece has. */
+KRN_ALWAYS_INLINE void krn_look_ahead(krn_attention_ahead *ahead, int64_t lines) {
+    if (ahead->left <= 0)
+        return;
+    for (int64_t i = 0; i < lines; i++)
+        KRN_PREFETCH(ahead->at + i * 64);
+    ahead->at += lines * 64;
+    ahead->asked += lines;
+    ahead->left -= lines;
+    if (ahead->left <= 0)
+        krn_next_piece(ahead);
+}
 
 /* Floats become the signed query of integer keys: one row. */
 typedef struct krn_query_job {
@@ -53,8 +106,8 @@ typedef struct krn_scores_job {
     /* Units first_unit..first_unit + units - 1 of the block. */
     int32_t first_unit, units;
     const krn_attention_operand *keys;
-    /* A block whose codes are worth a prefetch, or NULL. */
-    const krn_attention_operand *next;
+    /* What to bring near meanwhile, or NULL. */
+    krn_attention_ahead *ahead;
     /* Rows of q_row_bytes bytes: s8, f32, or a krn_query_form. */
     const uint8_t *q;
     int64_t q_row_bytes;
@@ -96,11 +149,13 @@ typedef struct krn_softmax_job {
     int32_t value_zero;
     /* [rows] and [rows][16]. */
     float *m, *l;
-    /* [rows] factor of what was summed so far; 1 when there is nothing to do. */
+    /* [rows], with room for a multiple of 16: factor of what was summed so far. */
     float *alpha;
     /* [rows][64] of u8; of f32; of bf16, for e4m3 with tokens 1 and 2 of every four exchanged, when the variant takes
      * pairs of bf16. */
     void *w;
+    /* As in krn_scores_job; here up to the number of lines that it wants. */
+    krn_attention_ahead *ahead;
     /* [rows]: the step of u8 weights, and sum w * zero. */
     float *w_step;
     int32_t *w_offset;
@@ -114,7 +169,7 @@ typedef struct krn_values_job {
     int32_t units;
     const krn_attention_operand *values;
     /* As in krn_scores_job. */
-    const krn_attention_operand *next;
+    krn_attention_ahead *ahead;
     const void *w;
     const float *alpha, *w_step;
     const int32_t *w_offset;

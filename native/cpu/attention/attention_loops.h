@@ -10,19 +10,17 @@
 #include <float.h>
 #include <math.h>
 
-/* krn_exp_weight, of lanes that are at most 0. */
+/* krn_exp_weight, of lanes that are at most 0. What is computed of lanes below KRN_EXP_LOWEST is dropped. */
 KRN_ALWAYS_INLINE lanes_f lanes_exp_weight(lanes_f x) {
-    const lanes_f a = lanes_higher(x, lanes_all(KRN_EXP_LOWEST));
-    const lanes_f rounded = lanes_fma(a, lanes_all(KRN_LOG2_E), lanes_all(KRN_ROUNDER));
+    const lanes_f rounded = lanes_fma(x, lanes_all(KRN_LOG2_E), lanes_all(KRN_ROUNDER));
     const lanes_f n = lanes_sub(rounded, lanes_all(KRN_ROUNDER));
-    const lanes_f r = lanes_fma(n, lanes_all(-KRN_LN2_LOW), lanes_fma(n, lanes_all(-KRN_LN2_HIGH), a));
+    const lanes_f r = lanes_fma(n, lanes_all(-KRN_LN2_LOW), lanes_fma(n, lanes_all(-KRN_LN2_HIGH), x));
     lanes_f p = lanes_all(KRN_EXP[KRN_EXP_TERMS - 1]);
     KRN_UNROLL
     for (int i = KRN_EXP_TERMS - 2; i >= 0; i--)
         p = lanes_fma(p, r, lanes_all(KRN_EXP[i]));
     p = lanes_add(lanes_all(1.0f), lanes_fma(p, lanes_mul(r, r), r));
-    const lanes_i power = lanes_add_i(lanes_left(lanes_as_i(rounded), 23), lanes_as_i(lanes_all(1.0f)));
-    return lanes_keep_from(lanes_mul(p, lanes_as_f(power)), x, KRN_EXP_LOWEST);
+    return lanes_scale_from(p, n, x, KRN_EXP_LOWEST);
 }
 
 /* Rounded to bf16, as f32. */
@@ -158,30 +156,49 @@ KRN_ALWAYS_INLINE void store_u8_weights(const krn_softmax_job *job, int32_t row,
         job->w_offset[row] = job->value_zero * lanes_total(sum);
 }
 
+/* m and alpha of all rows, before their weights: alphas of 16 rows are one exp. */
+KRN_ALWAYS_INLINE void raise_maxima(const krn_softmax_job *job, float base[KRN_ATTENTION_ROWS]) {
+    float change[KRN_ATTENTION_ROWS] = {0};
+    for (int32_t row = 0; row < job->rows; row++) {
+        const float *s = job->s + row * KRN_ATTENTION_BLOCK;
+        const lanes_f first = lanes_higher(lanes_load(s), lanes_load(s + 16));
+        const lanes_f second = lanes_higher(lanes_load(s + 32), lanes_load(s + 48));
+        const float found = lanes_highest(lanes_higher(first, second)), before = job->m[row];
+        const float highest = found > before ? found : before;
+        base[row] = highest == -INFINITY ? 0 : highest;
+        change[row] = before - base[row];
+        job->m[row] = highest;
+    }
+    for (int32_t row = 0; row < job->rows; row += 16)
+        lanes_store(job->alpha + row, lanes_exp_weight(lanes_load(change + row)));
+}
+
+/* Asks for `lines` lines, a piece at a time. */
+static void look_ahead_through(krn_attention_ahead *ahead, int64_t lines) {
+    while (lines > 0 && ahead->left > 0) {
+        const int64_t some = ahead->left < lines ? ahead->left : lines;
+        krn_look_ahead(ahead, some);
+        lines -= some;
+    }
+}
+
 KRN_ALWAYS_INLINE void softmax_rows(const krn_softmax_job *job, weights_form form) {
     const int has_scales = form != WEIGHTS_F32 && job->values->scales[0] != NULL;
+    float base[KRN_ATTENTION_ROWS];
+    const int64_t row_lines =
+        job->ahead == NULL ? 0 : krn_divide_up((int32_t)(job->ahead->wanted - job->ahead->asked), job->rows);
+    raise_maxima(job, base);
     for (int32_t row = 0; row < job->rows; row++) {
+        if (job->ahead != NULL)
+            look_ahead_through(job->ahead, row_lines);
         const float *s = job->s + row * KRN_ATTENTION_BLOCK;
         lanes_f w[KRN_ATTENTION_UNITS];
         KRN_UNROLL
         for (int u = 0; u < KRN_ATTENTION_UNITS; u++)
-            w[u] = lanes_load(s + u * KRN_ATTENTION_UNIT);
-        const float before = job->m[row];
-        const float found = lanes_highest(lanes_higher(lanes_higher(w[0], w[1]), lanes_higher(w[2], w[3])));
-        const float highest = found > before ? found : before;
-        const float base = highest == -INFINITY ? 0 : highest;
-        float alpha = 1;
-        if (highest != before) {
-            alpha = krn_exp_weight(before - base);
-            job->m[row] = highest;
-        }
-        job->alpha[row] = alpha;
-        KRN_UNROLL
-        for (int u = 0; u < KRN_ATTENTION_UNITS; u++)
-            w[u] = lanes_exp_weight(lanes_sub(w[u], lanes_all(base)));
+            w[u] = lanes_exp_weight(lanes_sub(lanes_load(s + u * KRN_ATTENTION_UNIT), lanes_all(base[row])));
         float *l = job->l + row * KRN_ATTENTION_UNIT;
         const lanes_f sum = lanes_add(lanes_add(w[0], w[1]), lanes_add(w[2], w[3]));
-        lanes_store(l, lanes_fma(lanes_load(l), lanes_all(alpha), sum));
+        lanes_store(l, lanes_fma(lanes_load(l), lanes_all(job->alpha[row]), sum));
         KRN_UNROLL
         for (int u = 0; form != WEIGHTS_F32 && u < KRN_ATTENTION_UNITS; u++)
             w[u] = lanes_mul(w[u], has_scales ? lanes_load(job->values->scales[u]) : lanes_all(job->value_scale));

@@ -98,7 +98,7 @@ static float weigh_row(const krn_softmax_job *job, int32_t row, float weights[KR
     const float base = highest == -INFINITY ? 0 : highest;
     for (int64_t j = 0; j < tokens; j++)
         p[j] = krn_exp_weight(s[j] - base);
-    const float alpha = job->m[row] == highest ? 1.0f : krn_exp_weight(job->m[row] - base);
+    const float alpha = krn_exp_weight(job->m[row] - base);
     for (int64_t i = 0; i < KRN_ATTENTION_UNIT; i++) {
         float *l = &job->l[row * KRN_ATTENTION_UNIT + i];
         *l = fmaf(*l, alpha, (p[i] + p[16 + i]) + (p[32 + i] + p[48 + i]));

@@ -10,22 +10,33 @@
 
 #include "attention/attention_tiles.h"
 
-/* A tile's share of a job. `units` and `rows` are constants wherever the functions below are inlined. */
+/* A tile's share of a job. `units`, `rows` and `is_ahead` are constants wherever the functions below are inlined. */
 typedef struct {
     const krn_scores_job *job;
     int32_t first_row, first_unit;
 } scores_tile;
 
-KRN_ALWAYS_INLINE const uint8_t *query_row(const scores_tile *tile, int32_t r) {
-    return tile->job->q + (tile->first_row + r) * tile->job->q_row_bytes;
+/* The step that a loop is at. */
+typedef struct {
+    /* Keys of every unit, and the query of the tile's first row. */
+    const uint8_t *keys[TILE_VECTORS], *query;
+    int64_t q_row_bytes;
+} scores_step;
+
+KRN_ALWAYS_INLINE scores_step first_step(const scores_tile *tile, int units) {
+    const krn_scores_job *job = tile->job;
+    scores_step at = {.query = job->q + tile->first_row * job->q_row_bytes, .q_row_bytes = job->q_row_bytes};
+    KRN_UNROLL
+    for (int u = 0; u < units; u++)
+        at.keys[u] = job->keys->codes[tile->first_unit + u];
+    return at;
 }
 
-KRN_ALWAYS_INLINE void load_keys(const scores_tile *tile, int64_t step, int units, int is_ahead, lanes_i raw[]) {
+KRN_ALWAYS_INLINE void load_keys(scores_step *at, int units, lanes_i raw[]) {
     KRN_UNROLL
     for (int u = 0; u < units; u++) {
-        if (is_ahead)
-            KRN_PREFETCH(tile->job->next->codes[tile->first_unit + u] + step * 64);
-        raw[u] = lanes_load_i(tile->job->keys->codes[tile->first_unit + u] + step * 64);
+        raw[u] = lanes_load_i(at->keys[u]);
+        at->keys[u] += 64;
     }
 }
 
@@ -42,16 +53,16 @@ KRN_ALWAYS_INLINE void finish_scores(const scores_tile *tile, lanes_f product[TI
     }
 }
 
-#if defined(__AVX512VNNI__) || !defined(__AVX512F__)
-KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const scores_tile *tile, const lanes_i codes[],
-                                int64_t dword, int rows, int units) {
+#if KRN_ATTENTION_HAS_INTEGERS
+KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const lanes_i codes[],
+                                const uint8_t *query, int64_t q_row_bytes, int rows, int units) {
     bytes_u8 k[TILE_VECTORS];
     KRN_UNROLL
     for (int u = 0; u < units; u++)
         k[u] = bytes_of_u8(codes[u]);
     KRN_UNROLL
     for (int r = 0; r < rows; r++) {
-        const bytes_s8 q = bytes_of_s8(lanes_all_i(dword_at(query_row(tile, r), dword)));
+        const bytes_s8 q = bytes_of_s8(lanes_all_i(dword_at(query + r * q_row_bytes, 0)));
         KRN_UNROLL
         for (int u = 0; u < units; u++)
             acc[r][u] = bytes_dot(acc[r][u], k[u], q);
@@ -61,28 +72,34 @@ KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const scores_tile *
 KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
     const krn_scores_job *job = tile->job;
     const lanes_i nibble = lanes_all_i(0x0F0F0F0F);
-    lanes_i acc[TILE_ROWS][TILE_VECTORS], raw[TILE_VECTORS], part[TILE_VECTORS];
+    lanes_i acc[TILE_ROWS][TILE_VECTORS], raw[TILE_VECTORS], half[TILE_VECTORS];
     KRN_UNROLL
     for (int r = 0; r < rows; r++)
         KRN_UNROLL
     for (int u = 0; u < units; u++)
         acc[r][u] = lanes_all_i(-job->q_offset[tile->first_row + r]);
     const int64_t steps = job->head_dim / form_elems(form);
+    scores_step at = first_step(tile, units);
+    krn_attention_ahead *const ahead = tile->job->ahead;
     for (int64_t step = 0; step < steps; step++) {
-        load_keys(tile, step, units, is_ahead, raw);
+        if (is_ahead)
+            krn_look_ahead(ahead, TILE_AHEAD);
+        load_keys(&at, units, raw);
         if (form == FORM_8) {
-            dot_keys(acc, tile, raw, step, rows, units);
-            continue;
+            dot_keys(acc, raw, at.query, at.q_row_bytes, rows, units);
+        } else {
+            KRN_UNROLL
+            for (int u = 0; u < units; u++)
+                half[u] = lanes_and(raw[u], nibble);
+            dot_keys(acc, half, at.query, at.q_row_bytes, rows, units);
+            KRN_UNROLL
+            for (int u = 0; u < units; u++)
+                half[u] = lanes_and(lanes_right(raw[u], 4), nibble);
+            dot_keys(acc, half, at.query + 4, at.q_row_bytes, rows, units);
         }
-        KRN_UNROLL
-        for (int u = 0; u < units; u++)
-            part[u] = lanes_and(raw[u], nibble);
-        dot_keys(acc, tile, part, 2 * step, rows, units);
-        KRN_UNROLL
-        for (int u = 0; u < units; u++)
-            part[u] = lanes_and(lanes_right(raw[u], 4), nibble);
-        dot_keys(acc, tile, part, 2 * step + 1, rows, units);
+        at.query += form_elems(form);
     }
+    keep_tile(acc, rows, units);
     KRN_UNROLL
     for (int r = 0; r < rows; r++) {
         lanes_f product[TILE_VECTORS];
@@ -100,20 +117,20 @@ KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form
 }
 #endif
 
-KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], const scores_tile *tile, operand_form form,
-                                      const lanes_i raw[], int64_t step, int rows, int units) {
+KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
+                                      const scores_step *at, int rows, int units) {
 #if defined(__AVX512BF16__)
-    if (form == FORM_BF16_PAIRS || form == FORM_E4M3_PAIRS) {
+    if (is_pairs(form)) {
         const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
         KRN_UNROLL
         for (int i = 0; i < pairs; i++) {
             zmm_i k[TILE_VECTORS];
             KRN_UNROLL
             for (int u = 0; u < units; u++)
-                k[u] = pairs == 1 ? raw[u] : e4m3_to_bf16(i == 0 ? raw[u] : _mm512_srli_epi16(raw[u], 8));
+                k[u] = pair_of(raw[u], form, i);
             KRN_UNROLL
             for (int r = 0; r < rows; r++) {
-                const zmm_i q = broadcast_i32(dword_at(query_row(tile, r), step * pairs + i));
+                const zmm_i q = broadcast_i32(dword_at(at->query + r * at->q_row_bytes, i));
                 KRN_UNROLL
                 for (int u = 0; u < units; u++)
                     acc[r][u] = dot_bf16(acc[r][u], k[u], q);
@@ -131,7 +148,7 @@ KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], const scores_
             k[u] = widen_element(raw[u], form, i);
         KRN_UNROLL
         for (int r = 0; r < rows; r++) {
-            const lanes_f q = float_at(query_row(tile, r), step * elems + i);
+            const lanes_f q = float_at(at->query + r * at->q_row_bytes, i);
             KRN_UNROLL
             for (int u = 0; u < units; u++)
                 acc[r][u] = lanes_fma(q, k[u], acc[r][u]);
@@ -148,17 +165,24 @@ KRN_ALWAYS_INLINE void float_scores(const scores_tile *tile, operand_form form, 
     for (int u = 0; u < units; u++)
         acc[r][u] = lanes_all(0);
     const int64_t steps = tile->job->head_dim / form_elems(form);
+    const int64_t query_bytes = (is_pairs(form) ? 2 : 4) * form_elems(form);
+    scores_step at = first_step(tile, units);
+    krn_attention_ahead *const ahead = tile->job->ahead;
     for (int64_t step = 0; step < steps; step++) {
-        load_keys(tile, step, units, is_ahead, raw);
-        dot_float_keys(acc, tile, form, raw, step, rows, units);
+        if (is_ahead)
+            krn_look_ahead(ahead, TILE_AHEAD);
+        load_keys(&at, units, raw);
+        dot_float_keys(acc, form, raw, &at, rows, units);
+        at.query += query_bytes;
     }
+    keep_float_tile(acc, rows, units);
     KRN_UNROLL
     for (int r = 0; r < rows; r++)
         finish_scores(tile, acc[r], r, units);
 }
 
 KRN_ALWAYS_INLINE void scores_of(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
-#if defined(__AVX512VNNI__) || !defined(__AVX512F__)
+#if KRN_ATTENTION_HAS_INTEGERS
     if (form == FORM_8 || form == FORM_4)
         integer_scores(tile, form, rows, units, is_ahead);
     else
@@ -187,14 +211,18 @@ KRN_ALWAYS_INLINE void block_scores(const krn_scores_job *job, operand_form form
         const int32_t rows = strip_start(job->rows, strips, strip + 1) - tile.first_row;
         tile.first_unit = job->first_unit;
         if (TILE_VECTORS > 1 && job->units == TILE_VECTORS) {
-            if (strip == 0 && job->next != NULL)
+            if (strip == 0 && job->ahead != NULL)
                 scores_by_height(&tile, form, rows, TILE_VECTORS, 1);
             else
                 scores_by_height(&tile, form, rows, TILE_VECTORS, 0);
             continue;
         }
-        for (; tile.first_unit < end; tile.first_unit++)
-            scores_by_height(&tile, form, rows, 1, 0);
+        for (; tile.first_unit < end; tile.first_unit++) {
+            if (TILE_VECTORS == 1 && strip == 0 && job->ahead != NULL)
+                scores_by_height(&tile, form, rows, 1, 1);
+            else
+                scores_by_height(&tile, form, rows, 1, 0);
+        }
     }
 }
 

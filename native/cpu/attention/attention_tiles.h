@@ -19,6 +19,13 @@ KRN_ALWAYS_INLINE lanes_f float_at(const void *p, int64_t index) {
     return lanes_all(value);
 }
 
+/* AVX-512 without VNNI leaves integers to AVX2. */
+#if defined(__AVX512VNNI__) || !defined(__AVX512F__)
+#define KRN_ATTENTION_HAS_INTEGERS 1
+#else
+#define KRN_ATTENTION_HAS_INTEGERS 0
+#endif
+
 /* How a dword of keys or values is multiplied: four codes of 8 bits, eight of 4 bits; one f32; two bf16 or four e4m3 that
  * are widened to f32; the same as pairs of bf16. */
 typedef enum { FORM_8, FORM_4, FORM_F32, FORM_BF16, FORM_E4M3, FORM_BF16_PAIRS, FORM_E4M3_PAIRS } operand_form;
@@ -33,6 +40,9 @@ KRN_ALWAYS_INLINE int64_t form_elems(operand_form form) {
     default: return 4;
     }
 }
+
+/* Whether elements are multiplied as pairs of bf16. */
+KRN_ALWAYS_INLINE int is_pairs(operand_form form) { return form == FORM_BF16_PAIRS || form == FORM_E4M3_PAIRS; }
 
 /* Byte `index` of every dword, an e4m3, as f32 (krn_f8_to_f32). */
 KRN_ALWAYS_INLINE lanes_f widen_e4m3(lanes_i raw, int index) {
@@ -65,7 +75,33 @@ KRN_ALWAYS_INLINE zmm_i e4m3_to_bf16(zmm_i words) {
 }
 #endif
 
-/* Heights of the strips that `rows` rows are cut into: the first row of strip `strip` of `strips`. */
+#if defined(__AVX512BF16__)
+/* Pair `index` of every dword: its two bf16; of e4m3 the first and third, or the second and fourth. */
+KRN_ALWAYS_INLINE zmm_i pair_of(lanes_i raw, operand_form form, int index) {
+    if (form == FORM_BF16_PAIRS)
+        return raw;
+    return e4m3_to_bf16(index == 0 ? raw : _mm512_srli_epi16(raw, 8));
+}
+#endif
+
+/* Ends a loop over accumulators (KRN_KEEP). */
+KRN_ALWAYS_INLINE void keep_tile(lanes_i acc[][TILE_VECTORS], int rows, int vectors) {
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++)
+        KRN_UNROLL
+    for (int v = 0; v < vectors; v++)
+        lanes_keep_i(&acc[r][v]);
+}
+
+KRN_ALWAYS_INLINE void keep_float_tile(lanes_f acc[][TILE_VECTORS], int rows, int vectors) {
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++)
+        KRN_UNROLL
+    for (int v = 0; v < vectors; v++)
+        lanes_keep_f(&acc[r][v]);
+}
+
+/* The first row of strip `strip` of the `strips` that `rows` rows are cut into, of nearly equal height. */
 KRN_ALWAYS_INLINE int32_t strip_start(int32_t rows, int32_t strips, int32_t strip) {
     const int32_t height = rows / strips, taller = rows % strips;
     return strip * height + (strip < taller ? strip : taller);

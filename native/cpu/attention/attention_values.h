@@ -17,36 +17,37 @@ typedef struct {
     int64_t w_row_bytes;
 } values_tile;
 
-KRN_ALWAYS_INLINE const uint8_t *weights_row(const values_tile *tile, int32_t r) {
-    return (const uint8_t *)tile->job->w + (tile->first_row + r) * tile->w_row_bytes;
-}
-
 KRN_ALWAYS_INLINE float *acc_row(const values_tile *tile, int32_t r) {
     return tile->job->acc + (tile->first_row + r) * tile->job->channels + tile->first_channel;
 }
 
-KRN_ALWAYS_INLINE void load_values(const values_tile *tile, int32_t unit, int64_t step, int vectors, int is_ahead,
+/* Values of step `step` of a block, a dword of every channel. One loop, of at least one step, goes over all units: with
+ * others GCC copies accumulators from register to register. */
+KRN_ALWAYS_INLINE void load_values(const values_tile *tile, operand_form form, int64_t step, int vectors,
                                    lanes_i raw[]) {
     const krn_values_job *job = tile->job;
-    const int64_t at = (step * job->channels + tile->first_channel) * 4;
+    const int64_t unit_steps = KRN_ATTENTION_UNIT / form_elems(form);
+    const int64_t unit = step / unit_steps, unit_step = step % unit_steps;
+    const uint8_t *values = job->values->codes[unit] + (unit_step * job->channels + tile->first_channel) * 4;
     KRN_UNROLL
-    for (int v = 0; v < vectors; v++) {
-        if (is_ahead)
-            KRN_PREFETCH(job->next->codes[unit] + at + v * 64);
-        raw[v] = lanes_load_i(job->values->codes[unit] + at + v * 64);
-    }
+    for (int v = 0; v < vectors; v++)
+        raw[v] = lanes_load_i(values + v * 64);
 }
 
-#if defined(__AVX512VNNI__) || !defined(__AVX512F__)
-KRN_ALWAYS_INLINE void dot_values(lanes_i acc[][TILE_VECTORS], const values_tile *tile, const lanes_i codes[],
-                                  int64_t dword, int rows, int vectors) {
+KRN_ALWAYS_INLINE const uint8_t *first_weights(const values_tile *tile) {
+    return (const uint8_t *)tile->job->w + tile->first_row * tile->w_row_bytes;
+}
+
+#if KRN_ATTENTION_HAS_INTEGERS
+KRN_ALWAYS_INLINE void dot_values(lanes_i acc[][TILE_VECTORS], const lanes_i codes[], const uint8_t *weights,
+                                  int64_t w_row_bytes, int rows, int vectors) {
     bytes_s8 c[TILE_VECTORS];
     KRN_UNROLL
     for (int v = 0; v < vectors; v++)
         c[v] = bytes_of_s8(codes[v]);
     KRN_UNROLL
     for (int r = 0; r < rows; r++) {
-        const bytes_u8 w = bytes_of_u8(lanes_all_i(dword_at(weights_row(tile, r), dword)));
+        const bytes_u8 w = bytes_of_u8(lanes_all_i(dword_at(weights + r * w_row_bytes, 0)));
         KRN_UNROLL
         for (int v = 0; v < vectors; v++)
             acc[r][v] = bytes_dot(acc[r][v], w, c[v]);
@@ -57,31 +58,33 @@ KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form
                                       int is_ahead) {
     const krn_values_job *job = tile->job;
     const lanes_i nibble = lanes_all_i(0x0F0F0F0F);
-    lanes_i acc[TILE_ROWS][TILE_VECTORS], raw[TILE_VECTORS], part[TILE_VECTORS];
+    lanes_i acc[TILE_ROWS][TILE_VECTORS], raw[TILE_VECTORS], half[TILE_VECTORS];
     KRN_UNROLL
     for (int r = 0; r < rows; r++)
         KRN_UNROLL
     for (int v = 0; v < vectors; v++)
         acc[r][v] = lanes_all_i(-job->w_offset[tile->first_row + r]);
-    const int64_t steps = KRN_ATTENTION_UNIT / form_elems(form);
-    for (int32_t unit = 0; unit < job->units; unit++) {
-        for (int64_t step = 0; step < steps; step++) {
-            const int64_t dword = (unit * KRN_ATTENTION_UNIT) / 4;
-            load_values(tile, unit, step, vectors, is_ahead, raw);
-            if (form == FORM_8) {
-                dot_values(acc, tile, raw, dword + step, rows, vectors);
-                continue;
-            }
+    const int64_t w_row_bytes = tile->w_row_bytes, steps = job->units * (KRN_ATTENTION_UNIT / form_elems(form));
+    const uint8_t *weights = first_weights(tile);
+    for (int64_t step = 0; step < steps; step++) {
+        if (is_ahead)
+            krn_look_ahead(job->ahead, TILE_AHEAD);
+        load_values(tile, form, step, vectors, raw);
+        if (form == FORM_8) {
+            dot_values(acc, raw, weights, w_row_bytes, rows, vectors);
+        } else {
             KRN_UNROLL
             for (int v = 0; v < vectors; v++)
-                part[v] = lanes_and(raw[v], nibble);
-            dot_values(acc, tile, part, dword + 2 * step, rows, vectors);
+                half[v] = lanes_and(raw[v], nibble);
+            dot_values(acc, half, weights, w_row_bytes, rows, vectors);
             KRN_UNROLL
             for (int v = 0; v < vectors; v++)
-                part[v] = lanes_and(lanes_right(raw[v], 4), nibble);
-            dot_values(acc, tile, part, dword + 2 * step + 1, rows, vectors);
+                half[v] = lanes_and(lanes_right(raw[v], 4), nibble);
+            dot_values(acc, half, weights + 4, w_row_bytes, rows, vectors);
         }
+        weights += form_elems(form);
     }
+    keep_tile(acc, rows, vectors);
     KRN_UNROLL
     for (int r = 0; r < rows; r++) {
         const lanes_f alpha = lanes_all(job->alpha[tile->first_row + r]);
@@ -95,20 +98,20 @@ KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form
 }
 #endif
 
-KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], const values_tile *tile, operand_form form,
-                                        const lanes_i raw[], int64_t token, int rows, int vectors) {
+KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
+                                        const uint8_t *weights, int64_t w_row_bytes, int rows, int vectors) {
 #if defined(__AVX512BF16__)
-    if (form == FORM_BF16_PAIRS || form == FORM_E4M3_PAIRS) {
+    if (is_pairs(form)) {
         const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
         KRN_UNROLL
         for (int i = 0; i < pairs; i++) {
             zmm_i c[TILE_VECTORS];
             KRN_UNROLL
             for (int v = 0; v < vectors; v++)
-                c[v] = pairs == 1 ? raw[v] : e4m3_to_bf16(i == 0 ? raw[v] : _mm512_srli_epi16(raw[v], 8));
+                c[v] = pair_of(raw[v], form, i);
             KRN_UNROLL
             for (int r = 0; r < rows; r++) {
-                const zmm_i w = broadcast_i32(dword_at(weights_row(tile, r), token / 2 + i));
+                const zmm_i w = broadcast_i32(dword_at(weights + r * w_row_bytes, i));
                 KRN_UNROLL
                 for (int v = 0; v < vectors; v++)
                     acc[r][v] = dot_bf16(acc[r][v], c[v], w);
@@ -126,7 +129,7 @@ KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], const value
             c[v] = widen_element(raw[v], form, i);
         KRN_UNROLL
         for (int r = 0; r < rows; r++) {
-            const lanes_f w = float_at(weights_row(tile, r), token + i);
+            const lanes_f w = float_at(weights + r * w_row_bytes, i);
             KRN_UNROLL
             for (int v = 0; v < vectors; v++)
                 acc[r][v] = lanes_fma(w, c[v], acc[r][v]);
@@ -144,12 +147,17 @@ KRN_ALWAYS_INLINE void float_values(const values_tile *tile, operand_form form, 
         KRN_UNROLL
     for (int v = 0; v < vectors; v++)
         acc[r][v] = lanes_mul(lanes_load(acc_row(tile, r) + v * 16), lanes_all(job->alpha[tile->first_row + r]));
-    for (int32_t unit = 0; unit < job->units; unit++) {
-        for (int64_t token = 0; token < KRN_ATTENTION_UNIT; token += elems) {
-            load_values(tile, unit, token / elems, vectors, is_ahead, raw);
-            dot_float_values(acc, tile, form, raw, unit * KRN_ATTENTION_UNIT + token, rows, vectors);
-        }
+    const int64_t w_row_bytes = tile->w_row_bytes, weights_bytes = elems * w_row_bytes / KRN_ATTENTION_BLOCK;
+    const int64_t steps = job->units * (KRN_ATTENTION_UNIT / elems);
+    const uint8_t *weights = first_weights(tile);
+    for (int64_t step = 0; step < steps; step++) {
+        if (is_ahead)
+            krn_look_ahead(job->ahead, TILE_AHEAD);
+        load_values(tile, form, step, vectors, raw);
+        dot_float_values(acc, form, raw, weights, w_row_bytes, rows, vectors);
+        weights += weights_bytes;
     }
+    keep_float_tile(acc, rows, vectors);
     KRN_UNROLL
     for (int r = 0; r < rows; r++)
         KRN_UNROLL
@@ -158,7 +166,7 @@ KRN_ALWAYS_INLINE void float_values(const values_tile *tile, operand_form form, 
 }
 
 KRN_ALWAYS_INLINE void values_of(const values_tile *tile, operand_form form, int rows, int vectors, int is_ahead) {
-#if defined(__AVX512VNNI__) || !defined(__AVX512F__)
+#if KRN_ATTENTION_HAS_INTEGERS
     if (form == FORM_8 || form == FORM_4)
         integer_values(tile, form, rows, vectors, is_ahead);
     else
@@ -202,14 +210,17 @@ KRN_ALWAYS_INLINE void block_values(const krn_values_job *job, operand_form form
         int64_t v = 0;
         for (; TILE_VECTORS > 1 && v + TILE_VECTORS <= vectors; v += TILE_VECTORS) {
             tile.first_channel = v * 16;
-            if (strip == 0 && job->next != NULL)
+            if (strip == 0 && job->ahead != NULL)
                 values_by_height(&tile, form, rows, TILE_VECTORS, 1);
             else
                 values_by_height(&tile, form, rows, TILE_VECTORS, 0);
         }
         for (; v < vectors; v++) {
             tile.first_channel = v * 16;
-            values_by_height(&tile, form, rows, 1, 0);
+            if (TILE_VECTORS == 1 && strip == 0 && job->ahead != NULL)
+                values_by_height(&tile, form, rows, 1, 1);
+            else
+                values_by_height(&tile, form, rows, 1, 0);
         }
     }
 }

@@ -15,8 +15,18 @@ enum {
     /* 4 rows of two ymm leave 8 registers for operands. */
     TILE_ROWS = 4,
     TILE_VECTORS = 1,
+    /* Lines that a step asks for ahead: as many as it reads. */
+    TILE_AHEAD = 1,
 };
 
+KRN_ALWAYS_INLINE void lanes_keep_f(lanes_f *x) {
+    KRN_KEEP(x->a);
+    KRN_KEEP(x->b);
+}
+KRN_ALWAYS_INLINE void lanes_keep_i(lanes_i *x) {
+    KRN_KEEP(x->a);
+    KRN_KEEP(x->b);
+}
 KRN_ALWAYS_INLINE lanes_f lanes_load(const void *p) {
     return (lanes_f){load_f(p), load_f((const float *)p + 8)};
 }
@@ -56,11 +66,13 @@ KRN_ALWAYS_INLINE lanes_f lanes_with_sign(lanes_f x, lanes_f y) {
     return (lanes_f){_mm256_or_ps(_mm256_andnot_ps(sign, x.a), _mm256_and_ps(sign, y.a)),
                      _mm256_or_ps(_mm256_andnot_ps(sign, x.b), _mm256_and_ps(sign, y.b))};
 }
-/* y where x >= least, else 0. */
-KRN_ALWAYS_INLINE lanes_f lanes_keep_from(lanes_f y, lanes_f x, float least) {
-    const ymm_f bound = broadcast_f32(least);
-    return (lanes_f){_mm256_and_ps(_mm256_cmp_ps(x.a, bound, _CMP_GE_OQ), y.a),
-                     _mm256_and_ps(_mm256_cmp_ps(x.b, bound, _CMP_GE_OQ), y.b)};
+KRN_ALWAYS_INLINE ymm_f scale_from(ymm_f p, ymm_f n, ymm_f x, float least) {
+    const ymm_i power = add_i32(shift_left_i32(_mm256_cvtps_epi32(n), 23), broadcast_i32(0x3F800000));
+    return _mm256_and_ps(_mm256_cmp_ps(x, broadcast_f32(least), _CMP_GE_OQ), mul_f(p, as_f32(power)));
+}
+/* p * 2^n, n a whole number in -126..127, where x >= least, else 0. */
+KRN_ALWAYS_INLINE lanes_f lanes_scale_from(lanes_f p, lanes_f n, lanes_f x, float least) {
+    return (lanes_f){scale_from(p.a, n.a, x.a, least), scale_from(p.b, n.b, x.b, least)};
 }
 KRN_ALWAYS_INLINE ymm_f select_range(ymm_f x, ymm_f other, ymm_i index, int32_t first, int32_t last) {
     const ymm_i outside = _mm256_or_si256(_mm256_cmpgt_epi32(broadcast_i32(first), index),

@@ -11,8 +11,12 @@ enum {
     /* 6 rows by 4 vectors leave 8 registers for operands. */
     TILE_ROWS = 6,
     TILE_VECTORS = 4,
+    /* Lines that a step asks for ahead: of four that it reads, three; softmax asks for the others. */
+    TILE_AHEAD = 3,
 };
 
+KRN_ALWAYS_INLINE void lanes_keep_f(lanes_f *a) { KRN_KEEP(*a); }
+KRN_ALWAYS_INLINE void lanes_keep_i(lanes_i *a) { KRN_KEEP(*a); }
 KRN_ALWAYS_INLINE lanes_f lanes_load(const void *p) { return load_f(p); }
 KRN_ALWAYS_INLINE void lanes_store(void *p, lanes_f a) { store_f(p, a); }
 KRN_ALWAYS_INLINE lanes_f lanes_all(float a) { return broadcast_f32(a); }
@@ -29,10 +33,6 @@ KRN_ALWAYS_INLINE lanes_f lanes_abs(lanes_f a) { return _mm512_abs_ps(a); }
 KRN_ALWAYS_INLINE lanes_f lanes_with_sign(lanes_f a, lanes_f b) {
     return as_f32(_mm512_ternarylogic_epi32(as_i(a), as_i(b), broadcast_i32(INT32_MIN), 0xD8));
 }
-/* a where x >= least, else 0. */
-KRN_ALWAYS_INLINE lanes_f lanes_keep_from(lanes_f a, lanes_f x, float least) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, broadcast_f32(least), _CMP_GE_OQ), a);
-}
 /* a in lanes first..last, `other` elsewhere. */
 KRN_ALWAYS_INLINE lanes_f lanes_select_range(lanes_f a, lanes_f other, int32_t first, int32_t last) {
     const zmm_i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -43,6 +43,11 @@ KRN_ALWAYS_INLINE lanes_f lanes_select_range(lanes_f a, lanes_f other, int32_t f
 /* 0, 1, 2 ... 15. */
 KRN_ALWAYS_INLINE lanes_f lanes_indices(void) {
     return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/* p * 2^n, n a whole number, where x >= least, else 0. */
+KRN_ALWAYS_INLINE lanes_f lanes_scale_from(lanes_f p, lanes_f n, lanes_f x, float least) {
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, broadcast_f32(least), _CMP_GE_OQ), p, n);
 }
 
 KRN_ALWAYS_INLINE lanes_i lanes_load_i(const void *p) { return load_i(p); }

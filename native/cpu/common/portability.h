@@ -13,6 +13,7 @@
 #define KRN_PRINTF(format_index, first_argument)
 #define KRN_UNROLL
 #define KRN_IN_ORDER(vector) ((void)0)
+#define KRN_KEEP(vector) ((void)0)
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #else
 #define KRN_THREAD_LOCAL _Thread_local
@@ -21,6 +22,9 @@
 /* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which 16 registers are
  * not enough. */
 #define KRN_IN_ORDER(vector) __asm__("" : "+x"(vector))
+/* Ends what a vector was made by, a loop of accumulators for example. Without it GCC (12) computes what follows on some
+ * paths already before the loop, and then has accumulators twice, most of them in memory. */
+#define KRN_KEEP(vector) __asm__("" : "+v"(vector))
 /* A hint that brings a line near; any address will do. */
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
