@@ -12,6 +12,10 @@ public enum ElementType
     /// <summary>The upper half of a binary32: <see cref="BFloat16"/>.</summary>
     BF16 = 3,
 
+    /// <summary>OCP FP8 E4M3: 4 bits of exponent with bias 7, 3 of fraction, largest 448, NaN but no infinities. What a
+    /// <see cref="KvCache"/> may keep; no other operation takes it.</summary>
+    F8E4M3 = 4,
+
     /// <summary>Signed 8-bit integer.</summary>
     S8 = 10,
 

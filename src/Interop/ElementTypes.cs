@@ -11,7 +11,7 @@ public static class ElementTypes
     {
         ElementType.F32 => 32,
         ElementType.F16 or ElementType.BF16 => 16,
-        ElementType.S8 or ElementType.U8 => 8,
+        ElementType.S8 or ElementType.U8 or ElementType.F8E4M3 => 8,
         ElementType.S4 or ElementType.U4 or ElementType.C4 => 4,
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not an ElementType."),
     };

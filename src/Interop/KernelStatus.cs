@@ -48,6 +48,9 @@ public enum KernelStatus
     /// <summary>A thread could not be started.</summary>
     Thread = 31,
 
+    /// <summary>The pool of a KV cache has too few free pages.</summary>
+    OutOfPages = 32,
+
     /// <summary>The library broke one of its own invariants.</summary>
     Internal = 90,
 }

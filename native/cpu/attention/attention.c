@@ -181,12 +181,6 @@ krn_status krn_attention(krn_context *context, const krn_kv_cache *cache, const 
     status = krn_attention_check_tensors(&call);
     if (status != KRN_OK)
         return status;
-    if (cache->desc.rotate_keys) {
-        const krn_hadamard_options rotation = {.struct_size = sizeof rotation, .normalized = 1, .n = call.head_dim};
-        status = krn_hadamard_make_plan(&rotation, &call.rotation);
-        if (status != KRN_OK)
-            return status;
-    }
     call.q_row_bytes = query_row_bytes(&call);
     call.space = lay_out(&call);
     call.workspace = workspace;

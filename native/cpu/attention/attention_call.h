@@ -64,7 +64,6 @@ typedef struct krn_attention_call {
     /* Of keys, of values, and of the f32 keys of an incomplete group. */
     const krn_attention_kernels *keys, *values, *tail;
     const krn_hadamard_kernels *hadamard;
-    krn_hadamard_plan rotation;
     float scale;
     int64_t group, head_dim, channels, q_row_bytes;
     int64_t tokens, rows, states, items;

@@ -5,8 +5,6 @@
 #include "kv_cache/kv_cache_variants.h"
 #include "kv_cache/kv_place.h"
 
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
 /* A token of a head: codes of 8 and 4 bits one per byte, or floats. */
@@ -23,23 +21,15 @@ static const void *row_at(const krn_kv_rows *rows, int32_t index) {
 
 static int is_float(int32_t type) { return krn_kv_bits(type) > 8; }
 
-/* The scale and zero point of a token; 0 when it is not finite. */
-static int derive(const krn_kv_encoding *e, int32_t source_type, const void *source, token_row *row) {
-    float lowest = 0, highest;
-    e->quantize->magnitudes(source_type, source, e->head_dim, e->head_dim, &highest);
-    if (!(highest <= FLT_MAX))
-        return 0;
-    if (is_float(e->type))
-        return 1;
-    if (e->static_scale > 0) {
-        row->scale = e->static_scale;
-        row->zero_point = e->static_zero_point;
-        return 1;
-    }
+static void derive(const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t index, token_row *row) {
+    float lowest = 0, highest = rows->magnitudes[index];
+    row->scale = e->static_scale;
+    row->zero_point = e->static_zero_point;
+    if (is_float(e->type) || e->static_scale > 0)
+        return;
     if (e->scheme->asymmetric)
-        e->quantize->extents(source_type, source, e->head_dim, e->head_dim, &lowest, &highest);
+        e->quantize->extents(rows->type, row_at(rows, index), e->head_dim, e->head_dim, &lowest, &highest);
     krn_quantize_derive(e->scheme, 1, &lowest, &highest, &row->scale, &row->zero_point);
-    return 1;
 }
 
 static void encode_f8(const krn_kv_encoding *e, int32_t source_type, const void *source, token_row *row) {
@@ -49,13 +39,9 @@ static void encode_f8(const krn_kv_encoding *e, int32_t source_type, const void 
         row->codes[c] = krn_f32_to_f8(row->floats[c] * inverse);
 }
 
-/* Codes, or floats; 0, and a row of zeros, when the token is not finite. */
-static int encode(const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t index, token_row *row) {
+static void encode(const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t index, token_row *row) {
     const void *source = row_at(rows, index);
-    if (!derive(e, rows->type, source, row)) {
-        memset(row, 0, sizeof *row);
-        return 0;
-    }
+    derive(e, rows, index, row);
     if (is_float(e->type)) {
         krn_widen(row->floats, rows->type, source, 0, e->head_dim);
     } else if (e->type == KRN_TYPE_F8E4M3) {
@@ -65,7 +51,6 @@ static int encode(const krn_kv_encoding *e, const krn_kv_rows *rows, int32_t ind
         const krn_block_encoder encoder = krn_quantize_encoder(e->scheme, row->scale, row->zero_point);
         e->quantize->encode(rows->type, source, none, e->head_dim, e->head_dim, &encoder, row->codes);
     }
-    return 1;
 }
 
 static void put_key(const krn_kv_encoding *e, unsigned char *codes, int32_t token, const token_row *row) {
@@ -116,30 +101,26 @@ static void clear(const krn_kv_encoding *e, const krn_kv_block *block, int64_t e
         memset(block->zero_points, 0, KRN_KV_BLOCK);
 }
 
-static int store_keys(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
-    int finite = 1;
+static void store_keys(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
     if (first == 0)
         clear(e, &block, (int64_t)e->head_dim * KRN_KV_BLOCK, krn_kv_key_flip(e->type));
     for (int32_t i = 0; i < count; i++) {
         token_row row;
-        finite &= encode(e, &rows, i, &row);
+        encode(e, &rows, i, &row);
         put_key(e, block.codes, first + i, &row);
         put_scale(e, &block, first + i, &row);
     }
-    return finite;
 }
 
-static int store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
-    int finite = 1;
+static void store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t first, int32_t count, krn_kv_block block) {
     if (first == 0)
         clear(e, &block, (int64_t)e->value_dim * KRN_KV_BLOCK, krn_kv_value_flip(e->type));
     for (int32_t i = 0; i < count; i++) {
         token_row row;
-        finite &= encode(e, &rows, i, &row);
+        encode(e, &rows, i, &row);
         put_value(e, block.codes, first + i, &row);
         put_scale(e, &block, first + i, &row);
     }
-    return finite;
 }
 
 static void store_group(const krn_kv_encoding *e, const float *tail, int32_t blocks, unsigned char *codes,

@@ -2,6 +2,7 @@
 #ifndef KRN_KV_CACHE_STATE_H
 #define KRN_KV_CACHE_STATE_H
 
+#include "hadamard/hadamard_plan.h"
 #include "kv_cache/kv_layout.h"
 #include "quantize/quantize_rows.h"
 
@@ -22,6 +23,9 @@ struct krn_kv_cache {
     krn_kv_layout layout;
     krn_kv_format keys;
     krn_kv_format values;
+    /* rotate_keys: of a head, and back. */
+    krn_hadamard_plan rotation;
+    krn_hadamard_plan inverse_rotation;
     /* The one block of memory, and what to free: NULL when it is the caller's. */
     unsigned char *memory;
     void *owned;

@@ -6,7 +6,14 @@
 #include "quantize/quantize_rows.h"
 
 /* The variants, best first. To add one, write one file that defines it and add one line here. */
+#if defined(KRN_X86_64)
+#define KRN_KV_CACHE_VARIANTS(X)                                                                                       \
+    X(krn_kv_cache_avx512)                                                                                             \
+    X(krn_kv_cache_avx2)                                                                                               \
+    X(krn_kv_cache_ref)
+#else
 #define KRN_KV_CACHE_VARIANTS(X) X(krn_kv_cache_ref)
+#endif
 
 /* How keys or values of one head are stored. */
 typedef struct krn_kv_encoding {
@@ -22,12 +29,14 @@ typedef struct krn_kv_encoding {
     const krn_quantize_kernels *quantize;
 } krn_kv_encoding;
 
-/* Heads of consecutive tokens. */
+/* A head of consecutive tokens, all finite. */
 typedef struct krn_kv_rows {
     /* KRN_TYPE_F32, _F16 or _BF16. */
     int32_t type;
     const void *first;
     int64_t ld_bytes;
+    /* max|x| of each, finite. */
+    const float *magnitudes;
 } krn_kv_rows;
 
 /* 16 tokens of a head of a page, where they are stored. */
@@ -36,6 +45,9 @@ typedef struct krn_kv_block {
     /* Of the 16 tokens; not read where tokens have no scales of their own. */
     float *scales;
     uint8_t *zero_points;
+    /* Whether the codes of a whole block are better written past the caches. It changes no result, and a variant may
+     * ignore it. Such stores are ordered by KRN_STREAM_FENCE alone. */
+    int32_t stream;
 } krn_kv_block;
 
 /* What a variant does; every one gives the bits of krn_kv_cache_ref. */
@@ -44,12 +56,11 @@ typedef struct krn_kv_kernels {
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
     /* Stores `count` tokens as tokens first..first+count-1 of a block, first + count <= 16. With first = 0 the rest of the
-     * block becomes zeros with scale 0; otherwise other tokens keep their bits. Returns 1; or 0 when an element is NaN or
-     * infinite, and then any finite values have been stored. */
-    int (*store_keys)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
-                      krn_kv_block block);
-    int (*store_values)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
-                        krn_kv_block block);
+     * block becomes zeros with scale 0; otherwise other tokens keep their bits. */
+    void (*store_keys)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
+                       krn_kv_block block);
+    void (*store_values)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
+                         krn_kv_block block);
     /* Quantizes a full group of `blocks` f32 key blocks per channel. `codes` are the blocks of a page; scales and
      * zero_points have one entry for each channel; zero_points are not written but for u4. */
     void (*store_group)(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
@@ -59,6 +70,12 @@ typedef struct krn_kv_kernels {
 #define KRN_KV_CACHE_DECLARE(variant) extern const krn_kv_kernels variant;
 KRN_KV_CACHE_VARIANTS(KRN_KV_CACHE_DECLARE)
 #undef KRN_KV_CACHE_DECLARE
+
+#if defined(KRN_X86_64)
+/* store_group of the variant, in a file of its own. */
+void krn_kv_store_group_avx512(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
+                               float *scales, uint8_t *zero_points);
+#endif
 
 /* The variant that runs in a context. */
 const krn_kv_kernels *krn_kv_kernels_of(const krn_context *context);

@@ -37,6 +37,12 @@ static void copy_static(krn_kv_format *format, int32_t heads, const float *scale
         format->static_zero_points[head] = zero_points != NULL ? zero_points[head] : 8;
 }
 
+static krn_status plan_rotation(const krn_kv_cache_desc *desc, int32_t inverse, krn_hadamard_plan *plan) {
+    const krn_hadamard_options options = {
+        .struct_size = sizeof options, .normalized = 1, .n = desc->head_dim, .inverse = inverse};
+    return desc->rotate_keys ? krn_hadamard_make_plan(&options, plan) : KRN_OK;
+}
+
 /* Takes the next `count` elements of `size` bytes of the tables. */
 static void *take(unsigned char **cursor, int64_t count, int64_t size) {
     void *taken = *cursor;
@@ -95,6 +101,12 @@ krn_status krn_kv_cache_create(const krn_kv_cache_desc *desc, void *memory, int6
         return status;
     if (cache == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "cache is NULL");
+    krn_hadamard_plan rotation = {0}, inverse_rotation = {0};
+    status = plan_rotation(desc, 0, &rotation);
+    if (status == KRN_OK)
+        status = plan_rotation(desc, 1, &inverse_rotation);
+    if (status != KRN_OK)
+        return status;
     krn_kv_cache *made = calloc(1, sizeof *made);
     if (made == NULL)
         return krn_fail(KRN_ERROR_OUT_OF_MEMORY, "could not allocate %lld bytes", (long long)sizeof *made);
@@ -113,6 +125,8 @@ krn_status krn_kv_cache_create(const krn_kv_cache_desc *desc, void *memory, int6
     made->layout = layout;
     made->keys = format_of(desc->key_type, desc->key_granularity);
     made->values = format_of(desc->value_type, desc->value_granularity);
+    made->rotation = rotation;
+    made->inverse_rotation = inverse_rotation;
     place(made, memory, &parts);
     copy_static(&made->keys, desc->kv_heads, desc->key_scales, desc->key_zero_points);
     copy_static(&made->values, desc->kv_heads, desc->value_scales, desc->value_zero_points);

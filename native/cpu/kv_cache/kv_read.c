@@ -5,12 +5,14 @@
 #include "common/convert.h"
 #include "common/f8.h"
 #include "common/status.h"
+#include "hadamard/hadamard_variants.h"
 #include "kv_cache/kv_place.h"
 
 #include <stddef.h>
 
 typedef struct {
     const krn_kv_cache *cache;
+    const krn_hadamard_kernels *hadamard;
     int64_t sequence, first, count, pieces;
     int32_t target_type;
     unsigned char *keys, *values;
@@ -106,6 +108,8 @@ static void read_key(const read_pass *pass, int64_t token, int64_t h, const unsi
         for (int32_t c = 0; c < dim; c++)
             row[c] = block[krn_kv_key32_at(c, at % KRN_KV_BLOCK)];
     }
+    if (cache->desc.rotate_keys)
+        pass->hadamard->row(&cache->inverse_rotation, 1, row);
     if (cache->desc.center_keys) {
         const float *mean = krn_kv_mean(cache, pass->sequence, h);
         for (int32_t c = 0; c < dim; c++)
@@ -182,6 +186,7 @@ krn_status krn_kv_cache_read(krn_context *context, const krn_kv_cache *cache, in
         return status;
     read_pass pass = {
         .cache = cache,
+        .hadamard = krn_hadamard_kernels_of(context),
         .sequence = sequence,
         .first = first,
         .count = count,

@@ -41,8 +41,8 @@ KRN_ALWAYS_INLINE void rotate_interleaved(int64_t start, int64_t i, int64_t n, i
     const int64_t at = start + 2 * i;
     rotate_pairs(at, 2 * n, pairs_lower(cosine), pairs_lower(sine), source_type, source, target_type, target);
     if (2 * n > LANES)
-        rotate_pairs(at + LANES, 2 * n - LANES, pairs_upper(cosine), pairs_upper(sine), source_type, source, target_type,
-                     target);
+        rotate_pairs(at + LANES, 2 * n - LANES, pairs_upper(cosine), pairs_upper(sine), source_type, source,
+                     target_type, target);
 }
 
 KRN_ALWAYS_INLINE void rotate_head(int32_t layout, const krn_rope_heads *shape, int64_t start, const float *cos_sin,

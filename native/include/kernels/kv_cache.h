@@ -29,9 +29,10 @@
  *   KRN_KV_STATIC    a scale per head (and for KRN_TYPE_U4 a zero point), given when the cache is made. Values beyond the
  *                    range saturate: s8 to +-127, s4 to +-7, u4 to 0..15, FP8 to +-448.
  *
- * Keys can be changed on their way in, in binary32 and in this order; all of it is undone by krn_kv_cache_read, and
- * attention.h takes account of it exactly:
+ * Keys can be changed on their way in, in binary32 and in this order. krn_kv_cache_read undoes the last two, and
+ * attention.h takes account of them:
  *
+ *   RoPE             with a table given to append, as in rope.h.
  *   center_keys      a vector per sequence and head is subtracted: k - mean, rounded once. Softmax does not feel it
  *                    (SageAttention, Zhang et al. 2024), and a channel with a large mean no longer spoils the scales of
  *                    its neighbours. It is set by krn_kv_cache_set_key_mean, or else taken by each append to an empty
@@ -48,7 +49,9 @@
 #ifndef KERNELS_KV_CACHE_H
 #define KERNELS_KV_CACHE_H
 
+#include "kernels/hadamard.h"
 #include "kernels/quantize.h"
+#include "kernels/rope.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -146,6 +149,17 @@ typedef struct krn_kv_append_options {
     int64_t key_ld;
     /** Likewise for values. */
     int64_t value_ld;
+    /** How keys are rotated by their positions (rope.h), of this head_dim; NULL for keys that are so already, or never.
+     *  What follows is read only with it. */
+    const krn_rope_options *rope;
+    /** A table of krn_rope_table. */
+    const float *cos_sin;
+    /** Of the table's first row. */
+    int64_t first_position;
+    /** Rows of the table. */
+    int64_t position_count;
+    /** The position of every token; NULL when that is its number in its sequence, from 0. */
+    const int32_t *positions;
 } krn_kv_append_options;
 
 /** The memory that a cache takes. Errors: those of the description. */
@@ -168,7 +182,7 @@ KRN_API void krn_kv_cache_destroy(krn_kv_cache *cache);
  *  [sum of tokens][kv_heads][head_dim] with the leading dimensions of the options. Pages are taken from the pool as they
  *  are needed, after those that krn_kv_cache_set_table left for it.
  *  Errors: KRN_ERROR_NON_FINITE (a key or value that is, or becomes on its way in, NaN or infinite), KRN_ERROR_SHAPE (a
- *  sequence would exceed max_tokens), KRN_ERROR_OUT_OF_PAGES, and those of the arguments; then no sequence has changed. */
+ *  sequence would exceed max_tokens, rope is of another head_dim), KRN_ERROR_OUT_OF_PAGES, and those of the arguments; then no sequence has changed. */
 KRN_API krn_status krn_kv_cache_append(krn_context *context, krn_kv_cache *cache, int64_t count,
                                        const int32_t *sequences, const int64_t *tokens, const void *keys,
                                        const void *values, const krn_kv_append_options *options);

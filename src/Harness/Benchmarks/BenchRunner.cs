@@ -132,6 +132,8 @@ internal sealed class BenchRunner(
             QuantizeSpec spec => new QuantizeCase(spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed)),
             DequantizeSpec spec => new DequantizeCase(
                 spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
+            KvAppendSpec spec => new KvAppendCase(
+                spec, planned.Id.Variant, context, LayerData.MakeActivations(2 * spec.Tokens, spec.KvHeads * spec.HeadDim, seed)),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
         };
     }
@@ -146,6 +148,7 @@ internal sealed class BenchRunner(
         GemmSpec gemm => new() { ["m"] = gemm.M, ["n"] = gemm.N, ["k"] = gemm.K },
         QuantizeSpec quantize => new() { ["rows"] = quantize.Rows, ["n"] = quantize.Cols },
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
+        KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },
         _ => [],
     };
 }

@@ -23,9 +23,12 @@ internal sealed class ContextPool : IDisposable
     public string? VariantOf(CaseSpec spec, Isa level)
     {
         KernelContext context = Get(level, 1);
-        return spec is GemmSpec gemm
-            ? Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations, gemm.Cell.Compute)
-            : Quantizer.Variant(context);
+        return spec switch
+        {
+            GemmSpec gemm => Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations, gemm.Cell.Compute),
+            KvAppendSpec => KvCache.Variant(context),
+            _ => Quantizer.Variant(context),
+        };
     }
 
     /// <inheritdoc/>

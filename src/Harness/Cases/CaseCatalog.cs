@@ -84,5 +84,12 @@ internal static class CaseCatalog
                 yield return new CatalogEntry(new DequantizeSpec(scheme, target, 4096, 4096), quick);
             }
         }
+
+        foreach (string way in new[] { "s8", "s4", "u4", "f8", "bf16", "f32", "s8-bf16", "s8-static", "u4-kivi64" })
+        {
+            // A prompt, and a token of decoding.
+            yield return new CatalogEntry(new KvAppendSpec(KvScheme.Parse(way), 8, 128, 16384, 512), way == "s8" ? 2 : way is "s4" or "bf16" ? 1 : 0);
+            yield return new CatalogEntry(new KvAppendSpec(KvScheme.Parse(way), 8, 128, 16384, 1), 0);
+        }
     }
 }

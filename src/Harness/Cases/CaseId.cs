@@ -82,8 +82,17 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     return new DequantizeSpec(weights, target, extent[0], extent[1]);
                 return null;
 
+            case KvAppendSpec.OpName:
+                if (!KvScheme.TryParse(scheme, out KvScheme kept))
+                    error = $"'{scheme}' is not a format of a KV cache such as s8";
+                else if (!TryParseShape(shape, ["h", "d", "c", "q"], out long[] hdcq) || hdcq[3] > hdcq[2])
+                    error = $"'{shape}' is not a shape such as h8-d128-c16384-q512";
+                else
+                    return new KvAppendSpec(kept, hdcq[0], hdcq[1], hdcq[2], hdcq[3]);
+                return null;
+
             default:
-                error = $"'{op}' is not an op; there are gemm, quantize and dequantize";
+                error = $"'{op}' is not an op; there are gemm, quantize, dequantize and kv_append";
                 return null;
         }
     }

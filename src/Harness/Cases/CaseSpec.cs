@@ -70,3 +70,19 @@ internal sealed record DequantizeSpec(WeightScheme Weights, ElementType Target, 
     /// <inheritdoc/>
     public override string Shape => $"rows{Rows}-n{Cols}";
 }
+
+/// <summary>Tokens to the end of one sequence, which has <paramref name="Context"/> of them then.</summary>
+internal sealed record KvAppendSpec(KvScheme Way, long KvHeads, long HeadDim, long Context, long Tokens) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "kv_append";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => Way.ToString();
+
+    /// <inheritdoc/>
+    public override string Shape => $"h{KvHeads}-d{HeadDim}-c{Context}-q{Tokens}";
+}

@@ -42,6 +42,8 @@ internal enum krn_status_code : int
     KRN_ERROR_OUT_OF_MEMORY = 30,
     /// <summary>A thread could not be started.</summary>
     KRN_ERROR_THREAD = 31,
+    /// <summary>The pool of a KV cache has too few free pages.</summary>
+    KRN_ERROR_OUT_OF_PAGES = 32,
     /// <summary>The library broke one of its own invariants.</summary>
     KRN_ERROR_INTERNAL = 90,
 }
@@ -55,6 +57,8 @@ internal enum krn_type : int
     KRN_TYPE_F16 = 2,
     /// <summary>The upper half of a binary32 (8 bits of exponent, 7 of fraction).</summary>
     KRN_TYPE_BF16 = 3,
+    /// <summary>OCP FP8 E4M3: 4 bits of exponent with bias 7, 3 of fraction, largest 448, subnormals below 2^-6, NaN but no infinities.</summary>
+    KRN_TYPE_F8E4M3 = 4,
     /// <summary>Signed 8-bit integer.</summary>
     KRN_TYPE_S8 = 10,
     /// <summary>Unsigned 8-bit integer.</summary>

@@ -21,6 +21,14 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_lora), sizeof(krn_lora), 56);
         if (sizeof(krn_gemm_options) != 24)
             return Describe(nameof(krn_gemm_options), sizeof(krn_gemm_options), 24);
+        if (sizeof(krn_hadamard_options) != 40)
+            return Describe(nameof(krn_hadamard_options), sizeof(krn_hadamard_options), 40);
+        if (sizeof(krn_kv_cache_desc) != 104)
+            return Describe(nameof(krn_kv_cache_desc), sizeof(krn_kv_cache_desc), 104);
+        if (sizeof(krn_kv_cache_sizes) != 80)
+            return Describe(nameof(krn_kv_cache_sizes), sizeof(krn_kv_cache_sizes), 80);
+        if (sizeof(krn_kv_append_options) != 64)
+            return Describe(nameof(krn_kv_append_options), sizeof(krn_kv_append_options), 64);
         if (sizeof(krn_quantize_options) != 40)
             return Describe(nameof(krn_quantize_options), sizeof(krn_quantize_options), 40);
         if (sizeof(krn_quantize_error) != 16)

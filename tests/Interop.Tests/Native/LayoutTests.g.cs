@@ -80,6 +80,80 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_hadamard_options_is_laid_out_as_in_C()
+    {
+        krn_hadamard_options value = default;
+        Assert.Equal(40, sizeof(krn_hadamard_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.normalized - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.n - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.inverse - (byte*)&value);
+        Assert.Equal(20, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.signs_before - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.signs_after - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_kv_cache_desc_is_laid_out_as_in_C()
+    {
+        krn_kv_cache_desc value = default;
+        Assert.Equal(104, sizeof(krn_kv_cache_desc));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.sequences - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.kv_heads - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.head_dim - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.max_tokens - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.page_tokens - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.pages - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.key_type - (byte*)&value);
+        Assert.Equal(44, (byte*)&value.value_type - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.key_granularity - (byte*)&value);
+        Assert.Equal(52, (byte*)&value.value_granularity - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.key_group - (byte*)&value);
+        Assert.Equal(60, (byte*)&value.rotate_keys - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.center_keys - (byte*)&value);
+        Assert.Equal(68, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.key_scales - (byte*)&value);
+        Assert.Equal(80, (byte*)&value.value_scales - (byte*)&value);
+        Assert.Equal(88, (byte*)&value.key_zero_points - (byte*)&value);
+        Assert.Equal(96, (byte*)&value.value_zero_points - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_kv_cache_sizes_is_laid_out_as_in_C()
+    {
+        krn_kv_cache_sizes value = default;
+        Assert.Equal(80, sizeof(krn_kv_cache_sizes));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.key_codes - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.value_codes - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.key_scales - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.value_scales - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.tails - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.means - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.tables - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.padding - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.total - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_kv_append_options_is_laid_out_as_in_C()
+    {
+        krn_kv_append_options value = default;
+        Assert.Equal(64, sizeof(krn_kv_append_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.source_type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.key_ld - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.value_ld - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.rope - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.cos_sin - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.first_position - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.position_count - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.positions - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_quantize_options_is_laid_out_as_in_C()
     {
         krn_quantize_options value = default;

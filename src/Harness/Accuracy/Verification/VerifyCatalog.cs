@@ -33,12 +33,19 @@ internal static class VerifyCatalog
 
     private static readonly (long Rows, long Cols) s_goldenMatrix = (13, 100);
 
+    // A token; less than a block, blocks and pages with a rest; heads that are no whole registers, and long ones.
+    private static readonly (long Heads, long Dim, long Context, long Tokens)[] s_appendShapes =
+        [(1, 8, 1, 1), (2, 64, 40, 17), (3, 72, 75, 75), (2, 80, 150, 3), (1, 256, 33, 32), (1, 120, 200, 199)];
+
+    private static readonly (long Heads, long Dim, long Context, long Tokens) s_goldenAppend = (3, 72, 75, 75);
+
     private static readonly string[][] s_quantizeFeatures = [[], [QuantizeCheck.Wide], [QuantizeCheck.Clip], [QuantizeCheck.Clip, QuantizeCheck.Wide]];
 
     /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
         Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
-            .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels));
+            .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels))
+            .Concat(KvAppends(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -46,6 +53,7 @@ internal static class VerifyCatalog
         GemmSpec spec => (spec.M, spec.N, spec.K) == s_goldenShape,
         QuantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
+        KvAppendSpec spec => (spec.KvHeads, spec.HeadDim, spec.Context, spec.Tokens) == s_goldenAppend,
         _ => false,
     };
 
@@ -190,6 +198,24 @@ internal static class VerifyCatalog
                 foreach (VerifyCheck check in ForVariants(
                     contexts, levels, new DequantizeSpec(new WeightScheme(ElementType.C4, groupSize), type, rows, cols), turn % 2 == 0 ? 1 : 2,
                     turn % 3 == 0 ? [DequantizeCheck.Wide] : [], (id, level, f) => new DequantizeCheck(id, level, f)))
+                    yield return check;
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> KvAppends(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (string way in new[]
+            { "f32", "bf16", "s8", "s4", "u4", "f8", "s8-static", "s4-static", "u4-static", "f8-static", "s8-kivi32", "s4-kivi64", "u4-kivi16", "u4-kivi128" })
+        {
+            foreach ((long heads, long dim, long context, long tokens) in s_appendShapes)
+            {
+                turn++;
+                ElementType source = (turn % 3) switch { 0 => ElementType.F32, 1 => ElementType.F16, _ => ElementType.BF16 };
+                var spec = new KvAppendSpec(KvScheme.Parse(way) with { Source = source }, heads, dim, context, tokens);
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, spec, turn % 2 == 0 ? 1 : 2, [], (id, level, f) => new KvAppendCheck(id, level, f)))
                     yield return check;
             }
         }
