@@ -134,6 +134,7 @@ internal sealed class BenchRunner(
                 spec, planned.Id.Variant, context, LayerData.Synthetic(spec.Rows, spec.Cols, 0, seed).Weights, coldBytes),
             KvAppendSpec spec => new KvAppendCase(
                 spec, planned.Id.Variant, context, LayerData.MakeActivations(2 * spec.Tokens, spec.KvHeads * spec.HeadDim, seed)),
+            AttentionSpec spec => new AttentionCase(spec, planned.Id.Variant, context, contexts.Get(ContextPool.Levels[0], 1), seed, coldBytes),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
         };
     }
@@ -148,6 +149,10 @@ internal sealed class BenchRunner(
         GemmSpec gemm => new() { ["m"] = gemm.M, ["n"] = gemm.N, ["k"] = gemm.K },
         QuantizeSpec quantize => new() { ["rows"] = quantize.Rows, ["n"] = quantize.Cols },
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
+        AttentionSpec attention => new()
+        {
+            ["h"] = attention.Heads, ["g"] = attention.KvHeads, ["d"] = attention.HeadDim, ["c"] = attention.Context, ["q"] = attention.Queries,
+        },
         KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },
         _ => [],
     };

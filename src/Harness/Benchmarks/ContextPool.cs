@@ -27,6 +27,7 @@ internal sealed class ContextPool : IDisposable
         {
             GemmSpec gemm => Gemm.Variant(context, gemm.Cell.Weights.Format, gemm.Cell.Activations, gemm.Cell.Compute),
             KvAppendSpec => KvCache.Variant(context),
+            AttentionSpec attention => Attention.Variant(context, attention.Way.Cache.Type, attention.Way.Cache.Type),
             _ => Quantizer.Variant(context),
         };
     }

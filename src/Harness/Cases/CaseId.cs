@@ -91,8 +91,18 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     return new KvAppendSpec(kept, hdcq[0], hdcq[1], hdcq[2], hdcq[3]);
                 return null;
 
+            case AttentionSpec.OpName:
+                if (!AttentionScheme.TryParse(scheme, out AttentionScheme attention))
+                    error = $"'{scheme}' is not a scheme of attention such as decode-kv8";
+                else if (!TryParseShape(shape, ["h", "g", "d", "c", "q"], out long[] hgdcq) || hgdcq[4] > hgdcq[3] || hgdcq[1] == 0
+                    || hgdcq[0] % hgdcq[1] != 0 || (attention.IsDecode && hgdcq[4] > AttentionScheme.MaxDecodeTokens))
+                    error = $"'{shape}' is not a shape such as h32-g8-d128-c16384-q1";
+                else
+                    return new AttentionSpec(attention, hgdcq[0], hgdcq[1], hgdcq[2], hgdcq[3], hgdcq[4]);
+                return null;
+
             default:
-                error = $"'{op}' is not an op; there are gemm, quantize, dequantize and kv_append";
+                error = $"'{op}' is not an op; there are gemm, quantize, dequantize, kv_append and attention";
                 return null;
         }
     }

@@ -69,7 +69,7 @@ internal static class OptionValues
     /// <exception cref="UsageException">There is no such op.</exception>
     public static string? Op(string? text)
     {
-        string[] known = [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, KvAppendSpec.OpName];
+        string[] known = [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, KvAppendSpec.OpName, AttentionSpec.OpName];
         return text is null || known.Contains(text)
             ? text
             : throw new UsageException($"--op: '{text}' is not an op; there are {string.Join(", ", known)}.");

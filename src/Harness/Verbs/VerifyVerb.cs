@@ -156,6 +156,7 @@ internal static class VerifyVerb
         GemmSpec gemm => ElementNames.NameOf(gemm.Cell.Activations),
         QuantizeSpec quantize => ElementNames.NameOf(quantize.Way.Source),
         DequantizeSpec dequantize => ElementNames.NameOf(dequantize.Target),
+        AttentionSpec attention => ElementNames.NameOf(attention.Way.Cache.Source),
         KvAppendSpec append => ElementNames.NameOf(append.Way.Source),
         _ => "",
     };

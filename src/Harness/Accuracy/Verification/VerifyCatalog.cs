@@ -39,13 +39,25 @@ internal static class VerifyCatalog
 
     private static readonly (long Heads, long Dim, long Context, long Tokens) s_goldenAppend = (3, 72, 75, 75);
 
+    // Decode and prefill; MHA, GQA and MQA; less than a block, whole blocks, and more than a chunk of decode; heads that are no whole registers.
+    private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries)[] s_attentionShapes =
+        [(2, 2, 64, 1, 1), (6, 2, 80, 70, 3), (8, 1, 128, 600, 1), (4, 2, 24, 64, 8), (6, 3, 96, 130, 20), (7, 1, 8, 75, 75)];
+
+    private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries) s_goldenAttention = (6, 2, 80, 70, 3);
+
+    private static readonly string[][] s_attentionFeatures =
+    [
+        [], [AttentionCheck.Window], [AttentionCheck.SoftCap, AttentionCheck.Full], [AttentionCheck.Alibi, AttentionCheck.F16],
+        [AttentionCheck.Sinks, AttentionCheck.Window, AttentionCheck.Bf16], [AttentionCheck.Full], [AttentionCheck.SoftCap, AttentionCheck.Alibi, AttentionCheck.Sinks],
+    ];
+
     private static readonly string[][] s_quantizeFeatures = [[], [QuantizeCheck.Wide], [QuantizeCheck.Clip], [QuantizeCheck.Clip, QuantizeCheck.Wide]];
 
     /// <summary>All checks on some levels; of two levels with the same variant only the first takes part.</summary>
     public static IEnumerable<VerifyCheck> Checks(ContextPool contexts, IReadOnlyList<Isa> levels) =>
         Gemms(contexts, levels).Concat(WeightFormats(contexts, levels)).Concat(OtherGemms(contexts, levels))
             .Concat(Quantizers(contexts, levels)).Concat(Dequantizers(contexts, levels)).Concat(Codebooks(contexts, levels))
-            .Concat(KvAppends(contexts, levels));
+            .Concat(KvAppends(contexts, levels)).Concat(Attentions(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -54,6 +66,7 @@ internal static class VerifyCatalog
         QuantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         DequantizeSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
         KvAppendSpec spec => (spec.KvHeads, spec.HeadDim, spec.Context, spec.Tokens) == s_goldenAppend,
+        AttentionSpec spec => (spec.Heads, spec.KvHeads, spec.HeadDim, spec.Context, spec.Queries) == s_goldenAttention,
         _ => false,
     };
 
@@ -216,6 +229,25 @@ internal static class VerifyCatalog
                 var spec = new KvAppendSpec(KvScheme.Parse(way) with { Source = source }, heads, dim, context, tokens);
                 foreach (VerifyCheck check in ForVariants(
                     contexts, levels, spec, turn % 2 == 0 ? 1 : 2, [], (id, level, f) => new KvAppendCheck(id, level, f)))
+                    yield return check;
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> Attentions(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (string cache in new[] { "8", "4", "u4", "fp8", "bf16", "f32", "i8", "i4", "iu4" })
+        {
+            foreach ((long heads, long kvHeads, long dim, long context, long queries) in s_attentionShapes)
+            {
+                // Every format meets every shape; features and threads take turns, in step with neither.
+                turn++;
+                string phase = queries <= AttentionScheme.MaxDecodeTokens ? "decode" : "prefill";
+                var spec = new AttentionSpec(AttentionScheme.Parse($"{phase}-kv{cache}"), heads, kvHeads, dim, context, queries);
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, spec, turn % 2 == 0 ? 1 : 2, s_attentionFeatures[turn % s_attentionFeatures.Length],
+                    (id, level, f) => new AttentionCheck(id, level, f)))
                     yield return check;
             }
         }
