@@ -34,7 +34,7 @@ internal sealed class AttentionCase : MeasuredCase
     /// <param name="appending">A context that fills the caches.</param>
     /// <param name="seed">Of the operands.</param>
     /// <param name="coldBytes">Bytes over which caches of decode are rotated.</param>
-    public AttentionCase(AttentionSpec spec, string variant, KernelContext context, KernelContext appending, ulong seed, long coldBytes)
+    public AttentionCase(AttentionSpec spec, string variant, KernelContext context, KernelContext appending, long seed, long coldBytes)
     {
         _spec = spec;
         _variant = variant;
