@@ -47,6 +47,20 @@ public sealed class AllocationTests : IDisposable
     }
 
     [Fact]
+    public void Attending_allocates_nothing()
+    {
+        using var cache = new KvCache(new KvCacheOptions(1, 2, 32, 64));
+        float[] tokens = Numbers.Floats(40 * 64, seed: 1), query = Numbers.Floats(2 * 128, seed: 2), result = new float[2 * 128], lse = new float[2 * 4];
+        cache.Append<float>(_context, 0, 40, tokens, tokens);
+        int[] sequences = [0];
+        long[] queries = [2];
+        AssertNoAllocation(() => Attention.Run<float, float>(
+            _context, cache, new AttentionOptions { Heads = 4 }, sequences, queries, query, result, lse));
+        AssertNoAllocation(() => Attention.WorkspaceBytes(_context, cache, new AttentionOptions { Heads = 4 }, sequences, queries));
+        AssertNoAllocation(() => Attention.Merge<float>(_context, 2, 4, 32, result, lse, query));
+    }
+
+    [Fact]
     public void Multiplying_allocates_nothing()
     {
         using PackedWeights weights = PackedWeights.FromFloat<float>(_context, new(ElementType.S4, N, K, 32), Numbers.Floats(N * K, seed: 2));

@@ -15,19 +15,25 @@
 #define KRN_PRINTF(format_index, first_argument)
 #define KRN_UNROLL
 #define KRN_IN_ORDER(vector) ((void)0)
+#define KRN_KEEP(vector) ((void)0)
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define KRN_PREFETCH_ONCE(address) _mm_prefetch((const char *)(address), _MM_HINT_NTA)
 #else
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
-/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which the registers are
- * not enough. The constraint is any vector register there is. */
+/* Any vector register there is, to an assembler statement. */
 #if defined(KRN_ARM64)
-#define KRN_IN_ORDER(vector) __asm__("" : "+w"(vector))
+#define KRN_ANY_VECTOR "+w"
 #else
-#define KRN_IN_ORDER(vector) __asm__("" : "+v"(vector))
+#define KRN_ANY_VECTOR "+v"
 #endif
+/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which the registers are
+ * not enough. */
+#define KRN_IN_ORDER(vector) __asm__("" : KRN_ANY_VECTOR(vector))
+/* Ends what a vector was made by, a loop of accumulators for example. Without it GCC (12) computes what follows on some
+ * paths already before the loop, and then has accumulators twice, most of them in memory. */
+#define KRN_KEEP(vector) __asm__("" : KRN_ANY_VECTOR(vector))
 /* A hint that brings a line near; any address will do. */
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
 /* The same for what is needed soon and then no more: it is kept out of the outer caches. */

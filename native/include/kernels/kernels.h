@@ -2,6 +2,7 @@
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 
+#include "kernels/attention.h"
 #include "kernels/ceiling.h"
 #include "kernels/common.h"
 #include "kernels/context.h"

@@ -178,6 +178,7 @@ internal sealed class BenchRunner(
             RopeSpec spec => new RopeCase(spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Heads * spec.HeadDim, seed)),
             FusedSpec spec => new FusedCase(
                 spec, planned.Id.Variant, context, LayerData.MakeActivations(spec.Rows, spec.Cols, seed), coldBytes),
+            AttentionSpec spec => new AttentionCase(spec, planned.Id.Variant, context, contexts.Get(ContextPool.Levels[0], 1), seed, coldBytes),
             _ => throw new InvalidOperationException($"{planned.Id} needs a layer."),
         };
     }
@@ -194,6 +195,10 @@ internal sealed class BenchRunner(
         FusedSpec fused => new() { ["rows"] = fused.Rows, ["n"] = fused.Cols },
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
         HadamardSpec hadamard => new() { ["rows"] = hadamard.Rows, ["n"] = hadamard.Cols },
+        AttentionSpec attention => new()
+        {
+            ["h"] = attention.Heads, ["g"] = attention.KvHeads, ["d"] = attention.HeadDim, ["c"] = attention.Context, ["q"] = attention.Queries,
+        },
         KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },
         RopeSpec rope => new() { ["rows"] = rope.Rows, ["h"] = rope.Heads, ["d"] = rope.HeadDim },
         _ => [],

@@ -30,6 +30,7 @@ internal sealed class ContextPool : IDisposable
             HadamardSpec => Hadamard.Variant(context),
             KvAppendSpec => KvCache.Variant(context),
             RopeSpec => Rope.Variant(context),
+            AttentionSpec attention => Attention.Variant(context, attention.Way.Cache.Type, attention.Way.Cache.Type),
             _ => Quantizer.Variant(context),
         };
     }

@@ -43,6 +43,19 @@ internal static class Roofline
         return bytesFromMemory == 0 ? [operations] : [operations, new Demand(Ceiling.Read, bytesFromMemory)];
     }
 
+    /// <summary>What attention needs of the machine when <paramref name="variant"/> runs it: arithmetic of its kind, and the cache read once.</summary>
+    /// <param name="spec">The attention.</param>
+    /// <param name="variant">The variant.</param>
+    /// <param name="bytesFromMemory">Bytes of the tokens in the cache; 0 when a cache of the processor holds them.</param>
+    public static IReadOnlyList<Demand> OfAttention(AttentionSpec spec, string variant, long bytesFromMemory)
+    {
+        bool isInteger = spec.Way.Cache.Type is ElementType.S8 or ElementType.S4 or ElementType.U4;
+        Ceiling arithmetic = isInteger ? variant == "avx512vnni" ? Ceiling.Int8Dot : Ceiling.Int16MultiplyAdd
+            : variant == "avx512bf16" ? Ceiling.Bf16Dot : Ceiling.F32Fma;
+        var operations = new Demand(arithmetic, spec.Operations);
+        return bytesFromMemory == 0 ? [operations] : [operations, new Demand(Ceiling.Read, bytesFromMemory)];
+    }
+
     /// <summary>What a pass over memory needs: a copy of as many bytes, read and written.</summary>
     public static IReadOnlyList<Demand> OfPass(double bytesReadAndWritten) => [new Demand(Ceiling.Copy, bytesReadAndWritten)];
 }

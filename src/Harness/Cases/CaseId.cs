@@ -13,7 +13,8 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
 
     /// <summary>The ops.</summary>
     public static IReadOnlyList<string> OpNames { get; } = 
-        [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, HadamardSpec.OpName, FusedSpec.OpName, RopeSpec.OpName, KvAppendSpec.OpName];
+        [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, HadamardSpec.OpName, FusedSpec.OpName, RopeSpec.OpName, KvAppendSpec.OpName,
+            AttentionSpec.OpName];
 
     /// <summary>Reads an id; what is wrong with it is told by <paramref name="error"/>.</summary>
     public static bool TryParse(string text, [NotNullWhen(true)] out CaseId? id, out string error)
@@ -121,6 +122,16 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
                     error = $"'{shape}' is not a shape such as rows512-h32-d128";
                 else
                     return new RopeSpec(angles, heads[0], heads[1], heads[2]);
+                return null;
+
+            case AttentionSpec.OpName:
+                if (!AttentionScheme.TryParse(scheme, out AttentionScheme attention))
+                    error = $"'{scheme}' is not a scheme of attention such as decode-kv8";
+                else if (!TryParseShape(shape, ["h", "g", "d", "c", "q"], out long[] hgdcq) || hgdcq[4] > hgdcq[3] || hgdcq[1] == 0
+                    || hgdcq[0] % hgdcq[1] != 0 || (attention.IsDecode && hgdcq[4] > AttentionScheme.MaxDecodeTokens))
+                    error = $"'{shape}' is not a shape such as h32-g8-d128-c16384-q1";
+                else
+                    return new AttentionSpec(attention, hgdcq[0], hgdcq[1], hgdcq[2], hgdcq[3], hgdcq[4]);
                 return null;
 
             default:

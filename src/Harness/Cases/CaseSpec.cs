@@ -142,3 +142,22 @@ internal sealed record KvAppendSpec(KvScheme Way, long KvHeads, long HeadDim, lo
     /// <inheritdoc/>
     public override string Shape => $"h{KvHeads}-d{HeadDim}-c{Context}-q{Tokens}";
 }
+
+/// <summary>Attention of the last <paramref name="Queries"/> tokens of one sequence of <paramref name="Context"/> tokens, causal.</summary>
+internal sealed record AttentionSpec(AttentionScheme Way, long Heads, long KvHeads, long HeadDim, long Context, long Queries) : CaseSpec
+{
+    /// <summary>The op of these cases.</summary>
+    public const string OpName = "attention";
+
+    /// <inheritdoc/>
+    public override string Op => OpName;
+
+    /// <inheritdoc/>
+    public override string Scheme => Way.ToString();
+
+    /// <inheritdoc/>
+    public override string Shape => $"h{Heads}-g{KvHeads}-d{HeadDim}-c{Context}-q{Queries}";
+
+    /// <summary>Multiplications and additions of both products, over the pairs of query and token that see each other.</summary>
+    public double Operations => 4.0 * Heads * HeadDim * ((Context * (double)Queries) - (Queries * (Queries - 1) / 2.0));
+}

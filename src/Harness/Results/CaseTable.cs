@@ -28,6 +28,7 @@ internal static class CaseTable
         Number("time_min_ns", "min", c => c.TimeNs?.Min, Figures.Time),
         Number("time_p95_ns", "p95", c => c.TimeNs?.P95, Figures.Time),
         Number("gops", "GOPS", c => c.Gops, Figures.Rate),
+        Number("tokens_per_s", "tokens/s", TokensPerSecond, Figures.Count),
         Number("gbytes_per_s", "GB/s", c => c.GbytesPerS, Figures.Rate),
         Text("ceiling", "bound by", c => c.Ceiling?.Name ?? ""),
         Number("ceiling_value", "ceiling", c => c.Ceiling?.Value, Figures.Rate),
@@ -35,6 +36,7 @@ internal static class CaseTable
         Number("packed_bytes", "packed", c => c.Bytes?.Packed, Figures.Bytes),
         Number("f16_bytes", "f16", c => c.Bytes?.F16, Figures.Bytes),
         Number("workspace_bytes", "workspace", c => c.Bytes?.Workspace, Figures.Bytes),
+        Number("cache_bytes", "cache", c => c.Op == "attention" ? c.Bytes?.Packed : null, Figures.Bytes),
         Number("packed_of_f16", "of f16", PackedOfF16, Figures.Percent),
         Number("allocated_bytes", "allocated", c => c.AllocatedBytes, Figures.Bytes),
         Text("kernel_contract", "contract", c => c.KernelError?.Contract ?? ""),
@@ -54,13 +56,13 @@ internal static class CaseTable
     ];
 
     /// <summary>The columns of CSV: what holds a value of its own.</summary>
-    public static IReadOnlyList<CaseColumn> Csv { get; } = [.. All.Where(column => column.Name != "kernel_error")];
+    public static IReadOnlyList<CaseColumn> Csv { get; } = [.. All.Where(column => column.Name is not ("kernel_error" or "cache_bytes"))];
 
     /// <summary>The columns for people: what fits 120 characters.</summary>
     public static IReadOnlyList<CaseColumn> Summary(bool hasLayers) => Pick(
         hasLayers
             ? ["layer", "shape", "time_median_ns", "gops", "of_ceiling", "packed_of_f16", "peer_speedup", "kernel_error", "sqnr_db"]
-            : ["shape", "threads", "time_median_ns", "gops", "gbytes_per_s", "of_ceiling", "ceiling", "packed_of_f16", "peer_speedup",
+            : ["shape", "threads", "time_median_ns", "tokens_per_s", "cache_bytes", "gops", "gbytes_per_s", "of_ceiling", "ceiling", "packed_of_f16", "peer_speedup",
                 "kernel_error", "sqnr_db"]);
 
     /// <summary>The shape as ids write it.</summary>
@@ -87,6 +89,11 @@ internal static class CaseTable
         string name = layer.EndsWith(Suffix, StringComparison.Ordinal) ? layer[..^Suffix.Length] : layer;
         return name.StartsWith(Prefix, StringComparison.Ordinal) ? name[Prefix.Length..] : name;
     }
+
+    // Of attention: the query tokens of a call.
+    private static double? TokensPerSecond(CaseResult result) =>
+        result is { Op: "attention", TimeNs.Median: > 0 and var time } && result.Shape is { } shape && shape.TryGetValue("q", out long tokens)
+            ? tokens / time * 1e9 : null;
 
     private static double? PackedOfF16(CaseResult result) =>
         result.Bytes is { F16: > 0 } bytes ? (double)bytes.Packed / bytes.F16 : null;

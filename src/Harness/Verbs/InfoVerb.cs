@@ -88,6 +88,8 @@ internal static class InfoVerb
         AddVariants(variants, contexts, new HadamardSpec(ElementType.F32, 1, false, 1, 1), "");
         AddVariants(variants, contexts, new KvAppendSpec(KvScheme.Parse("s8"), 1, 8, 1, 1), "");
         AddVariants(variants, contexts, new RopeSpec(RopeScheme.Parse("f32"), 1, 1, 2), "");
+        foreach (string cache in new[] { "8", "4", "fp8", "bf16", "f32" })
+            AddVariants(variants, contexts, new AttentionSpec(AttentionScheme.Parse($"decode-kv{cache}"), 1, 1, 8, 1, 1), $"kv{cache}");
         return new InfoResult(
             MachineProbe.Machine(), MachineProbe.Build(), [.. ContextPool.Levels.Select(Cpu.NameOf)], variants, meter.Results(),
             [.. PeerCatalog.Load(PeerCatalog.All).Found.Select(peer => new PeerInfo(peer.Name, peer.Version))]);

@@ -158,6 +158,7 @@ internal static class VerifyVerb
         FusedSpec fused => ElementNames.NameOf(fused.Way.Source),
         DequantizeSpec dequantize => ElementNames.NameOf(dequantize.Target),
         HadamardSpec hadamard => ElementNames.NameOf(hadamard.Type),
+        AttentionSpec attention => ElementNames.NameOf(attention.Way.Cache.Source),
         KvAppendSpec append => ElementNames.NameOf(append.Way.Source),
         RopeSpec rope => ElementNames.NameOf(rope.Way.Type),
         _ => "",

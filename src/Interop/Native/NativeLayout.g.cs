@@ -11,6 +11,16 @@ internal static unsafe class NativeLayout
     /// <summary>A sentence about the first struct whose size differs in this process, or null.</summary>
     public static string? DescribeMismatch()
     {
+        if (sizeof(krn_attention_options) != 56)
+            return Describe(nameof(krn_attention_options), sizeof(krn_attention_options), 56);
+        if (sizeof(krn_attention_batch) != 24)
+            return Describe(nameof(krn_attention_batch), sizeof(krn_attention_batch), 24);
+        if (sizeof(krn_attention_query) != 24)
+            return Describe(nameof(krn_attention_query), sizeof(krn_attention_query), 24);
+        if (sizeof(krn_attention_output) != 32)
+            return Describe(nameof(krn_attention_output), sizeof(krn_attention_output), 32);
+        if (sizeof(krn_attention_part) != 24)
+            return Describe(nameof(krn_attention_part), sizeof(krn_attention_part), 24);
         if (sizeof(krn_context_options) != 32)
             return Describe(nameof(krn_context_options), sizeof(krn_context_options), 32);
         if (sizeof(krn_fused_options) != 48)

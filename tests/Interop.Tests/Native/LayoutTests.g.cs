@@ -12,6 +12,67 @@ namespace Kernels.Tests.Native;
 public unsafe class LayoutTests
 {
     [Fact]
+    public void krn_attention_options_is_laid_out_as_in_C()
+    {
+        krn_attention_options value = default;
+        Assert.Equal(56, sizeof(krn_attention_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.heads - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.scale - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.full - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.window - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.sink_tokens - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.softcap - (byte*)&value);
+        Assert.Equal(36, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.sink_logits - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.alibi_slopes - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_attention_batch_is_laid_out_as_in_C()
+    {
+        krn_attention_batch value = default;
+        Assert.Equal(24, sizeof(krn_attention_batch));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.count - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.sequences - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.query_tokens - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_attention_query_is_laid_out_as_in_C()
+    {
+        krn_attention_query value = default;
+        Assert.Equal(24, sizeof(krn_attention_query));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.data - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.ld - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_attention_output_is_laid_out_as_in_C()
+    {
+        krn_attention_output value = default;
+        Assert.Equal(32, sizeof(krn_attention_output));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.data - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.ld - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.lse - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_attention_part_is_laid_out_as_in_C()
+    {
+        krn_attention_part value = default;
+        Assert.Equal(24, sizeof(krn_attention_part));
+        Assert.Equal(0, (byte*)&value.data - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.ld - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.lse - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_context_options_is_laid_out_as_in_C()
     {
         krn_context_options value = default;

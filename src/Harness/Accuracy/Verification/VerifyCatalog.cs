@@ -60,6 +60,18 @@ internal static class VerifyCatalog
 
     private static readonly (long Heads, long Dim, long Context, long Tokens) s_goldenAppend = (3, 72, 75, 75);
 
+    // Decode and prefill; MHA, GQA and MQA; less than a block, whole blocks, and more than a chunk of decode; heads that are no whole registers.
+    private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries)[] s_attentionShapes =
+        [(2, 2, 64, 1, 1), (6, 2, 80, 70, 3), (8, 1, 128, 600, 1), (4, 2, 24, 64, 8), (6, 3, 96, 130, 20), (7, 1, 8, 75, 75)];
+
+    private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries) s_goldenAttention = (6, 2, 80, 70, 3);
+
+    private static readonly string[][] s_attentionFeatures =
+    [
+        [], [AttentionCheck.Window], [AttentionCheck.SoftCap, AttentionCheck.Full], [AttentionCheck.Alibi, AttentionCheck.F16],
+        [AttentionCheck.Sinks, AttentionCheck.Window, AttentionCheck.Bf16], [AttentionCheck.Full], [AttentionCheck.SoftCap, AttentionCheck.Alibi, AttentionCheck.Sinks],
+    ];
+
     private static readonly string[][] s_quantizeFeatures = [[], [QuantizeCheck.Wide], [QuantizeCheck.Clip], [QuantizeCheck.Clip, QuantizeCheck.Wide]];
 
     // Below, at and above a vector of pairs, the head dimensions of models, empty.
@@ -83,7 +95,8 @@ internal static class VerifyCatalog
             .Concat(Ropes(contexts, levels))
             .Concat(Cells(contexts, levels, s_fixedOutliers, s_fixedActivations, s_gemmShapes))
             .Concat(Cells(contexts, levels, s_flattened, ["f32", "bf16", "a8", "u8"], s_flatShapes))
-            .Concat(Rotations(contexts, levels)).Concat(FusedSteps(contexts, levels));
+            .Concat(Rotations(contexts, levels)).Concat(FusedSteps(contexts, levels))
+            .Concat(KvAppends(contexts, levels)).Concat(Attentions(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
@@ -95,6 +108,7 @@ internal static class VerifyCatalog
         KvAppendSpec spec => (spec.KvHeads, spec.HeadDim, spec.Context, spec.Tokens) == s_goldenAppend,
         RopeSpec spec => (spec.Rows, spec.Heads, spec.HeadDim) == s_goldenHeads,
         FusedSpec spec => (spec.Rows, spec.Cols) == s_goldenMatrix,
+        AttentionSpec spec => (spec.Heads, spec.KvHeads, spec.HeadDim, spec.Context, spec.Queries) == s_goldenAttention,
         _ => false,
     };
 
@@ -350,6 +364,25 @@ internal static class VerifyCatalog
                             yield return check;
                     }
                 }
+            }
+        }
+    }
+
+    private static IEnumerable<VerifyCheck> Attentions(ContextPool contexts, IReadOnlyList<Isa> levels)
+    {
+        int turn = 0;
+        foreach (string cache in new[] { "8", "4", "u4", "fp8", "bf16", "f32", "i8", "i4", "iu4" })
+        {
+            foreach ((long heads, long kvHeads, long dim, long context, long queries) in s_attentionShapes)
+            {
+                // Every format meets every shape; features and threads take turns, in step with neither.
+                turn++;
+                string phase = queries <= AttentionScheme.MaxDecodeTokens ? "decode" : "prefill";
+                var spec = new AttentionSpec(AttentionScheme.Parse($"{phase}-kv{cache}"), heads, kvHeads, dim, context, queries);
+                foreach (VerifyCheck check in ForVariants(
+                    contexts, levels, spec, turn % 2 == 0 ? 1 : 2, s_attentionFeatures[turn % s_attentionFeatures.Length],
+                    (id, level, f) => new AttentionCheck(id, level, f)))
+                    yield return check;
             }
         }
     }

@@ -1,0 +1,46 @@
+/* Attention over bf16 and FP8 keys and values, AVX-512 BF16. */
+#include "attention/unit_avx512.h"
+
+#include "attention/attention_loops.h"
+#include "attention/attention_rows.h"
+#include "attention/attention_scores.h"
+#include "attention/attention_values.h"
+
+static void scores(const krn_scores_job *job) {
+    if (job->key_type == KRN_TYPE_BF16)
+        block_scores(job, FORM_BF16_PAIRS);
+    else
+        block_scores(job, FORM_E4M3_PAIRS);
+}
+
+static void softmax(const krn_softmax_job *job) {
+    if (job->value_type == KRN_TYPE_BF16)
+        softmax_rows(job, WEIGHTS_BF16);
+    else
+        softmax_rows(job, WEIGHTS_BF16_SWAPPED);
+}
+
+static void values(const krn_values_job *job) {
+    if (job->value_type == KRN_TYPE_BF16)
+        block_values(job, FORM_BF16_PAIRS);
+    else
+        block_values(job, FORM_E4M3_PAIRS);
+}
+
+const krn_attention_kernels krn_attention_avx512bf16 = {
+    .name = "avx512bf16",
+    .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C | KRN_CPU_AVX512F | KRN_CPU_AVX512BW | KRN_CPU_AVX512DQ |
+                KRN_CPU_AVX512VL | KRN_CPU_AVX512VNNI | KRN_CPU_AVX512BF16,
+    .key_types = KRN_ATTENTION_NARROW_FLOATS,
+    .value_types = KRN_ATTENTION_NARROW_FLOATS,
+    .takes_pairs = 1,
+    .widen_query = widen_query,
+    .quantize_query = quantize_query,
+    .round_query = round_query,
+    .scores = scores,
+    .adjust = adjust,
+    .softmax = softmax,
+    .values = values,
+    .accumulate = accumulate,
+    .put_output = put_output,
+};

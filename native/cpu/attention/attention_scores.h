@@ -1,0 +1,229 @@
+/* Q K^T of a block, in the verbs of unit_*.h. The lanes are the 16 tokens of a unit; a dword of keys of every token meets
+ * one dword of a query, broadcast from memory.
+ *
+ *   accumulators   TILE_ROWS rows x TILE_VECTORS units
+ *   keys           a vector per unit and step, loaded once for all rows of the tile
+ *
+ * Integer codes are unsigned as they are stored; q_offset, where a sum starts from, takes their zero point out. */
+#ifndef KRN_ATTENTION_SCORES_H
+#define KRN_ATTENTION_SCORES_H
+
+#include "attention/attention_tiles.h"
+
+/* A tile's share of a job. `units`, `rows` and `is_ahead` are constants wherever the functions below are inlined. */
+typedef struct {
+    const krn_scores_job *job;
+    int32_t first_row, first_unit;
+} scores_tile;
+
+/* The step that a loop is at. */
+typedef struct {
+    /* Keys of every unit, and the query of the tile's first row. */
+    const uint8_t *keys[TILE_VECTORS], *query;
+    int64_t q_row_bytes;
+} scores_step;
+
+KRN_ALWAYS_INLINE scores_step first_step(const scores_tile *tile, int units) {
+    const krn_scores_job *job = tile->job;
+    scores_step at = {.query = job->q + tile->first_row * job->q_row_bytes, .q_row_bytes = job->q_row_bytes};
+    KRN_UNROLL
+    for (int u = 0; u < units; u++)
+        at.keys[u] = job->keys->codes[tile->first_unit + u];
+    return at;
+}
+
+KRN_ALWAYS_INLINE void load_keys(scores_step *at, int units, lanes_i raw[]) {
+    KRN_UNROLL
+    for (int u = 0; u < units; u++) {
+        raw[u] = lanes_load_i(at->keys[u]);
+        at->keys[u] += 64;
+    }
+}
+
+KRN_ALWAYS_INLINE void finish_scores(const scores_tile *tile, lanes_f product[TILE_VECTORS], int32_t r, int units) {
+    const krn_scores_job *job = tile->job;
+    const int32_t row = tile->first_row + r;
+    KRN_UNROLL
+    for (int u = 0; u < units; u++) {
+        const int32_t unit = tile->first_unit + u;
+        if (job->keys->scales[unit] != NULL)
+            product[u] = lanes_mul(product[u], lanes_load(job->keys->scales[unit]));
+        lanes_store(job->s + row * KRN_ATTENTION_BLOCK + unit * KRN_ATTENTION_UNIT,
+                    lanes_fma(product[u], lanes_all(job->q_scale[row]), lanes_all(job->q_bias[row])));
+    }
+}
+
+#if KRN_ATTENTION_HAS_INTEGERS
+KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const lanes_i codes[],
+                                const uint8_t *query, int64_t q_row_bytes, int rows, int units) {
+    bytes_u8 k[TILE_VECTORS];
+    KRN_UNROLL
+    for (int u = 0; u < units; u++)
+        k[u] = bytes_of_u8(codes[u]);
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++) {
+        const bytes_s8 q = bytes_of_s8(lanes_all_i(dword_at(query + r * q_row_bytes, 0)));
+        KRN_UNROLL
+        for (int u = 0; u < units; u++)
+            acc[r][u] = bytes_dot(acc[r][u], k[u], q);
+    }
+}
+
+KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
+    const krn_scores_job *job = tile->job;
+    const lanes_i nibble = lanes_all_i(0x0F0F0F0F);
+    lanes_i acc[TILE_ROWS][TILE_VECTORS], raw[TILE_VECTORS], half[TILE_VECTORS];
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++)
+        KRN_UNROLL
+    for (int u = 0; u < units; u++)
+        acc[r][u] = lanes_all_i(-job->q_offset[tile->first_row + r]);
+    const int64_t steps = job->head_dim / form_elems(form);
+    scores_step at = first_step(tile, units);
+    krn_attention_ahead *const ahead = tile->job->ahead;
+    for (int64_t step = 0; step < steps; step++) {
+        if (is_ahead)
+            krn_look_ahead(ahead, TILE_AHEAD);
+        load_keys(&at, units, raw);
+        if (form == FORM_8) {
+            dot_keys(acc, raw, at.query, at.q_row_bytes, rows, units);
+        } else {
+            KRN_UNROLL
+            for (int u = 0; u < units; u++)
+                half[u] = lanes_and(raw[u], nibble);
+            dot_keys(acc, half, at.query, at.q_row_bytes, rows, units);
+            KRN_UNROLL
+            for (int u = 0; u < units; u++)
+                half[u] = lanes_and(lanes_right(raw[u], 4), nibble);
+            dot_keys(acc, half, at.query + 4, at.q_row_bytes, rows, units);
+        }
+        at.query += form_elems(form);
+    }
+    keep_tile(acc, rows, units);
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++) {
+        lanes_f product[TILE_VECTORS];
+        KRN_UNROLL
+        for (int u = 0; u < units; u++) {
+            if (job->keys->zeros[tile->first_unit + u] != NULL) {
+                const lanes_i zeros = lanes_widen_u8(job->keys->zeros[tile->first_unit + u]);
+                acc[r][u] =
+                    lanes_sub_i(acc[r][u], lanes_mul_i(zeros, lanes_all_i(job->q_sum[tile->first_row + r])));
+            }
+            product[u] = lanes_to_f32(acc[r][u]);
+        }
+        finish_scores(tile, product, r, units);
+    }
+}
+#endif
+
+KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
+                                      const scores_step *at, int rows, int units) {
+#if defined(__AVX512BF16__)
+    if (is_pairs(form)) {
+        const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
+        KRN_UNROLL
+        for (int i = 0; i < pairs; i++) {
+            zmm_i k[TILE_VECTORS];
+            KRN_UNROLL
+            for (int u = 0; u < units; u++)
+                k[u] = pair_of(raw[u], form, i);
+            KRN_UNROLL
+            for (int r = 0; r < rows; r++) {
+                const zmm_i q = broadcast_i32(dword_at(at->query + r * at->q_row_bytes, i));
+                KRN_UNROLL
+                for (int u = 0; u < units; u++)
+                    acc[r][u] = dot_bf16(acc[r][u], k[u], q);
+            }
+        }
+        return;
+    }
+#endif
+    const int elems = (int)form_elems(form);
+    KRN_UNROLL
+    for (int i = 0; i < elems; i++) {
+        lanes_f k[TILE_VECTORS];
+        KRN_UNROLL
+        for (int u = 0; u < units; u++)
+            k[u] = widen_element(raw[u], form, i);
+        KRN_UNROLL
+        for (int r = 0; r < rows; r++) {
+            const lanes_f q = float_at(at->query + r * at->q_row_bytes, i);
+            KRN_UNROLL
+            for (int u = 0; u < units; u++)
+                acc[r][u] = lanes_fma(q, k[u], acc[r][u]);
+        }
+    }
+}
+
+KRN_ALWAYS_INLINE void float_scores(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
+    lanes_f acc[TILE_ROWS][TILE_VECTORS];
+    lanes_i raw[TILE_VECTORS];
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++)
+        KRN_UNROLL
+    for (int u = 0; u < units; u++)
+        acc[r][u] = lanes_all(0);
+    const int64_t steps = tile->job->head_dim / form_elems(form);
+    const int64_t query_bytes = (is_pairs(form) ? 2 : 4) * form_elems(form);
+    scores_step at = first_step(tile, units);
+    krn_attention_ahead *const ahead = tile->job->ahead;
+    for (int64_t step = 0; step < steps; step++) {
+        if (is_ahead)
+            krn_look_ahead(ahead, TILE_AHEAD);
+        load_keys(&at, units, raw);
+        dot_float_keys(acc, form, raw, &at, rows, units);
+        at.query += query_bytes;
+    }
+    keep_float_tile(acc, rows, units);
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++)
+        finish_scores(tile, acc[r], r, units);
+}
+
+KRN_ALWAYS_INLINE void scores_of(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
+#if KRN_ATTENTION_HAS_INTEGERS
+    if (form == FORM_8 || form == FORM_4)
+        integer_scores(tile, form, rows, units, is_ahead);
+    else
+#endif
+        float_scores(tile, form, rows, units, is_ahead);
+}
+
+/* One copy of the loop for every height, so that its accumulators are registers. */
+KRN_ALWAYS_INLINE void scores_by_height(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
+    switch (rows) {
+    case 1: scores_of(tile, form, 1, units, is_ahead); break;
+    case 2: scores_of(tile, form, 2, units, is_ahead); break;
+    case 3: scores_of(tile, form, 3, units, is_ahead); break;
+#if defined(__AVX512F__)
+    case 4: scores_of(tile, form, 4, units, is_ahead); break;
+    case 5: scores_of(tile, form, 5, units, is_ahead); break;
+#endif
+    default: scores_of(tile, form, TILE_ROWS, units, is_ahead); break;
+    }
+}
+
+KRN_ALWAYS_INLINE void block_scores(const krn_scores_job *job, operand_form form) {
+    const int32_t strips = count_strips(job->rows), end = job->first_unit + job->units;
+    for (int32_t strip = 0; strip < strips; strip++) {
+        scores_tile tile = {.job = job, .first_row = strip_start(job->rows, strips, strip)};
+        const int32_t rows = strip_start(job->rows, strips, strip + 1) - tile.first_row;
+        tile.first_unit = job->first_unit;
+        if (TILE_VECTORS > 1 && job->units == TILE_VECTORS) {
+            if (strip == 0 && job->ahead != NULL)
+                scores_by_height(&tile, form, rows, TILE_VECTORS, 1);
+            else
+                scores_by_height(&tile, form, rows, TILE_VECTORS, 0);
+            continue;
+        }
+        for (; tile.first_unit < end; tile.first_unit++) {
+            if (TILE_VECTORS == 1 && strip == 0 && job->ahead != NULL)
+                scores_by_height(&tile, form, rows, 1, 1);
+            else
+                scores_by_height(&tile, form, rows, 1, 0);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* exp, in scalar form: it defines the bits that the vector forms of every instruction set give.
+ *
+ * Cody and Waite: n = rint(a / ln 2), r = a - n ln 2 in two parts, a polynomial of degree 6 with a relative error of
+ * 2^-28.2 for |r| <= ln 2 / 2, times 2^n. With its roundings the relative error is below 2^-22.8. */
+#ifndef KRN_EXP_H
+#define KRN_EXP_H
+
+#include "common/half.h"
+
+#include <math.h>
+
+/* Terms behind 1 + r. */
+enum { KRN_EXP_TERMS = 5 };
+
+/* exp(-87) is still normal; from 88.38 on the power of two is infinite. */
+#define KRN_EXP_LOWEST (-87.0f)
+#define KRN_EXP_HIGHEST 89.0f
+#define KRN_LOG2_E 0x1.715476p+0f
+/* ln 2 in two parts. The first has 15 bits, so that its product with n is exact. */
+#define KRN_LN2_HIGH 0x1.62e4p-1f
+#define KRN_LN2_LOW 0x1.7f7d1cp-20f
+/* 1.5 * 2^23: a number near 0 that is added to it is rounded to an integer, which lies in the low bits of the sum. */
+#define KRN_ROUNDER 0x1.8p+23f
+
+/* Coefficients of r^2, r^3 ... */
+static const float KRN_EXP[KRN_EXP_TERMS] = {
+    0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.1239e2p-7f, 0x1.6a23c6p-10f,
+};
+
+/* exp(a), of a in KRN_EXP_LOWEST..KRN_EXP_HIGHEST. */
+KRN_ALWAYS_INLINE float krn_exp(float a) {
+    const float rounded = fmaf(a, KRN_LOG2_E, KRN_ROUNDER);
+    const float n = rounded - KRN_ROUNDER;
+    const float r = fmaf(n, -KRN_LN2_LOW, fmaf(n, -KRN_LN2_HIGH, a));
+    float p = KRN_EXP[KRN_EXP_TERMS - 1];
+    for (int i = KRN_EXP_TERMS - 2; i >= 0; i--)
+        p = fmaf(p, r, KRN_EXP[i]);
+    p = 1.0f + fmaf(p, r * r, r);
+    return p * krn_f32_from_bits((krn_f32_bits(rounded) << 23) + krn_f32_bits(1.0f));
+}
+
+/* A weight of a softmax: exp(a) of a <= 0, or 0 below KRN_EXP_LOWEST, which -infinity is too. */
+KRN_ALWAYS_INLINE float krn_exp_weight(float a) { return a < KRN_EXP_LOWEST ? 0.0f : krn_exp(a); }
+
+#endif
