@@ -1,14 +1,11 @@
 namespace Kernels.Harness.Models;
 
-/// <summary>Keys and values in a cache of the library. Attention reads them back as floats, so that what shows is the
-/// error of the cache alone.</summary>
+/// <summary>Keys and values in a cache of the library, and its attention over them.</summary>
 internal sealed class KernelKeyValueCache : IKeyValueCache
 {
     private readonly KernelContext _context;
     private readonly KvCache _cache;
-    private readonly PlainAttention _attention;
-    private readonly float[] _keys;
-    private readonly float[] _values;
+    private readonly int _heads;
 
     /// <summary>Makes an empty cache.</summary>
     /// <param name="context">What kernels run in.</param>
@@ -16,12 +13,9 @@ internal sealed class KernelKeyValueCache : IKeyValueCache
     /// <param name="options">Shape and format, of one sequence.</param>
     public KernelKeyValueCache(KernelContext context, LlamaConfig config, KvCacheOptions options)
     {
-        int capacity = (int)options.MaxTokens;
         _context = context;
         _cache = new KvCache(options);
-        _attention = new PlainAttention(config, capacity);
-        _keys = new float[capacity * config.KvDim];
-        _values = new float[capacity * config.KvDim];
+        _heads = config.Heads;
     }
 
     /// <inheritdoc/>
@@ -46,12 +40,8 @@ internal sealed class KernelKeyValueCache : IKeyValueCache
     }
 
     /// <inheritdoc/>
-    public void Attend(int tokens, ReadOnlySpan<float> queries, Span<float> output)
-    {
-        // All of them again: a group of keys changes when it fills up and is quantized.
-        _cache.Read(_context, 0, 0, Length, _keys.AsSpan(), _values);
-        _attention.Attend(Length, _keys, _values, tokens, queries, output);
-    }
+    public void Attend(int tokens, ReadOnlySpan<float> queries, Span<float> output) =>
+        Attention.Run(_context, _cache, new AttentionOptions { Heads = _heads }, [0], [tokens], queries, output);
 
     /// <inheritdoc/>
     public void Clear()
