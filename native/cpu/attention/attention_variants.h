@@ -23,6 +23,12 @@
     X(krn_attention_avx512)                                                                                            \
     X(krn_attention_avx2)                                                                                              \
     X(krn_attention_ref)
+#elif defined(KRN_ARM64)
+#define KRN_ATTENTION_VARIANTS(X)                                                                                      \
+    X(krn_attention_neon_i8mm)                                                                                         \
+    X(krn_attention_neon_dotprod)                                                                                      \
+    X(krn_attention_neon)                                                                                              \
+    X(krn_attention_ref)
 #else
 #define KRN_ATTENTION_VARIANTS(X) X(krn_attention_ref)
 #endif

@@ -12,6 +12,10 @@
     X(krn_fused_avx512)                                                                                                \
     X(krn_fused_avx2)                                                                                                  \
     X(krn_fused_ref)
+#elif defined(KRN_ARM64)
+#define KRN_FUSED_VARIANTS(X)                                                                                          \
+    X(krn_fused_neon)                                                                                                  \
+    X(krn_fused_ref)
 #else
 #define KRN_FUSED_VARIANTS(X) X(krn_fused_ref)
 #endif

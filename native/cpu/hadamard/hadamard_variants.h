@@ -11,6 +11,10 @@
     X(krn_hadamard_avx512)                                                                                             \
     X(krn_hadamard_avx2)                                                                                               \
     X(krn_hadamard_ref)
+#elif defined(KRN_ARM64)
+#define KRN_HADAMARD_VARIANTS(X)                                                                                       \
+    X(krn_hadamard_neon)                                                                                               \
+    X(krn_hadamard_ref)
 #else
 #define KRN_HADAMARD_VARIANTS(X) X(krn_hadamard_ref)
 #endif

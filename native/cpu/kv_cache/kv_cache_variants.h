@@ -11,6 +11,10 @@
     X(krn_kv_cache_avx512)                                                                                             \
     X(krn_kv_cache_avx2)                                                                                               \
     X(krn_kv_cache_ref)
+#elif defined(KRN_ARM64)
+#define KRN_KV_CACHE_VARIANTS(X)                                                                                       \
+    X(krn_kv_cache_neon)                                                                                               \
+    X(krn_kv_cache_ref)
 #else
 #define KRN_KV_CACHE_VARIANTS(X) X(krn_kv_cache_ref)
 #endif

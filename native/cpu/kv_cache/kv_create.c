@@ -26,6 +26,9 @@ static krn_kv_format format_of(int32_t type, int32_t granularity) {
     krn_kv_format format = {.type = type, .granularity = granularity};
     if (krn_kv_bits(type) <= 8)
         format.scheme = scheme_of(type);
+    /* A scale that does not come from the values themselves clips. */
+    if (granularity == KRN_KV_STATIC)
+        format.scheme.is_unclipped = 0;
     return format;
 }
 

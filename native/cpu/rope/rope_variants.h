@@ -11,6 +11,10 @@
     X(krn_rope_avx512)                                                                                                 \
     X(krn_rope_avx2)                                                                                                   \
     X(krn_rope_ref)
+#elif defined(KRN_ARM64)
+#define KRN_ROPE_VARIANTS(X)                                                                                           \
+    X(krn_rope_neon)                                                                                                   \
+    X(krn_rope_ref)
 #else
 #define KRN_ROPE_VARIANTS(X) X(krn_rope_ref)
 #endif
