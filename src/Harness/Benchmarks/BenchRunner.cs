@@ -151,7 +151,11 @@ internal sealed class BenchRunner(
         DequantizeSpec dequantize => new() { ["rows"] = dequantize.Rows, ["n"] = dequantize.Cols },
         AttentionSpec attention => new()
         {
-            ["h"] = attention.Heads, ["g"] = attention.KvHeads, ["d"] = attention.HeadDim, ["c"] = attention.Context, ["q"] = attention.Queries,
+            ["h"] = attention.Heads,
+            ["g"] = attention.KvHeads,
+            ["d"] = attention.HeadDim,
+            ["c"] = attention.Context,
+            ["q"] = attention.Queries,
         },
         KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },
         _ => [],
