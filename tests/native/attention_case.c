@@ -29,7 +29,9 @@ static void make_description(attention_case *c, test_random *random, int32_t key
     d->rotate_keys = random_between(random, 0, 3) == 0 && krn_hadamard_supported(d->head_dim) == KRN_OK;
     if (is_integer(key_type) || key_type == KRN_TYPE_F8E4M3) {
         const int64_t kind = random_between(random, 0, 3);
-        d->key_granularity = kind == 0 ? KRN_KV_STATIC : kind == 1 && is_integer(key_type) ? KRN_KV_CHANNEL : KRN_KV_TOKEN;
+        d->key_granularity = kind == 0                           ? KRN_KV_STATIC
+                             : kind == 1 && is_integer(key_type) ? KRN_KV_CHANNEL
+                                                                 : KRN_KV_TOKEN;
     }
     if ((is_integer(value_type) || value_type == KRN_TYPE_F8E4M3) && random_between(random, 0, 3) == 0)
         d->value_granularity = KRN_KV_STATIC;

@@ -1,5 +1,5 @@
-/* One random attention problem in guarded memory, and an oracle for it, written from kernels/attention.h in binary64 over
- * what krn_kv_cache_read gives back. */
+/* One random attention problem in guarded memory, and an oracle for it, written from kernels/attention.h in binary64
+ * over what krn_kv_cache_read gives back. */
 #ifndef KRN_TEST_ATTENTION_CASE_H
 #define KRN_TEST_ATTENTION_CASE_H
 

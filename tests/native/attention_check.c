@@ -30,8 +30,8 @@ static contents read_sequence(const attention_case *c, int32_t sequence) {
     read.keys = malloc((size_t)(read.length * width) * sizeof(float));
     read.values = malloc((size_t)(read.length * width) * sizeof(float));
     krn_context *context = context_of(KRN_ISA_REF, 1);
-    CHECK_OK(krn_kv_cache_read(context, c->cache, sequence, 0, read.length, KRN_TYPE_F32, read.keys, width,
-                               read.values, width));
+    CHECK_OK(krn_kv_cache_read(context, c->cache, sequence, 0, read.length, KRN_TYPE_F32, read.keys, width, read.values,
+                               width));
     krn_context_destroy(context);
     return read;
 }
@@ -44,8 +44,7 @@ static double value_scale(const attention_case *c, int32_t sequence, int64_t tok
         return (double)c->value_scales[head];
     const krn_kv_layout *layout = &c->cache->layout;
     const int32_t page = krn_kv_table_of(c->cache, sequence)[token / layout->page_tokens];
-    const float *scales =
-        (const float *)(const void *)(krn_kv_head(c->cache, page, head) + layout->value_scales_at);
+    const float *scales = (const float *)(const void *)(krn_kv_head(c->cache, page, head) + layout->value_scales_at);
     return (double)scales[token % layout->page_tokens];
 }
 
@@ -81,7 +80,8 @@ static double score_error(const oracle_row *row, int64_t token, double product, 
         mass += fabs((double)k[i]);
         k_norm += (double)k[i] * (double)k[i];
     }
-    /* A rotated query has no element above its norm, and products of rotated vectors are within the product of theirs. */
+    /* A rotated query has no element above its norm, and products of rotated vectors are within the product of theirs.
+     */
     if (c->desc.rotate_keys || c->desc.center_keys) {
         double mean_norm = 0, means[512] = {0};
         if (c->desc.center_keys) {
@@ -229,8 +229,8 @@ static void check_row(const oracle_row *row, const attention_result *result, int
     compute_row(row, h, &expected);
     for (int64_t i = 0; i < c->desc.head_dim; i++) {
         const double actual = float_at(c->output_type, result->data, token * c->output_ld + h * c->desc.head_dim + i);
-        const double bound = expected.out_error[i] +
-                             output_rounding(c->output_type, fabs(expected.out[i]) + expected.out_error[i]);
+        const double bound =
+            expected.out_error[i] + output_rounding(c->output_type, fabs(expected.out[i]) + expected.out_error[i]);
         CHECK(fabs(actual - expected.out[i]) <= bound,
               "%s: keys %d (%d), values %d (%d), token %lld, head %lld, channel %lld: %g, expected %g +- %g", who,
               c->desc.key_type, c->desc.key_granularity, c->desc.value_type, c->desc.value_granularity,
@@ -253,11 +253,10 @@ void attention_case_check(const attention_case *c, const attention_result *resul
                 row = (oracle_row){.c = c, .sequence = sequence, .read = &read};
                 row.head = h / (c->options.heads / c->desc.kv_heads);
                 row.position = read.length - c->query_tokens[entry] + i;
-                row.scale = c->options.scale != 0 ? (double)c->options.scale
-                                                  : (double)(float)(1 / sqrt(c->desc.head_dim));
+                row.scale =
+                    c->options.scale != 0 ? (double)c->options.scale : (double)(float)(1 / sqrt(c->desc.head_dim));
                 for (int64_t k = 0; k < c->desc.head_dim; k++) {
-                    row.q[k] = float_at(c->query.type, c->query.data,
-                                        token * c->query.ld + h * c->desc.head_dim + k);
+                    row.q[k] = float_at(c->query.type, c->query.data, token * c->query.ld + h * c->desc.head_dim + k);
                     row.norm += row.q[k] * row.q[k];
                     row.largest = fmax(row.largest, fabs(row.q[k]));
                 }

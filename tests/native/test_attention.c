@@ -14,8 +14,8 @@ static void same_bits(const attention_case *c, const attention_result *expected,
     for (int64_t t = 0; t < tokens; t++) {
         const uint8_t *a = (const uint8_t *)expected->data + (first_token + t) * c->output_ld * size;
         const uint8_t *b = (const uint8_t *)actual->data + t * c->output_ld * size;
-        CHECK(memcmp(a, b, (size_t)row_bytes) == 0 && memcmp(expected->lse + (first_token + t) * heads,
-                                                             actual->lse + t * heads, (size_t)heads * 4) == 0,
+        CHECK(memcmp(a, b, (size_t)row_bytes) == 0 &&
+                  memcmp(expected->lse + (first_token + t) * heads, actual->lse + t * heads, (size_t)heads * 4) == 0,
               "%s: keys %d (%d), values %d (%d), d %d, token %lld: other bits than expected", who, c->desc.key_type,
               c->desc.key_granularity, c->desc.value_type, c->desc.value_granularity, c->desc.head_dim, (long long)t);
     }

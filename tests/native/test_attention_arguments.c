@@ -58,8 +58,7 @@ static void make_call(call *c, int32_t type) {
     c->query_tokens[1] = 1;
     c->batch = (krn_attention_batch){
         .struct_size = sizeof c->batch, .count = 2, .sequences = c->sequences, .query_tokens = c->query_tokens};
-    c->query = (krn_attention_query){
-        .struct_size = sizeof c->query, .type = KRN_TYPE_F32, .data = c->q, .ld = WIDTH};
+    c->query = (krn_attention_query){.struct_size = sizeof c->query, .type = KRN_TYPE_F32, .data = c->q, .ld = WIDTH};
     c->output = (krn_attention_output){
         .struct_size = sizeof c->output, .type = KRN_TYPE_F32, .data = c->o, .ld = WIDTH, .lse = c->lse};
     CHECK_OK(krn_attention_workspace_size(c->context, c->cache, &c->options, &c->batch, &c->bytes));
@@ -92,7 +91,7 @@ static void expect(call *c, krn_status status, const char *word) {
 /* Spoils one field, expects a failure, and mends it. */
 #define WRONG(c, field, value, status, word)                                                                           \
     do {                                                                                                               \
-        const call mended_ = *(c);                                                                   \
+        const call mended_ = *(c);                                                                                     \
         (c)->field = (value);                                                                                          \
         expect(c, status, word);                                                                                       \
         *(c) = mended_;                                                                                                \
@@ -208,8 +207,8 @@ static void parts_merge(call *c) {
               (double)whole[i]);
     for (int h = 0; h < HEADS; h++)
         CHECK(fabs((double)(merged_lse[h] - whole_lse[h])) <=
-                  2 * (LENGTH + 100) * 0x1p-24 + 4 * 0x1p-24 * fabs((double)whole_lse[h]), "lse[%d] is %g, not %g", h, (double)merged_lse[h],
-              (double)whole_lse[h]);
+                  2 * (LENGTH + 100) * 0x1p-24 + 4 * 0x1p-24 * fabs((double)whole_lse[h]),
+              "lse[%d] is %g, not %g", h, (double)merged_lse[h], (double)whole_lse[h]);
 }
 
 static void merge_is_exact(krn_context *context) {
@@ -218,7 +217,8 @@ static void merge_is_exact(krn_context *context) {
     const float nothing[2] = {-INFINITY, -INFINITY};
     float out[4], lse[2];
     krn_attention_part parts[] = {{a, 4, first}, {b, 4, second}};
-    krn_attention_output output = {.struct_size = sizeof output, .type = KRN_TYPE_F32, .data = out, .ld = 4, .lse = lse};
+    krn_attention_output output = {
+        .struct_size = sizeof output, .type = KRN_TYPE_F32, .data = out, .ld = 4, .lse = lse};
     CHECK_OK(krn_attention_merge(context, 2, parts, 1, 2, 2, &output));
     const double w = exp(-1);
     for (int i = 0; i < 2; i++)

@@ -106,9 +106,8 @@ static int64_t query_row_bytes(const krn_attention_call *call) {
 }
 
 /* Everything but the tensors and the workspace, checked. */
-static krn_status make_call(const krn_context *context, const krn_kv_cache *cache,
-                            const krn_attention_options *options, const krn_attention_batch *batch,
-                            krn_attention_call *call) {
+static krn_status make_call(const krn_context *context, const krn_kv_cache *cache, const krn_attention_options *options,
+                            const krn_attention_batch *batch, krn_attention_call *call) {
     if (context == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
     if (cache == NULL)
@@ -188,8 +187,7 @@ krn_status krn_attention(krn_context *context, const krn_kv_cache *cache, const 
         return krn_fail(KRN_ERROR_BUFFER_TOO_SMALL, "workspace_bytes is %lld, %lld are needed",
                         (long long)workspace_bytes, (long long)call.space.end);
     if (workspace == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "workspace is NULL, %lld bytes are needed",
-                        (long long)call.space.end);
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "workspace is NULL, %lld bytes are needed", (long long)call.space.end);
     if ((uintptr_t)workspace % LINE != 0)
         return krn_fail(KRN_ERROR_ALIGNMENT, "workspace is not aligned to %d bytes", LINE);
     if (call.tokens == 0)

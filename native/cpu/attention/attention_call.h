@@ -3,7 +3,7 @@
  * A row is a query token of a query head. Rows of an entry of the batch are in the order [kv head][token][head of the
  * group], so that those that read one KV head lie together.
  *
- *   decode     an entry of 1..8 tokens: an item is a chunk of tokens, for all KV heads or a range of them, and leaves the
+ *   decode     an entry of 1..8 tokens: an item is a chunk of tokens for all KV heads or some of them, and leaves the
  *              state (m, l, acc) of its rows in the workspace; states are merged when all items are done
  *   prefill    any other entry: an item is up to 48 rows of one KV head over all tokens, and finishes them */
 #ifndef KRN_ATTENTION_CALL_H

@@ -43,9 +43,9 @@ typedef struct krn_attention_piece {
 /* Codes and scales of the units of a block. */
 enum { KRN_ATTENTION_MAX_PIECES = 4 * KRN_ATTENTION_UNITS + 2 * KRN_ATTENTION_UNITS };
 
-/* Memory that will be read soon, in the order in which it will be. From memory a block takes as long as the work on it, and
- * no more than some 70 lines are on their way at a time; so every step asks for a few lines, none for many at once, and
- * none rests. */
+/* Memory that will be read soon, in the order in which it will be. From memory a block takes as long as the work on
+ * it, and no more than some 70 lines are on their way at a time; so every step asks for a few lines, none for many at
+ * once, and none rests. */
 typedef struct krn_attention_ahead {
     /* Pieces of this block or the next, and those of the next as long as they are not begun. */
     const krn_attention_piece *piece, *end, *next, *next_end;
@@ -177,8 +177,8 @@ typedef struct krn_values_job {
     float *acc;
 } krn_values_job;
 
-/* How a query of bf16 and e4m3 keys is kept: f32 with the value of a bf16; bf16; bf16 with elements 1 and 2 of every four
- * exchanged, the order in which e4m3 is taken apart. */
+/* How a query of bf16 and e4m3 keys is kept: f32 with the value of a bf16; bf16; bf16 with elements 1 and 2 of every
+ * four exchanged, the order in which e4m3 is taken apart. */
 typedef enum krn_query_form { KRN_QUERY_ROUNDED, KRN_QUERY_PAIRS, KRN_QUERY_SWAPPED_PAIRS } krn_query_form;
 
 typedef struct krn_attention_kernels {

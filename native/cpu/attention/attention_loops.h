@@ -1,5 +1,5 @@
-/* The steps of attention that go lane by lane, in the verbs of unit_*.h: included behind one of these, compiled once per
- * instruction set. attention_ref.c says the same in scalars; every operation here has its twin there. */
+/* The steps of attention that go lane by lane, in the verbs of unit_*.h: included behind one of these, compiled once
+ * per instruction set. attention_ref.c says the same in scalars; every operation here has its twin there. */
 #ifndef KRN_ATTENTION_LOOPS_H
 #define KRN_ATTENTION_LOOPS_H
 

@@ -88,12 +88,10 @@ static int prepare_token(const krn_attention_call *call, const krn_attention_ent
         if (!call->keys->widen_query(call->query->type, call->query->data, first, call->head_dim, floats))
             return 0;
         const int64_t head = h / call->group;
-        const int64_t row =
-            entry->first_row + (head * entry->query_tokens + token) * call->group + h % call->group;
+        const int64_t row = entry->first_row + (head * entry->query_tokens + token) * call->group + h % call->group;
         float bias = 0;
         if (cache->desc.center_keys)
-            bias = call->scale *
-                   (float)dot_mean(floats, krn_kv_mean(cache, entry->sequence, head), call->head_dim);
+            bias = call->scale * (float)dot_mean(floats, krn_kv_mean(cache, entry->sequence, head), call->head_dim);
         krn_attention_floats(call, call->space.q_bias)[row] = bias;
         if (cache->desc.rotate_keys)
             call->hadamard->row(&cache->rotation, 1, floats);

@@ -147,14 +147,14 @@ static void values(const krn_values_job *job) {
                 const uint8_t *codes = job->values->codes[j / KRN_ATTENTION_UNIT];
                 const int64_t token = j % KRN_ATTENTION_UNIT, at = row * KRN_ATTENTION_BLOCK + j;
                 if (krn_is_integer(job->value_type))
-                    dot += ((const uint8_t *)job->w)[at] *
-                           krn_value_code(job->value_type, codes, job->channels, c, token);
+                    dot +=
+                        ((const uint8_t *)job->w)[at] * krn_value_code(job->value_type, codes, job->channels, c, token);
                 else
                     sum = fmaf(((const float *)job->w)[at],
                                krn_value_float(job->value_type, codes, job->channels, c, token), sum);
             }
-            *acc = krn_is_integer(job->value_type) ? fmaf((float)(dot - job->w_offset[row]), job->w_step[row], kept)
-                                                   : sum;
+            *acc =
+                krn_is_integer(job->value_type) ? fmaf((float)(dot - job->w_offset[row]), job->w_step[row], kept) : sum;
         }
     }
 }

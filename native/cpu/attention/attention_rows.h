@@ -1,5 +1,5 @@
-/* Rows of queries on their way in and of results on their way out. Plain C, compiled once per instruction set by the file
- * that includes it, with the same bits. */
+/* Rows of queries on their way in and of results on their way out. Plain C, compiled once per instruction set by the
+ * file that includes it, with the same bits. */
 #ifndef KRN_ATTENTION_ROWS_H
 #define KRN_ATTENTION_ROWS_H
 

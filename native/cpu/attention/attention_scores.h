@@ -1,5 +1,5 @@
-/* Q K^T of a block, in the verbs of unit_*.h. The lanes are the 16 tokens of a unit; a dword of keys of every token meets
- * one dword of a query, broadcast from memory.
+/* Q K^T of a block, in the verbs of unit_*.h. The lanes are the 16 tokens of a unit; a dword of keys of every token
+ * meets one dword of a query, broadcast from memory.
  *
  *   accumulators   TILE_ROWS rows x TILE_VECTORS units
  *   keys           a vector per unit and step, loaded once for all rows of the tile
@@ -54,8 +54,8 @@ KRN_ALWAYS_INLINE void finish_scores(const scores_tile *tile, lanes_f product[TI
 }
 
 #if KRN_ATTENTION_HAS_INTEGERS
-KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const lanes_i codes[],
-                                const uint8_t *query, int64_t q_row_bytes, int rows, int units) {
+KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const lanes_i codes[], const uint8_t *query,
+                                int64_t q_row_bytes, int rows, int units) {
     bytes_u8 k[TILE_VECTORS];
     KRN_UNROLL
     for (int u = 0; u < units; u++)
@@ -107,8 +107,7 @@ KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form
         for (int u = 0; u < units; u++) {
             if (job->keys->zeros[tile->first_unit + u] != NULL) {
                 const lanes_i zeros = lanes_widen_u8(job->keys->zeros[tile->first_unit + u]);
-                acc[r][u] =
-                    lanes_sub_i(acc[r][u], lanes_mul_i(zeros, lanes_all_i(job->q_sum[tile->first_row + r])));
+                acc[r][u] = lanes_sub_i(acc[r][u], lanes_mul_i(zeros, lanes_all_i(job->q_sum[tile->first_row + r])));
             }
             product[u] = lanes_to_f32(acc[r][u]);
         }

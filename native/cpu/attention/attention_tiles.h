@@ -26,8 +26,8 @@ KRN_ALWAYS_INLINE lanes_f float_at(const void *p, int64_t index) {
 #define KRN_ATTENTION_HAS_INTEGERS 0
 #endif
 
-/* How a dword of keys or values is multiplied: four codes of 8 bits, eight of 4 bits; one f32; two bf16 or four e4m3 that
- * are widened to f32; the same as pairs of bf16. */
+/* How a dword of keys or values is multiplied: four codes of 8 bits, eight of 4 bits; one f32; two bf16 or four e4m3
+ * that are widened to f32; the same as pairs of bf16. */
 typedef enum { FORM_8, FORM_4, FORM_F32, FORM_BF16, FORM_E4M3, FORM_BF16_PAIRS, FORM_E4M3_PAIRS } operand_form;
 
 /* Elements in a dword. */
@@ -62,10 +62,11 @@ KRN_ALWAYS_INLINE lanes_f widen_element(lanes_i raw, operand_form form, int inde
 }
 
 #if defined(__AVX512BF16__)
-/* The low bytes of all words, e4m3, to bf16: e + 120 is the exponent of a normal one, of the 8 others there is a table. */
+/* The low bytes of all words, e4m3, to bf16: e + 120 is the exponent of a normal one, of the 8 others there is a
+ * table. */
 KRN_ALWAYS_INLINE zmm_i e4m3_to_bf16(zmm_i words) {
-    const zmm_i subnormal = _mm512_castsi128_si512(
-        _mm_setr_epi16(0, 0x3B00, 0x3B80, 0x3BC0, 0x3C00, 0x3C20, 0x3C40, 0x3C60));
+    const zmm_i subnormal =
+        _mm512_castsi128_si512(_mm_setr_epi16(0, 0x3B00, 0x3B80, 0x3BC0, 0x3C00, 0x3C20, 0x3C40, 0x3C60));
     const zmm_i magnitude = and_i(words, broadcast_i32(0x007F007F));
     const zmm_i normal = _mm512_add_epi16(_mm512_slli_epi16(magnitude, 4), broadcast_i32(0x3C003C00));
     const __mmask32 is_subnormal = _mm512_cmplt_epu16_mask(magnitude, broadcast_i32(0x00080008));

@@ -1,5 +1,5 @@
-/* Weights times V of a block, in the verbs of unit_*.h. The lanes are channels; a dword of values, which holds consecutive
- * tokens of its channel, meets one dword of a row's weights, broadcast from memory.
+/* Weights times V of a block, in the verbs of unit_*.h. The lanes are channels; a dword of values, which holds
+ * consecutive tokens of its channel, meets one dword of a row's weights, broadcast from memory.
  *
  *   accumulators   TILE_ROWS rows x TILE_VECTORS vectors of channels; integer sums of one block, or the float sums
  *                  themselves
@@ -54,8 +54,7 @@ KRN_ALWAYS_INLINE void dot_values(lanes_i acc[][TILE_VECTORS], const lanes_i cod
     }
 }
 
-KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form, int rows, int vectors,
-                                      int is_ahead) {
+KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form, int rows, int vectors, int is_ahead) {
     const krn_values_job *job = tile->job;
     const lanes_i nibble = lanes_all_i(0x0F0F0F0F);
     lanes_i acc[TILE_ROWS][TILE_VECTORS], raw[TILE_VECTORS], half[TILE_VECTORS];

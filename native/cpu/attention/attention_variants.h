@@ -1,5 +1,5 @@
-/* Every variant of attention, best first: the one place where a variant is registered. For keys and for values the first
- * row whose features the context has and that takes their type is the one that runs. */
+/* Every variant of attention, best first: the one place where a variant is registered. For keys and for values the
+ * first row whose features the context has and that takes their type is the one that runs. */
 #ifndef KRN_ATTENTION_VARIANTS_H
 #define KRN_ATTENTION_VARIANTS_H
 

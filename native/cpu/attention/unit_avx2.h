@@ -27,9 +27,7 @@ KRN_ALWAYS_INLINE void lanes_keep_i(lanes_i *x) {
     KRN_KEEP(x->a);
     KRN_KEEP(x->b);
 }
-KRN_ALWAYS_INLINE lanes_f lanes_load(const void *p) {
-    return (lanes_f){load_f(p), load_f((const float *)p + 8)};
-}
+KRN_ALWAYS_INLINE lanes_f lanes_load(const void *p) { return (lanes_f){load_f(p), load_f((const float *)p + 8)}; }
 KRN_ALWAYS_INLINE void lanes_store(void *p, lanes_f x) {
     store_f(p, x.a);
     store_f((float *)p + 8, x.b);
@@ -90,9 +88,7 @@ KRN_ALWAYS_INLINE lanes_f lanes_indices(void) {
     return (lanes_f){_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
 }
 
-KRN_ALWAYS_INLINE lanes_i lanes_load_i(const void *p) {
-    return (lanes_i){load_i(p), load_i((const uint8_t *)p + 32)};
-}
+KRN_ALWAYS_INLINE lanes_i lanes_load_i(const void *p) { return (lanes_i){load_i(p), load_i((const uint8_t *)p + 32)}; }
 KRN_ALWAYS_INLINE lanes_i lanes_all_i(int32_t x) { return (lanes_i){broadcast_i32(x), broadcast_i32(x)}; }
 KRN_ALWAYS_INLINE lanes_i lanes_and(lanes_i x, lanes_i y) { return (lanes_i){and_i(x.a, y.a), and_i(x.b, y.b)}; }
 KRN_ALWAYS_INLINE lanes_i lanes_or(lanes_i x, lanes_i y) { return (lanes_i){or_i(x.a, y.a), or_i(x.b, y.b)}; }
@@ -134,9 +130,7 @@ KRN_ALWAYS_INLINE void lanes_store_bytes(void *p, lanes_i x) { _mm_storeu_si128(
 /* The first 8 lanes of f32, the rest 0; and a store of 8 bytes. */
 KRN_ALWAYS_INLINE lanes_f lanes_load_half(const float *p) { return (lanes_f){load_f(p), zero_f()}; }
 KRN_ALWAYS_INLINE lanes_i lanes_widen_half_u8(const uint8_t *p) { return (lanes_i){widen_eight(p), broadcast_i32(0)}; }
-KRN_ALWAYS_INLINE void lanes_store_half_bytes(void *p, lanes_i x) {
-    _mm_storel_epi64((__m128i *)p, lanes_bytes(x));
-}
+KRN_ALWAYS_INLINE void lanes_store_half_bytes(void *p, lanes_i x) { _mm_storel_epi64((__m128i *)p, lanes_bytes(x)); }
 
 /* Bytes that are multiplied, widened to words, because products of bytes saturate: of every four bytes the first and
  * third, and the second and fourth. */
@@ -146,12 +140,12 @@ typedef struct {
 typedef bytes_u8 bytes_s8;
 KRN_ALWAYS_INLINE bytes_u8 bytes_of_u8(lanes_i x) {
     const lanes_i low = lanes_all_i(0x00FF00FF);
-    return (bytes_u8){lanes_and(x, low),
-                      {_mm256_srli_epi16(x.a, 8), _mm256_srli_epi16(x.b, 8)}};
+    return (bytes_u8){lanes_and(x, low), {_mm256_srli_epi16(x.a, 8), _mm256_srli_epi16(x.b, 8)}};
 }
 KRN_ALWAYS_INLINE bytes_s8 bytes_of_s8(lanes_i x) {
-    return (bytes_s8){{_mm256_srai_epi16(_mm256_slli_epi16(x.a, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(x.b, 8), 8)},
-                      {_mm256_srai_epi16(x.a, 8), _mm256_srai_epi16(x.b, 8)}};
+    return (bytes_s8){
+        {_mm256_srai_epi16(_mm256_slli_epi16(x.a, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(x.b, 8), 8)},
+        {_mm256_srai_epi16(x.a, 8), _mm256_srai_epi16(x.b, 8)}};
 }
 KRN_ALWAYS_INLINE lanes_i bytes_dot(lanes_i acc, bytes_u8 u, bytes_s8 s) {
     acc.a = add_i32(acc.a, add_i32(madd_i16(u.even.a, s.even.a), madd_i16(u.odd.a, s.odd.a)));

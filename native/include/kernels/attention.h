@@ -7,9 +7,9 @@
  *   lse      [tokens][heads], f32: the logarithm of the softmax's denominator, on request
  *
  * Query tokens are the last ones of their sequence: append comes first. Token i of n has the position p = length - n +
- * i. Query head h reads the KV head h / (heads / kv_heads), so that one read of a KV head serves a whole group (MHA, GQA
- * and MQA, Ainslie et al. 2023). A few query tokens (decode, up to 8 of a sequence) and many (prefill) are one call;
- * sequences with few and with many may share a batch.
+ * i. Query head h reads the KV head h / (heads / kv_heads), so that one read of a KV head serves a whole group (MHA,
+ * GQA and MQA, Ainslie et al. 2023). A few query tokens (decode, up to 8 of a sequence) and many (prefill) are one
+ * call; sequences with few and with many may share a batch.
  *
  * The score of the token at position t, in this order:
  *
@@ -21,12 +21,12 @@
  *     window   p - t < window; full: also t - p < window
  *     sinks    t < sink_tokens is visible beyond the window (StreamingLLM, Xiao et al. 2024)
  *
- * and output = sum exp(s - m) v[t] / (sum exp(s - m) + exp(sink_logit[head] - m)), where the last term is there only if
- * there are sink logits, and m is the largest score. lse = m + log(denominator), the sink logit included. A row that
- * sees nothing has output 0 and lse = -infinity.
+ * and output = sum exp(s - m) v[t] / (sum exp(s - m) + exp(sink_logit[head] - m)), where the last term is there only
+ * if there are sink logits, and m is the largest score. lse = m + log(denominator), the sink logit included. A row
+ * that sees nothing has output 0 and lse = -infinity.
  *
- * A cache that rotates its keys has the query rotated here; one that centers them has q . mean added back to the score,
- * so that softcap, sink logits and lse are those of the keys as they were appended.
+ * A cache that rotates its keys has the query rotated here; one that centers them has q . mean added back to the
+ * score, so that softcap, sink logits and lse are those of the keys as they were appended.
  *
  * Arithmetic, in binary32 unless said. A block is 64 tokens, at a multiple of 64; j runs over its tokens.
  *
@@ -34,19 +34,20 @@
  *                   query is first multiplied by the scales of the group's channels, and quantized once per group.
  *                   dot = sum qc * (code - zero), exact in int32
  *                   s   = fma(float(dot) * ks[t], qs * scale, scale * (q . mean))      ks[t]: no factor per channel;
- *                   qs * scale is rounded once before
+ *                   qs * scale is rounded once before; a static scale of the head is one more factor of it, and ks[t]
+ *                   none
  *   K f32, tail     dot = fma over the channels in ascending order from 0; s as above with qs = 1, no ks
  *   K bf16, e4m3    the same with the query rounded to bf16; e4m3 with ks[t]
- *   softmax         m'  = max(m, s[j]), alpha = exp(m - m'), p[j] = exp(s[j] - m')
+ *   softmax         m'  = max(m, s[j]), alpha = exp(m - m'), p[j] = exp(s[j] - m'); below -87 an exp is 0
  *                   l[i] = fma(l[i], alpha, (p[i] + p[16 + i]) + (p[32 + i] + p[48 + i])), i in 0..15
- *   V s8, s4, u4    w[j] = p[j] * vs[j], wmax = max w[j], c[j] = rint(w[j] * (255 / wmax))
+ *   V s8, s4, u4    w[j] = p[j] * vs[j], wmax = max w[j], c[j] = rint(w[j] * (255 / wmax)); a wmax below 2^-100 is 0
  *                   acc = fma(float(sum c[j] * (code[j] - zero[j])), wmax / 255, acc * alpha), the sum exact in int32
  *   V bf16, e4m3    w[j] = p[j] * vs[j], rounded to bf16; acc = acc * alpha, then fma over j in ascending order
  *   V f32           the same with w[j] = p[j]
  *
  * Decode cuts the tokens into chunks of 512 and merges their (m, l, acc) in ascending order; prefill does not. Integer
- * and f32 formats give the same bits in every variant; so do bf16 and e4m3, except that AVX512-BF16 multiplies pairs of
- * elements with its own rounding of their sum (and takes subnormal bf16 for 0). For a given variant a query token's
+ * and f32 formats give the same bits in every variant; so do bf16 and e4m3, except that AVX512-BF16 multiplies pairs
+ * of elements with its own rounding of their sum (and takes subnormal bf16 for 0). For a given variant a query token's
  * output depends on its sequence, and on whether its sequence has more than 8 query tokens in the call, and on nothing
  * else: not on threads, pages or the rest of the batch.
  *
@@ -58,8 +59,7 @@
  *   weights in u8     |dout_c| <= sum over blocks of wmax / 510 * sum_j |code_jc - zero_j|, over the denominator
  *   weights in bf16   |dout_c| <= 2^-8 * sum_t w[t] |v_tc|, over the denominator
  *
- * An error of ds in every score moves an output by at most (exp(2 ds) - 1) * sum_t w[t] |v_tc| / denominator.
- */
+ * An error of ds in every score moves an output by at most (exp(2 ds) - 1) * sum_t w[t] |v_tc| / denominator. */
 #ifndef KERNELS_ATTENTION_H
 #define KERNELS_ATTENTION_H
 
@@ -145,8 +145,8 @@ typedef struct krn_attention_part {
  *  halves of the work the one that asks for more. NULL for NULL or a type that a cache cannot have. */
 KRN_API const char *krn_attention_variant(const krn_context *context, int32_t key_type, int32_t value_type);
 
-/** Bytes of workspace for a call with the sequences at their present lengths. `options` and `batch` as in krn_attention.
- *  Errors: as krn_attention for these arguments. */
+/** Bytes of workspace for a call with the sequences at their present lengths. `options` and `batch` as in
+ *  krn_attention. Errors: as krn_attention for these arguments. */
 KRN_API krn_status krn_attention_workspace_size(const krn_context *context, const krn_kv_cache *cache,
                                                 const krn_attention_options *options, const krn_attention_batch *batch,
                                                 int64_t *bytes);

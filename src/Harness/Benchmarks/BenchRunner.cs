@@ -197,7 +197,11 @@ internal sealed class BenchRunner(
         HadamardSpec hadamard => new() { ["rows"] = hadamard.Rows, ["n"] = hadamard.Cols },
         AttentionSpec attention => new()
         {
-            ["h"] = attention.Heads, ["g"] = attention.KvHeads, ["d"] = attention.HeadDim, ["c"] = attention.Context, ["q"] = attention.Queries,
+            ["h"] = attention.Heads,
+            ["g"] = attention.KvHeads,
+            ["d"] = attention.HeadDim,
+            ["c"] = attention.Context,
+            ["q"] = attention.Queries,
         },
         KvAppendSpec append => new() { ["h"] = append.KvHeads, ["d"] = append.HeadDim, ["c"] = append.Context, ["q"] = append.Tokens },
         RopeSpec rope => new() { ["rows"] = rope.Rows, ["h"] = rope.Heads, ["d"] = rope.HeadDim },

@@ -28,7 +28,6 @@ internal static class CaseTable
         Number("time_min_ns", "min", c => c.TimeNs?.Min, Figures.Time),
         Number("time_p95_ns", "p95", c => c.TimeNs?.P95, Figures.Time),
         Number("gops", "GOPS", c => c.Gops, Figures.Rate),
-        Number("tokens_per_s", "tokens/s", TokensPerSecond, Figures.Count),
         Number("gbytes_per_s", "GB/s", c => c.GbytesPerS, Figures.Rate),
         Text("ceiling", "bound by", c => c.Ceiling?.Name ?? ""),
         Number("ceiling_value", "ceiling", c => c.Ceiling?.Value, Figures.Rate),
@@ -36,7 +35,6 @@ internal static class CaseTable
         Number("packed_bytes", "packed", c => c.Bytes?.Packed, Figures.Bytes),
         Number("f16_bytes", "f16", c => c.Bytes?.F16, Figures.Bytes),
         Number("workspace_bytes", "workspace", c => c.Bytes?.Workspace, Figures.Bytes),
-        Number("cache_bytes", "cache", c => c.Op == "attention" ? c.Bytes?.Packed : null, Figures.Bytes),
         Number("packed_of_f16", "of f16", PackedOfF16, Figures.Percent),
         Number("allocated_bytes", "allocated", c => c.AllocatedBytes, Figures.Bytes),
         Text("kernel_contract", "contract", c => c.KernelError?.Contract ?? ""),
@@ -53,6 +51,8 @@ internal static class CaseTable
         Text("peer", "peer", c => c.BestPeer is { } peer ? $"{peer.Name} {peer.Version}" : ""),
         Number("peer_time_ns", "peer time", c => c.BestPeer?.TimeNs, Figures.Time),
         Number("peer_speedup", "vs peer", c => c.BestPeer?.Speedup, Figures.Factor),
+        Number("tokens_per_s", "tokens/s", TokensPerSecond, Figures.Count),
+        Number("cache_bytes", "cache", c => c.Op == "attention" ? c.Bytes?.Packed : null, Figures.Bytes),
     ];
 
     /// <summary>The columns of CSV: what holds a value of its own.</summary>

@@ -142,8 +142,7 @@ internal static unsafe partial class NativeMethods
     [return: NativeTypeName("const char *")]
     public static extern sbyte* krn_attention_variant([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("int32_t")] int key_type, [NativeTypeName("int32_t")] int value_type);
 
-    /// <summary>Bytes of workspace for a call with the sequences at their present lengths. <c>options</c> and <c>batch</c> as in krn_attention.</summary>
-    /// <returns>Errors: as krn_attention for these arguments.</returns>
+    /// <summary>Bytes of workspace for a call with the sequences at their present lengths. <c>options</c> and <c>batch</c> as in krn_attention. Errors: as krn_attention for these arguments.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
     public static extern int krn_attention_workspace_size([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("const krn_kv_cache *")] krn_kv_cache* cache, [NativeTypeName("const krn_attention_options *")] krn_attention_options* options, [NativeTypeName("const krn_attention_batch *")] krn_attention_batch* batch, [NativeTypeName("int64_t *")] long* bytes);
