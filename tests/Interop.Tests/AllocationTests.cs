@@ -36,7 +36,7 @@ public sealed class AllocationTests : IDisposable
     }
 
     [Fact]
-    public void Rotating_allocates_nothing()
+    public void Rotating_by_position_allocates_nothing()
     {
         var table = new RopeTable(new(RopeLayout.Half, 32), 0, M);
         int[] positions = [.. Enumerable.Range(0, M)];
