@@ -4,16 +4,21 @@
 
 #include <stddef.h>
 
-static void add_piece(krn_block_view *view, const void *start, int64_t bytes) {
+static void add_piece(krn_block_view *view, const uint8_t *start, int64_t bytes) {
     const int64_t lines = krn_divide_up(bytes, 64);
-    krn_attention_piece *last = &view->pieces[view->num_pieces - 1];
-    if (view->num_pieces > 0 && last->start + last->lines * 64 == start)
-        last->lines += lines;
-    else if (view->num_pieces == 0 || (const uint8_t *)start < last->start ||
-             (const uint8_t *)start + bytes > last->start + last->lines * 64)
-        view->pieces[view->num_pieces++] = (krn_attention_piece){start, lines};
-    else
-        return;
+    if (view->num_pieces > 0) {
+        krn_attention_piece *last = &view->pieces[view->num_pieces - 1];
+        const uint8_t *end = last->start + last->lines * 64;
+        /* Scales of 16 tokens are a line at most, which two units may share. */
+        if (start >= last->start && start + bytes <= end)
+            return;
+        if (start == end) {
+            last->lines += lines;
+            view->lines += lines;
+            return;
+        }
+    }
+    view->pieces[view->num_pieces++] = (krn_attention_piece){start, lines};
     view->lines += lines;
 }
 
@@ -21,7 +26,7 @@ static void add_operand(krn_block_view *view, const krn_attention_operand *opera
     for (int32_t u = 0; u < view->units; u++)
         add_piece(view, operand->codes[u], unit_bytes);
     for (int32_t u = 0; operand->scales[0] != NULL && u < view->units; u++)
-        add_piece(view, operand->scales[u], KRN_ATTENTION_UNIT * (int64_t)sizeof(float));
+        add_piece(view, (const uint8_t *)operand->scales[u], KRN_ATTENTION_UNIT * (int64_t)sizeof(float));
     for (int32_t u = 0; operand->zeros[0] != NULL && u < view->units; u++)
         add_piece(view, operand->zeros[u], KRN_ATTENTION_UNIT);
 }
