@@ -56,18 +56,18 @@ typedef struct krn_attention_ahead {
     int64_t asked, wanted;
 } krn_attention_ahead;
 
-/* Goes on to the next piece, if there is one. */
+/* Goes on to the next piece. Where there is none, `left` stays at or below 0, and nothing more is asked for. */
 KRN_ALWAYS_INLINE void krn_next_piece(krn_attention_ahead *ahead) {
-    if (++ahead->piece == ahead->end) {
-        ahead->piece = ahead->next;
+    const krn_attention_piece *following = ahead->piece + 1;
+    if (following == ahead->end) {
+        following = ahead->next;
         ahead->end = ahead->next_end;
         ahead->next = ahead->next_end;
     }
-    if (ahead->piece != ahead->end) {
-        ahead->at = ahead->piece->start - ahead->left * 64;
-        ahead->left += ahead->piece->lines;
-    } else {
-        ahead->piece--;
+    if (following != ahead->end) {
+        ahead->piece = following;
+        ahead->at = following->start - ahead->left * 64;
+        ahead->left += following->lines;
     }
 }
 

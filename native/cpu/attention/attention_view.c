@@ -4,33 +4,45 @@
 
 #include <stddef.h>
 
-static void add_piece(krn_block_view *view, const void *start, int64_t bytes) {
+static void add_piece(krn_block_view *view, const uint8_t *start, int64_t bytes) {
     const int64_t lines = krn_divide_up(bytes, 64);
-    krn_attention_piece *last = &view->pieces[view->num_pieces - 1];
-    if (view->num_pieces > 0 && last->start + last->lines * 64 == start)
-        last->lines += lines;
-    else if (view->num_pieces == 0 || (const uint8_t *)start < last->start ||
-             (const uint8_t *)start + bytes > last->start + last->lines * 64)
-        view->pieces[view->num_pieces++] = (krn_attention_piece){start, lines};
-    else
-        return;
+    if (view->num_pieces > 0) {
+        krn_attention_piece *last = &view->pieces[view->num_pieces - 1];
+        const uint8_t *end = last->start + last->lines * 64;
+        /* Scales of 16 tokens are a line at most, which two units may share. */
+        if (start >= last->start && start + bytes <= end)
+            return;
+        if (start == end) {
+            last->lines += lines;
+            view->lines += lines;
+            return;
+        }
+    }
+    view->pieces[view->num_pieces++] = (krn_attention_piece){start, lines};
     view->lines += lines;
 }
 
-static void add_operand(krn_block_view *view, const krn_attention_operand *operand, int64_t unit_bytes) {
-    for (int32_t u = 0; u < view->units; u++)
+static void add_operand(krn_block_view *view, const krn_attention_operand *operand, int64_t unit_bytes, int32_t unit,
+                        int32_t end) {
+    for (int32_t u = unit; u < end; u++)
         add_piece(view, operand->codes[u], unit_bytes);
-    for (int32_t u = 0; operand->scales[0] != NULL && u < view->units; u++)
-        add_piece(view, operand->scales[u], KRN_ATTENTION_UNIT * (int64_t)sizeof(float));
-    for (int32_t u = 0; operand->zeros[0] != NULL && u < view->units; u++)
+    for (int32_t u = unit; operand->scales[0] != NULL && u < end; u++)
+        add_piece(view, (const uint8_t *)operand->scales[u], KRN_ATTENTION_UNIT * (int64_t)sizeof(float));
+    for (int32_t u = unit; operand->zeros[0] != NULL && u < end; u++)
         add_piece(view, operand->zeros[u], KRN_ATTENTION_UNIT);
 }
 
+/* Page after page in the order of addresses, in which memory is fastest. A block is asked for before its first unit is
+ * read, so that the order in which it will be read does not count. */
 static void list_pieces(const krn_kv_layout *layout, krn_block_view *view) {
+    const int32_t page_units = (int32_t)krn_min(layout->page_tokens, KRN_ATTENTION_BLOCK) / KRN_ATTENTION_UNIT;
     view->num_pieces = 0;
     view->lines = 0;
-    add_operand(view, &view->keys, layout->key_block_bytes);
-    add_operand(view, &view->values, layout->value_block_bytes);
+    for (int32_t unit = 0; unit < view->units; unit += page_units) {
+        const int32_t end = (int32_t)krn_min(unit + page_units, view->units);
+        add_operand(view, &view->keys, layout->key_block_bytes, unit, end);
+        add_operand(view, &view->values, layout->value_block_bytes, unit, end);
+    }
 }
 
 void krn_view_block(const krn_attention_call *call, const krn_attention_entry *entry, int64_t head, int64_t first_token,

@@ -9,7 +9,7 @@ typedef struct krn_block_view {
     int64_t head, first_token;
     int32_t units;
     krn_attention_operand keys, values;
-    /* All of it in the order in which it is read. */
+    /* All of it in the order in which it is asked for. */
     krn_attention_piece pieces[KRN_ATTENTION_MAX_PIECES];
     int32_t num_pieces;
     int64_t lines;
