@@ -51,7 +51,8 @@ public sealed class KvSchemeTests : IDisposable
         Llama model = Llama.Load(file);
         int[] document = [3, 4, 5, 1, 10, 9, 8, 2, 7, 6, 0, 3];
         double reference = Perplexity.Measure(model, KvScheme.Reference, _context, [document, document], 1).MeanNll;
-        Assert.Equal(reference, Nll("f32"));
+        // The kernels add in another order: some dozens of roundings of binary32 to a loss of about 6.
+        Assert.Equal(reference, Nll("f32"), 64 * 6 * 5.96e-8);
         Assert.NotEqual(reference, Nll("bf16"));
         Assert.NotEqual(Nll("s4"), Nll("s4-center"));
         Assert.NotEqual(Nll("s4"), Nll("s4-rotate"));

@@ -95,8 +95,7 @@ internal static class VerifyCatalog
             .Concat(Ropes(contexts, levels))
             .Concat(Cells(contexts, levels, s_fixedOutliers, s_fixedActivations, s_gemmShapes))
             .Concat(Cells(contexts, levels, s_flattened, ["f32", "bf16", "a8", "u8"], s_flatShapes))
-            .Concat(Rotations(contexts, levels)).Concat(FusedSteps(contexts, levels))
-            .Concat(KvAppends(contexts, levels)).Concat(Attentions(contexts, levels));
+            .Concat(FusedSteps(contexts, levels)).Concat(Attentions(contexts, levels));
 
     /// <summary>Whether a check has a golden vector.</summary>
     public static bool IsGolden(VerifyCheck check) => check.Case.Spec switch
