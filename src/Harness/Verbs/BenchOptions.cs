@@ -28,7 +28,7 @@ internal sealed class BenchOptions
     public string? Isa { get; set; }
 
     /// <summary>A model.</summary>
-    [Option("model", MetaValue = "FILE", HelpText = "Run every linear layer of a checkpoint instead: safetensors (file, index or folder), GGUF, llama2.c.")]
+    [Option("model", MetaValue = "FILE", HelpText = "Run every linear layer of a checkpoint instead: safetensors (file, index or folder), GGUF, llama2.c. With --op hadamard: also rotate what flows through it.")]
     public string? Model { get; set; }
 
     /// <summary>JSON.</summary>

@@ -20,7 +20,8 @@ internal static class BenchVerb
         using var contexts = new ContextPool();
         using ModelFile? model = options.Model is { } path ? ModelFile.Open(path) : null;
         var planner = new CasePlanner(ContextPool.Levels, Environment.ProcessorCount, contexts.VariantOf);
-        BenchPlan plan = model is null
+        bool isRotation = selection.Op == HadamardSpec.OpName;
+        BenchPlan plan = model is null || isRotation
             ? BenchPlan.OfCatalog(planner, selection, options.Seed)
             : BenchPlan.OfModel(planner, selection, model, options.Seed);
         foreach (string skipped in plan.Skipped)
@@ -40,8 +41,8 @@ internal static class BenchVerb
 
         RunResult result = Measure(options, contexts, plan, terminal);
         RunTables.Write(terminal, result);
-        if (selection.Op == HadamardSpec.OpName)
-            RotationTables.Write(terminal, contexts, new Interleaver(new InterleaverOptions()), [], options.Seed);
+        if (isRotation)
+            RotationTables.Write(terminal, contexts, new Interleaver(new InterleaverOptions()), Captured(model, contexts, options.Seed), options.Seed);
         if (options.Json is not null)
             ResultsJson.Save(result, options.Json);
         if (options.Csv is not null)
@@ -49,6 +50,17 @@ internal static class BenchVerb
         if (options.Markdown is not null)
             TextFiles.Write(options.Markdown, MarkdownWriter.Write(result));
         return Judge(result, terminal);
+    }
+
+    // In the middle of a model, and at its end.
+    private static IEnumerable<IActivationSource> Captured(ModelFile? file, ContextPool contexts, long seed)
+    {
+        if (file is null)
+            return [];
+        Llama model = Llama.Load(file);
+        int layers = model.Config.Layers;
+        return new[] { layers / 2, layers }.Select(layer =>
+            new LlamaActivationSource(model, Path.GetFileName(file.Path), layer, contexts.Get(ContextPool.Levels[0], 1), seed));
     }
 
     private static CaseSelection Check(BenchOptions options)
@@ -61,8 +73,8 @@ internal static class BenchVerb
             throw new UsageException("--peers and --no-peers contradict each other.");
         if (options.Peers && (options.CrossCheck || options.List))
             throw new UsageException("--peers times other libraries, which --cross-check and --list do not.");
-        if (options.Model is not null && options.Op is not null and not GemmSpec.OpName)
-            throw new UsageException($"--model runs linear layers, which are cases of gemm: --op {options.Op} has none.");
+        if (options.Model is not null && options.Op is not null and not GemmSpec.OpName and not HadamardSpec.OpName)
+            throw new UsageException($"--model runs linear layers, which are cases of gemm, or shows what rotation does to them: --op {options.Op} has neither.");
         OptionValues.Writable("--json", options.Json);
         OptionValues.Writable("--csv", options.Csv);
         OptionValues.Writable("--markdown", options.Markdown);
