@@ -7,7 +7,8 @@
 
 KRN_ALWAYS_INLINE void load_pairs(int32_t type, const void *source, int64_t at, lanes_f *first, lanes_f *second) {
     if (type == KRN_TYPE_F32) {
-        const float32x4x2_t low = vld2q_f32((const float *)source + at), high = vld2q_f32((const float *)source + at + LANES);
+        const float32x4x2_t low = vld2q_f32((const float *)source + at),
+                            high = vld2q_f32((const float *)source + at + LANES);
         *first = (lanes_f){low.val[0], high.val[0]};
         *second = (lanes_f){low.val[1], high.val[1]};
         return;

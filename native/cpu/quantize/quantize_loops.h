@@ -134,7 +134,8 @@ KRN_ALWAYS_INLINE int64_t encode_whole(const lanes_encoder *e, int32_t type, int
     int64_t i = from;
     for (; i + UNROLL * STEP <= to; i += UNROLL * STEP) {
         krn_prefetch_ahead(ahead, i, UNROLL * STEP);
-        const lanes_codes bytes = is_unclipped ? encode_unclipped(e, type, source, i) : encode_steps(e, type, source, i);
+        const lanes_codes bytes =
+            is_unclipped ? encode_unclipped(e, type, source, i) : encode_steps(e, type, source, i);
         if (stream)
             stream_codes(codes + i, bytes);
         else

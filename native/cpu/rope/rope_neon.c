@@ -27,7 +27,8 @@ KRN_ALWAYS_INLINE lanes_f pairs_upper(lanes_f a) {
 KRN_ALWAYS_INLINE lanes_f swap_pairs(lanes_f a) { return (lanes_f){vrev64q_f32(a.low), vrev64q_f32(a.high)}; }
 /* a - b in even lanes, a + b in odd ones. */
 KRN_ALWAYS_INLINE lanes_f subtract_add(lanes_f a, lanes_f b) {
-    const lanes_i even = {vreinterpretq_s32_u64(vdupq_n_u64(0x80000000u)), vreinterpretq_s32_u64(vdupq_n_u64(0x80000000u))};
+    const lanes_i even = {vreinterpretq_s32_u64(vdupq_n_u64(0x80000000u)),
+                          vreinterpretq_s32_u64(vdupq_n_u64(0x80000000u))};
     return add_f(a, as_f32(xor_i(as_i(b), even)));
 }
 

@@ -12,7 +12,7 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
     private const int MaxThreads = 1024;
 
     /// <summary>The ops.</summary>
-    public static IReadOnlyList<string> OpNames { get; } = 
+    public static IReadOnlyList<string> OpNames { get; } =
         [GemmSpec.OpName, QuantizeSpec.OpName, DequantizeSpec.OpName, HadamardSpec.OpName, FusedSpec.OpName, RopeSpec.OpName, KvAppendSpec.OpName,
             AttentionSpec.OpName];
 
