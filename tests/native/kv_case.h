@@ -15,8 +15,8 @@ typedef struct {
     int64_t width;
 } kv_case;
 
-/* One sequence of the model. Keys are those that were quantized: rotated by position, centred, rotated by Hadamard; or in
- * a group that was cut, what the cache gave back. */
+/* One sequence of the model. Keys are those that were quantized: rotated by position, centred, rotated by Hadamard; or
+ * in a group that was cut, what the cache gave back. */
 typedef struct {
     int64_t length;
     float *keys, *values;

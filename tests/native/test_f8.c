@@ -1,4 +1,5 @@
-/* FP8 E4M3: every code, every float where rounding changes its mind, and every half through the cache at every level. */
+/* FP8 E4M3: every code, every float where rounding changes its mind, and every half through the cache at every
+ * level. */
 #include "check.h"
 
 #include "common/f8.h"

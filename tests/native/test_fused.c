@@ -53,7 +53,8 @@ static void every_runner_agrees(test_random *random, const runner *runners, int 
     }
 }
 
-/* A bad row has scales of NaN and codes of the zero point; the others are what they are without it; the first is named. */
+/* A bad row has scales of NaN and codes of the zero point; the others are what they are without it; the first is
+ * named. */
 static void bad_rows_are_marked(test_random *random, const runner *runners, int num_runners) {
     for (int i = 0; i < 300; i++) {
         const fused_case c = fused_case_make(random, i % 10 == 0 ? 40000 : 500);

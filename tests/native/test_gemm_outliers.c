@@ -1,5 +1,5 @@
-/* Outlier columns that weights fix: the bits of a call that finds the same columns, the contract of gemm.h for any others,
- * packing and unpacking, misuse. */
+/* Outlier columns that weights fix: the bits of a call that finds the same columns, the contract of gemm.h for any
+ * others, packing and unpacking, misuse. */
 #include "gemm_oracle.h"
 
 #include <math.h>

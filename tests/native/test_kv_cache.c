@@ -1,5 +1,5 @@
-/* The KV cache: the reference against the model, every variant and thread count against the reference, bit for bit; and a
- * long random life of sequences that share pages. */
+/* The KV cache: the reference against the model, every variant and thread count against the reference, bit for bit; and
+ * a long random life of sequences that share pages. */
 #include "kv_case.h"
 
 #include <math.h>

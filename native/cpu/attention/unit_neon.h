@@ -290,8 +290,8 @@ KRN_ALWAYS_INLINE lanes_i bytes_dot(lanes_i acc, bytes_u8 u, bytes_s8 s) {
     return y;
 }
 #else
-/* There is no product of signed and unsigned bytes: u8 becomes s8 by its top bit, which takes 128 off, and 128 times the
- * sum of the other operand is added. */
+/* There is no product of signed and unsigned bytes: u8 becomes s8 by its top bit, which takes 128 off, and 128 times
+ * the sum of the other operand is added. */
 typedef lanes_i bytes_u8;
 typedef struct {
     lanes_i codes, sums;

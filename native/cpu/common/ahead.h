@@ -9,8 +9,8 @@
 enum { KRN_AHEAD_STREAMS = 2 };
 
 /* For element i of the row, `bytes_per_64` / 64 bytes for each element from that place on in every stream. All zero:
- * nothing. A pass that is not the only one over its row takes its share of what is ahead, so that memory is busy all the
- * time: bursts of prefetches wait for each other. */
+ * nothing. A pass that is not the only one over its row takes its share of what is ahead, so that memory is busy all
+ * the time: bursts of prefetches wait for each other. */
 typedef struct krn_ahead {
     int32_t streams;
     const char *stream[KRN_AHEAD_STREAMS];

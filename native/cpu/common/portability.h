@@ -28,8 +28,8 @@
 #else
 #define KRN_ANY_VECTOR "+v"
 #endif
-/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which the registers are
- * not enough. */
+/* Keeps the compiler from taking a chain of additions apart: GCC computes all addends first, for which the registers
+ * are not enough. */
 #define KRN_IN_ORDER(vector) __asm__("" : KRN_ANY_VECTOR(vector))
 /* Ends what a vector was made by, a loop of accumulators for example. Without it GCC (12) computes what follows on some
  * paths already before the loop, and then has accumulators twice, most of them in memory. */

@@ -4,9 +4,9 @@
  *                                      h(g) = ln(P(g) / P(-g))       GELU: P is the normal distribution, P(g) = 1 / (1 + exp(-h))
  *                                      h(g) = 2 sqrt(2 / pi) (g + 0.044715 g^3)      GELU by tanh, as 1 + tanh(v) = 2 / (1 + exp(-2 v))
  *
- * h is odd: g times a polynomial in g^2. That of GELU was fitted to |g| <= 5.6 with the weight g P(g) P(-g), so that the
- * error that it makes of P is at most 2.9e-8 everywhere; beyond 5.6, where P is below 1.1e-8 or above 1 - 1.1e-8, the
- * polynomial keeps its last value and h goes on in a straight line.
+ * h is odd: g times a polynomial in g^2. That of GELU was fitted to |g| <= 5.6 with the weight g P(g) P(-g), so that
+ * the error that it makes of P is at most 2.9e-8 everywhere; beyond 5.6, where P is below 1.1e-8 or above 1 - 1.1e-8,
+ * the polynomial keeps its last value and h goes on in a straight line.
  *
  * exp(-h): Cody and Waite. n = rint(-h / ln 2), s = h + n ln 2 in two parts, exp(-s) by a polynomial of degree 6 with a
  * relative error of 2^-28.2 for |s| <= ln 2 / 2, times 2^n.

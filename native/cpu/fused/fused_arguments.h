@@ -22,7 +22,8 @@ typedef struct {
     int64_t workspace_bytes;
 } krn_fused_arguments;
 
-/* Bytes of the workspace of calls in this context: two vectors, and a row of scratch for as many pieces as there can be. */
+/* Bytes of the workspace of calls in this context: two vectors, and a row of scratch for as many pieces as there can
+ * be. */
 int64_t krn_fused_workspace_bytes_of(const krn_context *context, int64_t cols);
 
 /* Checks of context and cols, which are all that the workspace depends on. */

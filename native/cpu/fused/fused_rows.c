@@ -35,8 +35,8 @@ static unsigned char *at(krn_row_matrix matrix, int64_t row, int64_t col, int64_
 
 static int is_norm(const krn_fused_job *job) { return job->op == KRN_FUSED_RMSNORM || job->op == KRN_FUSED_LAYERNORM; }
 
-/* What the pass brings near on its way over the next `count` elements of a tile: its share of the next tile, row after row,
- * which is how memory is read fastest. */
+/* What the pass brings near on its way over the next `count` elements of a tile: its share of the next tile, row after
+ * row, which is how memory is read fastest. */
 static krn_ahead take_ahead(tile *t, int64_t count) {
     const krn_fused_job *job = t->job;
     const int is_paired = job->op == KRN_FUSED_GATE && job->up.data == NULL;
@@ -107,8 +107,8 @@ static void squares_pass(tile *t) {
     for (int64_t r = 0; is_norm(job) && r < t->rows; r++) {
         const float sum = sum_of(&t->sums[r]);
         t->inverses[r] = 1.0f / sqrtf(sum / (float)job->cols + job->eps);
-        /* A row that lost itself in an infinite sum is not finite either. Rounding keeps the order of magnitudes, so that
-         * the largest product is also the largest when it is scaled. */
+        /* A row that lost itself in an infinite sum is not finite either. Rounding keeps the order of magnitudes, so
+         * that the largest product is also the largest when it is scaled. */
         t->sums[r].magnitude = sum <= FLT_MAX ? t->sums[r].magnitude * t->inverses[r] : INFINITY;
     }
     end_pass(t);
@@ -282,8 +282,8 @@ static void run_piece(void *task_context, int64_t index) {
     const krn_fused_job *job = pass->job;
     tile t = {.job = job, .end = krn_first_row(job->rows, pass->pieces, index + 1)};
     int64_t bad_row = -1;
-    /* Of squares and of codes, of a sum with a residual, of a mean, and of a row that is made between them. Next to a gate
-     * the pass that makes codes is too short to bring anything near. */
+    /* Of squares and of codes, of a sum with a residual, of a mean, and of a row that is made between them. Next to a
+     * gate the pass that makes codes is too short to bring anything near. */
     t.passes = job->op == KRN_FUSED_GATE
                    ? 1
                    : 2 + (job->residual.data != NULL) + (job->op == KRN_FUSED_LAYERNORM) + !job->is_direct;
@@ -300,8 +300,8 @@ static void run_piece(void *task_context, int64_t index) {
 
 krn_status krn_fused_run(krn_fused_job *job) {
     int64_t bad_rows[KRN_QUANTIZE_MAX_PIECES];
-    /* A weight vector that is wider than the first-level cache is loaded once for several rows, in chunks. Weights that come
-     * from the second level while rows come from memory halve the speed of those (measured on Zen 5). */
+    /* A weight vector that is wider than the first-level cache is loaded once for several rows, in chunks. Weights that
+     * come from the second level while rows come from memory halve the speed of those (measured on Zen 5). */
     job->is_direct = job->codes.data != NULL && job->op != KRN_FUSED_GATE && job->bias == NULL && job->rotate == NULL &&
                      is_scaled_by_magnitude(job);
     const int is_wide = job->cols > KRN_FUSED_WIDE_COLS;

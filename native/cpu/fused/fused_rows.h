@@ -41,7 +41,8 @@ typedef struct krn_fused_job {
     /* Whether codes are made chunk by chunk, without a row of scratch. */
     int32_t is_direct;
 
-    /* The quantized result: of the job are read the arithmetic and the blocks. Without codes the result is the target. */
+    /* The quantized result: of the job are read the arithmetic and the blocks. Without codes the result is the
+     * target. */
     krn_quantize_job quantize;
     krn_row_matrix codes;
     float *scales;
@@ -59,8 +60,8 @@ enum {
     /* Up to here a row and the weights fit the first-level cache as a whole. */
     KRN_FUSED_WIDE_COLS = 4096,
     KRN_FUSED_TILE_BYTES = 16383,
-    /* A second-level cache of 1 MiB and as much of the third: codes of a matrix that takes more are written past the caches,
-     * which saves reading the lines that they fill. The GEMM that reads them takes a hundred times as long. */
+    /* A second-level cache of 1 MiB and as much of the third: codes of a matrix that takes more are written past the
+     * caches, which saves reading the lines that they fill. The GEMM that reads them takes a hundred times as long. */
     KRN_FUSED_STREAM_BYTES = 4 << 20,
 };
 

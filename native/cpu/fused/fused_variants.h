@@ -21,8 +21,8 @@
 #endif
 
 enum {
-    /* Partial sums of a row, by index modulo this number (kernels/fused.h): four registers of AVX-512, eight of AVX2, as
-     * many as hide the latency of an addition. Also the multiple to which rows of floats and vectors are padded. */
+    /* Partial sums of a row, by index modulo this number (kernels/fused.h): four registers of AVX-512, eight of AVX2,
+     * as many as hide the latency of an addition. Also the multiple to which rows of floats and vectors are padded. */
     KRN_FUSED_LANES = 64,
 };
 
@@ -32,14 +32,16 @@ typedef enum krn_gate_kind { KRN_GATE_SILU, KRN_GATE_GELU, KRN_GATE_GELU_TANH } 
 /* What a pass over a row adds up. */
 typedef struct krn_row_sums {
     float lanes[KRN_FUSED_LANES];
-    /* The largest |(x - mean) * weight| so far; infinity or NaN, but no finite number, once there was infinity or NaN. */
+    /* The largest |(x - mean) * weight| so far; infinity or NaN, but no finite number, once there was infinity or
+     * NaN. */
     float magnitude;
 } krn_row_sums;
 
-/* What a variant does. Every function works on a part of a row, n >= 1 elements of `type` KRN_TYPE_F32, _F16 or _BF16 of
- * which the first is number 0, KRN_FUSED_LANES, 2 KRN_FUSED_LANES .. of the row; nothing outside it is read. Weight and bias
- * are f32, and they and `y` are padded to a multiple of KRN_FUSED_LANES elements, that of `y` is written. `ahead` changes no
- * result, and a variant may ignore it. Every variant gives the bits of krn_fused_ref, but for the payload of NaN. */
+/* What a variant does. Every function works on a part of a row, n >= 1 elements of `type` KRN_TYPE_F32, _F16 or _BF16
+ * of which the first is number 0, KRN_FUSED_LANES, 2 KRN_FUSED_LANES .. of the row; nothing outside it is read. Weight
+ * and bias are f32, and they and `y` are padded to a multiple of KRN_FUSED_LANES elements, that of `y` is written.
+ * `ahead` changes no result, and a variant may ignore it. Every variant gives the bits of krn_fused_ref, but for the
+ * payload of NaN. */
 typedef struct krn_fused_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
@@ -54,8 +56,8 @@ typedef struct krn_fused_kernels {
     /* y = ((x - mean) * weight) * inverse, and + bias unless that is NULL. */
     void (*normalize)(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
                       float inverse, krn_ahead ahead, float *y);
-    /* Codes of y without bias, one per byte: rint(y / scale) + zero, where that lies in -127..127 before zero is added and
-     * `scale_inverse` is 1 / scale. `stream`: past the caches where they are aligned for that. */
+    /* Codes of y without bias, one per byte: rint(y / scale) + zero, where that lies in -127..127 before zero is added
+     * and `scale_inverse` is 1 / scale. `stream`: past the caches where they are aligned for that. */
     void (*encode)(int32_t type, const void *x, const float *weight, int64_t n, float mean, float inverse,
                    float scale_inverse, int32_t zero, int32_t stream, krn_ahead ahead, uint8_t *codes);
     /* y = gate(g) * u; the magnitude of y is kept. `up` NULL: gates and ups take turns in 2 n elements. */

@@ -14,7 +14,8 @@ enum {
     /* A Y of this size would drive activations and weights out of L2 (1 MiB) without staying there itself: written
      * past the caches, a GEMM with 128 rows gains 5 points of its peak. */
     STREAMED_OUTPUT_BYTES = 1 << 20,
-    /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K = 14336). */
+    /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K =
+     * 14336). */
     PANEL_BLOCK_BYTES = 2 << 20,
     /* Pieces per thread: enough to even out cores of unequal speed, few enough that each streams long. */
     PIECES_PER_THREAD = 4,

@@ -1,5 +1,5 @@
-/* Products of the side term with two vectors of a panel's channels: written in the verbs that simd_avx2.h and simd_avx512.h share,
- * compiled once per instruction set. */
+/* Products of the side term with two vectors of a panel's channels: written in the verbs that simd_avx2.h and
+ * simd_avx512.h share, compiled once per instruction set. */
 #ifndef KRN_GEMM_SIDE_PRODUCTS_H
 #define KRN_GEMM_SIDE_PRODUCTS_H
 

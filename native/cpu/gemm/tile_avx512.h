@@ -6,9 +6,9 @@
 #include "common/simd_avx512.h"
 #include "gemm/scales_avx512.h"
 
-/* Rows whose t goes from group to group in registers, but for the rows that the compiler has no room for: with 8, two or
- * three of them. The loads and stores of a t in memory cost a tile of 12 rows 75 cycles at the end of every group, most of
- * them for the stores, which the next group does not hide. */
+/* Rows whose t goes from group to group in registers, but for the rows that the compiler has no room for: with 8, two
+ * or three of them. The loads and stores of a t in memory cost a tile of 12 rows 75 cycles at the end of every group,
+ * most of them for the stores, which the next group does not hide. */
 enum { SMALL_TILE_ROWS = 8 };
 
 KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }

@@ -14,7 +14,8 @@
 #include "common/half.h"
 #include "gemm/tile_f32_avx512.h"
 
-/* Half as many additions in a row as f32 has; and over the end of a group of 32 the reorder buffer reaches by itself. */
+/* Half as many additions in a row as f32 has; and over the end of a group of 32 the reorder buffer reaches by
+ * itself. */
 enum { BF16_SIDE = 2, BF16_SIDE_GROUP = 64 };
 
 /* table[i] = codebook[i mod 16], i mod 16 less the offset of codes, or, with zero points, i - 15. */

@@ -5,8 +5,9 @@
  *   dot_slice(sums, w, x, blocks, rows, vecs, bits, prefetch)
  *       sums[r][v] = products of row r with the 4 channels v of a slice, from 0
  *
- * and in constants: TILE_ROWS, the tallest tile; SUBTRACTS_128 when dot_slice makes u8 codes signed, else 0, and slice_vecs(rows). The codes' other
- * offsets are taken out through the sums of the activations, as in tile_s8_avx512vnni.h. */
+ * and in constants: TILE_ROWS, the tallest tile; SUBTRACTS_128 when dot_slice makes u8 codes signed, else 0, and
+ * slice_vecs(rows). The codes' other offsets are taken out through the sums of the activations, as in
+ * tile_s8_avx512vnni.h. */
 #ifndef KRN_GEMM_TILE_INT_NEON_H
 #define KRN_GEMM_TILE_INT_NEON_H
 

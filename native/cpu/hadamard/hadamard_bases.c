@@ -8,8 +8,8 @@
 enum { MAX_FACTOR = KRN_HADAMARD_MAX_ORDER / 4, NUM_ORDERS = MAX_FACTOR / 2, MAX_FIELD = KRN_HADAMARD_MAX_ORDER };
 
 /* Four symmetric circulants of order u with A^2 + B^2 + C^2 + D^2 = 4 u I. Bit i - 1 of a mask is set where the entries
- * i and u - i of the first row are -1; entry 0 is +1. Found by searching all masks (for u = 43 those that multiplication
- * by 6 leaves as they are) for two pairs with opposite autocorrelations. */
+ * i and u - i of the first row are -1; entry 0 is +1. Found by searching all masks (for u = 43 those that
+ * multiplication by 6 leaves as they are) for two pairs with opposite autocorrelations. */
 static const struct {
     int32_t factor;
     uint32_t masks[4];

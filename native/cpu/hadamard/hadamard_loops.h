@@ -1,5 +1,5 @@
-/* The passes of the Hadamard transform, written in verbs and compiled once per instruction set by the file that includes
- * this header after it has defined the verbs:
+/* The passes of the Hadamard transform, written in verbs and compiled once per instruction set by the file that
+ * includes this header after it has defined the verbs:
  *
  *   lanes_f               LANES = 2^LANE_LEVELS floats
  *   HELD                  registers that a pass holds at a time, 2^HELD_LEVELS

@@ -137,8 +137,8 @@ static int64_t index_batch(krn_kv_cache *cache, int64_t count, const int32_t *se
 }
 
 /* Pages of a long sequence are in no cache when they are written, and a line that is written whole past the caches need
- * not be read first (measured on Zen 5: a quarter of the time for 512 tokens of 8 heads of 128). What a few tokens write
- * stays in the caches for the attention that reads it next: this is a second-level cache of keys and values. */
+ * not be read first (measured on Zen 5: a quarter of the time for 512 tokens of 8 heads of 128). What a few tokens
+ * write stays in the caches for the attention that reads it next: this is a second-level cache of keys and values. */
 enum { STREAM_BYTES = 1 << 20 };
 
 /* Pages. */
@@ -154,7 +154,8 @@ static int32_t begun_page(const krn_kv_cache *cache, int32_t sequence) {
     return length % page_tokens == 0 ? -1 : krn_kv_table_of(cache, sequence)[length / page_tokens];
 }
 
-/* *last_stays is set when entries give up a page and another, the last to have it, writes to it: that cannot be undone. */
+/* *last_stays is set when entries give up a page and another, the last to have it, writes to it: that cannot be
+ * undone. */
 static krn_status check_free_pages(krn_kv_cache *cache, int64_t count, const int32_t *sequences, const int64_t *tokens,
                                    int *last_stays) {
     int64_t needed = 0;

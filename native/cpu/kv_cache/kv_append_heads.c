@@ -1,5 +1,5 @@
-/* What krn_kv_cache_append does head by head, because it goes through all tokens of a sequence in order: the means of keys,
- * and the groups of KRN_KV_CHANNEL. */
+/* What krn_kv_cache_append does head by head, because it goes through all tokens of a sequence in order: the means of
+ * keys, and the groups of KRN_KV_CHANNEL. */
 #include "kv_cache/kv_append_rows.h"
 
 #include <math.h>

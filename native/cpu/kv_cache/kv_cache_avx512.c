@@ -1,5 +1,5 @@
-/* Appending with AVX-512 F, BW, DQ and VL. Blocks of 16 tokens are quantized 16 channels of 4 tokens at a time, which is a
- * register of codes, and interleaved in registers; fewer tokens go one by one (kv_cache_rows.h). */
+/* Appending with AVX-512 F, BW, DQ and VL. Blocks of 16 tokens are quantized 16 channels of 4 tokens at a time, which
+ * is a register of codes, and interleaved in registers; fewer tokens go one by one (kv_cache_rows.h). */
 #include "kv_cache/kv_cache_rows.h"
 
 #include "common/lanes_avx512.h"
@@ -116,7 +116,8 @@ KRN_ALWAYS_INLINE lanes_i encode_lanes(int is_f8, const block_encoder *encoder, 
     return add_i32(_mm512_cvtps_epi32(clamped), broadcast_i32(encoder->zero[token]));
 }
 
-/* 16 channels of tokens 4g..4g+3, a code per byte. Quarter i has channels 4i..4i+3, of each token in a dword of its own. */
+/* 16 channels of tokens 4g..4g+3, a code per byte. Quarter i has channels 4i..4i+3, of each token in a dword of its
+ * own. */
 KRN_ALWAYS_INLINE lanes_i encode_four(int32_t type, int is_f8, const block_encoder *encoder, const krn_kv_rows *rows,
                                       int g, int64_t from, int64_t dim) {
     lanes_i q[4];

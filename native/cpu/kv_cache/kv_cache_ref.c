@@ -1,5 +1,5 @@
-/* The scalar reference of krn_kv_cache_append: it defines the bits. A row is quantized by the row kernels of quantize.h,
- * one code per byte, and then put where the layout wants it. */
+/* The scalar reference of krn_kv_cache_append: it defines the bits. A row is quantized by the row kernels of
+ * quantize.h, one code per byte, and then put where the layout wants it. */
 #include "common/convert.h"
 #include "common/f8.h"
 #include "kv_cache/kv_cache_variants.h"

@@ -1,6 +1,6 @@
-/* Single tokens into a block, for the SIMD variants: a row is quantized by the row kernels of quantize.h and then placed
- * dword by dword. Plain loops, which the compiler makes vectors of; compiled once per instruction set by the file that
- * includes this header. */
+/* Single tokens into a block, for the SIMD variants: a row is quantized by the row kernels of quantize.h and then
+ * placed dword by dword. Plain loops, which the compiler makes vectors of; compiled once per instruction set by the
+ * file that includes this header. */
 #ifndef KRN_KV_CACHE_ROWS_H
 #define KRN_KV_CACHE_ROWS_H
 

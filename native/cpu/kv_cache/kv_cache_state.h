@@ -49,8 +49,8 @@ struct krn_kv_cache {
     /* Scratch of one call, zero between calls: by page, and by sequence. */
     int32_t *page_marks;
     int32_t *sequence_marks;
-    /* Scratch of append, by entry of a batch: the number of blocks that the entries before it touch (and behind the last
-     * entry, that all touch), the first row of its tokens, and the page that a copy replaced, or -1. */
+    /* Scratch of append, by entry of a batch: the number of blocks that the entries before it touch (and behind the
+     * last entry, that all touch), the first row of its tokens, and the page that a copy replaced, or -1. */
     int64_t *starts;
     int64_t *rows;
     int32_t *replaced;

@@ -59,8 +59,8 @@ typedef struct krn_kv_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
-    /* Stores `count` tokens as tokens first..first+count-1 of a block, first + count <= 16. With first = 0 the rest of the
-     * block becomes zeros with scale 0; otherwise other tokens keep their bits. */
+    /* Stores `count` tokens as tokens first..first+count-1 of a block, first + count <= 16. With first = 0 the rest of
+     * the block becomes zeros with scale 0; otherwise other tokens keep their bits. */
     void (*store_keys)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,
                        krn_kv_block block);
     void (*store_values)(const krn_kv_encoding *encoding, krn_kv_rows rows, int32_t first, int32_t count,

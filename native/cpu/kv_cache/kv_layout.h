@@ -26,8 +26,8 @@
  *
  * In every block of 16 tokens that holds at least one token all bytes are written: behind the last token of a sequence
  * come codes of finite values with finite scales (zeros, or other tokens where the sequence was truncated or shares the
- * page), so that kernels compute whole blocks and mask the result. Channels d..D-1 of values are 0, but for u4, where they
- * are any.
+ * page), so that kernels compute whole blocks and mask the result. Channels d..D-1 of values are 0, but for u4, where
+ * they are any.
  *
  * The tail (KRN_KV_CHANNEL) is, per sequence and head, key_group / 16 blocks of f32 keys. Behind the last token come
  * finite values there, too, in every block that holds a token. */

@@ -1,6 +1,6 @@
 /* Where one element lies in a block of 16 tokens (kv_layout.h), and reading and writing it. `channel` is in
- * 0..head_dim-1, `token` in 0..15, and `value_dim` is that of the layout. Codes are in the form in which they are stored,
- * but for 4 bits each in a byte of its own. */
+ * 0..head_dim-1, `token` in 0..15, and `value_dim` is that of the layout. Codes are in the form in which they are
+ * stored, but for 4 bits each in a byte of its own. */
 #ifndef KRN_KV_PLACE_H
 #define KRN_KV_PLACE_H
 

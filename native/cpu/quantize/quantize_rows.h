@@ -42,8 +42,8 @@ typedef struct krn_quantize_scheme {
     /* See `decode` in quantize_variants.h. */
     uint8_t flip;
     float clip_ratio;
-    /* See krn_block_encoder. With the whole range |x| <= max|x| = Q scale, and x * inv differs from Q by roundings alone, of
-     * a scale that is no subnormal. */
+    /* See krn_block_encoder. With the whole range |x| <= max|x| = Q scale, and x * inv differs from Q by roundings
+     * alone, of a scale that is no subnormal. */
     int32_t is_unclipped;
     /* What max|x| is divided by; symmetric and codebook. */
     float steps;
@@ -110,8 +110,8 @@ void krn_quantize_derive(const krn_quantize_scheme *scheme, int64_t count, const
 /* How a block with this scale is encoded. The zero point is read only when asymmetric. */
 krn_block_encoder krn_quantize_encoder(const krn_quantize_scheme *scheme, float scale, int32_t zero_point);
 
-/* Of one row: its scales and zero points, and its codes. Of the job are read kernels, scheme, cols, block, blocks_per_row
- * and float_type. `zero_points` may be NULL in a symmetric scheme. */
+/* Of one row: its scales and zero points, and its codes. Of the job are read kernels, scheme, cols, block,
+ * blocks_per_row and float_type. `zero_points` may be NULL in a symmetric scheme. */
 void krn_quantize_derive_row(const krn_quantize_job *job, const void *row, float *scales, int32_t *zero_points);
 void krn_quantize_encode_row(const krn_quantize_job *job, const void *row, krn_memory_hints hints, const float *scales,
                              const int32_t *zero_points, uint8_t *codes);

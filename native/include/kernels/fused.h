@@ -14,12 +14,12 @@
  *   input       float matrices of `rows` x `cols`, and the sum that a norm writes
  *   codes       what to quantize to and where to; or target, a float matrix
  *
- * Fields that a step has no use for must be 0 or NULL, so that nothing is ignored in silence. Each row is read once from
- * memory, however wide; it waits in the workspace, in a cache, until its scale is known.
+ * Fields that a step has no use for must be 0 or NULL, so that nothing is ignored in silence. Each row is read once
+ * from memory, however wide; it waits in the workspace, in a cache, until its scale is known.
  *
  * The arithmetic. Elements are widened to binary32, every operation rounds once, and only what is called fma does not
- * round its product. Every variant and thread count gives these bits, and quantizing a step gives the bits of krn_quantize
- * on its f32 result:
+ * round its product. Every variant and thread count gives these bits, and quantizing a step gives the bits of
+ * krn_quantize on its f32 result:
  *
  *   sum         s = x + residual, rounded to the type of the input; the norm is that of s as it was written
  *   lanes       64 partial sums from +0: lane l takes elements i = l, l + 64, l + 128 ... in this order. Then lane l becomes
@@ -33,20 +33,20 @@
  *               silu: h = g.  gelu: h = g * P(min(g^2, 31.36)).  gelu_tanh: h = g * fma(c3, g^2, c1)
  *   rotation    that of hadamard.h on f32, block by block of y
  *
- * exp is a polynomial, the same in every variant (native/cpu/fused/activation.h): within 1.1 ulp for arguments in -86..88.7;
- * it is infinite above 88.73, which makes silu(g) = -0 below g = -88.73, and exp(-86) below. Then
+ * exp is a polynomial, the same in every variant (native/cpu/fused/activation.h): within 1.1 ulp for arguments in
+ * -86..88.7; it is infinite above 88.73, which makes silu(g) = -0 below g = -88.73, and exp(-86) below. Then
  *
  *   silu        is within 2.5 ulp of g / (1 + e^-g) for g >= -88.7
  *   gelu        is within 2.5 * 2^-24 * |g| of g / 2 * (1 + erf(g / sqrt 2)), and gelu_tanh within as much of
  *               g / 2 * (1 + tanh(sqrt(2 / pi) * (g + 0.044715 * g^3)))
  *
- * Not finite. Steps that quantize check every row on its way. When one holds NaN or infinity, or runs into them (a sum of
- * squares or a product above FLT_MAX does), the call gives KRN_ERROR_NON_FINITE, and - other than everywhere else in this
- * library - what it wrote stays written: to write nothing, the input would have to be read twice. What is there is
- * defined: a bad row has codes equal to its zero point (0 with KRN_TYPE_C4) and scales of NaN unless they are static, with
- * the zero point of all-zero input; every other row is as if it were alone; krn_last_error() tells the first bad row. Sums
- * are written for all rows. The steps with a float result check nothing: NaN and infinity go through as IEEE 754 has it,
- * but that silu and gelu of -infinity are NaN. The payload of a NaN is not defined.
+ * Not finite. Steps that quantize check every row on its way. When one holds NaN or infinity, or runs into them (a sum
+ * of squares or a product above FLT_MAX does), the call gives KRN_ERROR_NON_FINITE, and - other than everywhere else in
+ * this library - what it wrote stays written: to write nothing, the input would have to be read twice. What is there is
+ * defined: a bad row has codes equal to its zero point (0 with KRN_TYPE_C4) and scales of NaN unless they are static,
+ * with the zero point of all-zero input; every other row is as if it were alone; krn_last_error() tells the first bad
+ * row. Sums are written for all rows. The steps with a float result check nothing: NaN and infinity go through as IEEE
+ * 754 has it, but that silu and gelu of -infinity are NaN. The payload of a NaN is not defined.
  */
 #ifndef KERNELS_FUSED_H
 #define KERNELS_FUSED_H
@@ -62,8 +62,9 @@ extern "C" {
 enum krn_gate_layout {
     /** In two matrices: `source` and `up`, both [rows, cols] with leading dimensions of their own. */
     KRN_GATE_SEPARATE = 0,
-    /** In one: every row of `source` is cols gates and then cols ups, as a GEMM with the concatenated weights [gate; up]
-     *  of a checkpoint makes them (gate_up_proj). For [up; gate] pass two matrices that begin cols elements apart. */
+    /** In one: every row of `source` is cols gates and then cols ups, as a GEMM with the concatenated weights [gate;
+     *  up] of a checkpoint makes them (gate_up_proj). For [up; gate] pass two matrices that begin cols elements
+     *  apart. */
     KRN_GATE_HALVES = 1,
     /** In one: every row of `source` is g0 u0 g1 u1 .., elements that take turns. */
     KRN_GATE_INTERLEAVED = 2,
@@ -75,7 +76,8 @@ typedef struct krn_fused_options {
     uint32_t struct_size;
     /** KRN_TYPE_F32 (0 means the same), KRN_TYPE_F16 or KRN_TYPE_BF16: of weight and bias. */
     int32_t vector_type;
-    /** [cols]: weight of a norm, NULL for ones; what krn_smooth_quantize and krn_multiply multiply with, required there. */
+    /** [cols]: weight of a norm, NULL for ones; what krn_smooth_quantize and krn_multiply multiply with, required
+     *  there. */
     const void *weight;
     /** [cols]: bias of a norm, or NULL. */
     const void *bias;
@@ -117,11 +119,12 @@ typedef struct krn_fused_input {
 typedef struct krn_fused_codes {
     /** sizeof(krn_fused_codes). */
     uint32_t struct_size;
-    /** 0: every block of a row gets the scale of its values; a per-tensor scale would take a pass of its own. Above 0, at
-     *  least 2^-126 and finite: the scale of everything, as calibration found it; then options->clip_ratio and
+    /** 0: every block of a row gets the scale of its values; a per-tensor scale would take a pass of its own. Above 0,
+     *  at least 2^-126 and finite: the scale of everything, as calibration found it; then options->clip_ratio and
      *  options->scale_type are not read. */
     float static_scale;
-    /** With a static scale and options->asymmetric: the zero point of everything, within the range of the type; else 0. */
+    /** With a static scale and options->asymmetric: the zero point of everything, within the range of the type; else
+     *  0. */
     int32_t static_zero_point;
     /** Must be 0. */
     int32_t reserved;
@@ -145,8 +148,8 @@ KRN_API const char *krn_fused_variant(const krn_context *context);
 
 /** codes of rmsnorm(x) or rmsnorm(x + residual) (Zhang and Sennrich 2019).
  *  workspace         krn_fused_workspace_size() bytes, aligned to 64; its content before and after means nothing
- *  Errors: KRN_ERROR_NON_FINITE, as told above, and those of the arguments, upon which nothing was written. Outputs must
- *  not overlap each other or the input, but where `sum` may. */
+ *  Errors: KRN_ERROR_NON_FINITE, as told above, and those of the arguments, upon which nothing was written. Outputs
+ *  must not overlap each other or the input, but where `sum` may. */
 KRN_API krn_status krn_rmsnorm_quantize(krn_context *context, const krn_fused_options *options, int64_t rows,
                                         int64_t cols, const krn_fused_input *input, const krn_fused_codes *codes,
                                         void *workspace, int64_t workspace_bytes);

@@ -2,19 +2,20 @@
  * al. 2024; QuIP#, Tseng et al. 2024).
  *
  * A row is cut into blocks of n elements, and every block x becomes y = c D2 H D1 x: per token with n = the width, per
- * head with n = the head dimension. H is a Hadamard matrix of order n, entries +1 and -1 with H H^T = n I; D1 and D2 are
- * diagonals of signs, the identity where no signs are given; c is 1 / sqrt(n) when normalized, which makes the rotation
- * orthogonal, else 1. The inverse with the same options is y = c D1 H^T D2 x; without normalization it inverts up to the
- * factor n.
+ * head with n = the head dimension. H is a Hadamard matrix of order n, entries +1 and -1 with H H^T = n I; D1 and D2
+ * are diagonals of signs, the identity where no signs are given; c is 1 / sqrt(n) when normalized, which makes the
+ * rotation orthogonal, else 1. The inverse with the same options is y = c D1 H^T D2 x; without normalization it inverts
+ * up to the factor n.
  *
- * The matrix. n = 2^t o with o odd. Every odd number above 1 needs a Hadamard matrix of its own, a base, of order 4 u for
- * an odd factor u of o:
+ * The matrix. n = 2^t o with o odd. Every odd number above 1 needs a Hadamard matrix of its own, a base, of order 4 u
+ * for an odd factor u of o:
  *
  *   H_n = B_r x ... x B_1 x S_k      x is the Kronecker product; S_k is Sylvester's matrix of order 2^k, k = t - 2 r
  *
- * so that element i = (..(b_2 m_1 + b_1) 2^k + s is transformed along s by S_k, along b_1 by B_1 of order m_1 and so on.
- * o is split into the fewest factors u for which bases exist; of several such splits the one with the smallest sum is
- * taken, then the one with the smallest factor; and bases are in ascending order. Of a base of order m = 4 u, 12 to 252, is taken the first that exists of
+ * so that element i = (..(b_2 m_1 + b_1) 2^k + s is transformed along s by S_k, along b_1 by B_1 of order m_1 and so
+ * on. o is split into the fewest factors u for which bases exist; of several such splits the one with the smallest sum
+ * is taken, then the one with the smallest factor; and bases are in ascending order. Of a base of order m = 4 u, 12 to
+ * 252, is taken the first that exists of
  *
  *   Paley I       q = m - 1 a prime:            I + S, S the bordered matrix of quadratic residues x_j - x_i of GF(q)
  *   Paley II      q = m / 2 - 1 a prime or      C x (1 1; 1 -1) + I x (1 -1; -1 -1), C likewise but symmetric
@@ -75,10 +76,10 @@ KRN_API krn_status krn_hadamard_supported(int64_t n);
  *  Errors: those of krn_hadamard_supported, KRN_ERROR_NULL_ARGUMENT. */
 KRN_API krn_status krn_hadamard_matrix(int64_t n, int8_t *matrix);
 
-/** Random signs for a randomized Hadamard transform: ceil(n / 8) bytes, of which those bits that n does not reach are 0.
- *  Bit i % 64 of the word i / 64 is the sign of element i, where word w is the output number w, from 0, of splitmix64
- *  started in state `seed`: z = seed + (w + 1) * 0x9E3779B97F4A7C15; z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
- *  z = (z ^ (z >> 27)) * 0x94D049BB133111EB; z ^ (z >> 31). Errors: those of the arguments. */
+/** Random signs for a randomized Hadamard transform: ceil(n / 8) bytes, of which those bits that n does not reach are
+ *  0. Bit i % 64 of the word i / 64 is the sign of element i, where word w is the output number w, from 0, of
+ *  splitmix64 started in state `seed`: z = seed + (w + 1) * 0x9E3779B97F4A7C15; z = (z ^ (z >> 30)) *
+ *  0xBF58476D1CE4E5B9; z = (z ^ (z >> 27)) * 0x94D049BB133111EB; z ^ (z >> 31). Errors: those of the arguments. */
 KRN_API krn_status krn_hadamard_random_signs(uint64_t seed, int64_t n, uint8_t *signs);
 
 /** Bytes of workspace that krn_hadamard takes in this context, for any number of rows.

@@ -2,10 +2,10 @@
  *
  * A cache belongs to one layer; a model makes one for each. It holds up to `sequences` sequences, numbered from 0, each
  * of up to max_tokens tokens. A token is kv_heads keys and kv_heads values of head_dim elements. Tokens are stored in
- * pages of page_tokens tokens of all heads; a sequence has a table of the pages that hold its tokens, in order. Pages come
- * from one pool, are counted, and may be shared: krn_kv_cache_fork gives a sequence the tokens of another without copying
- * them, and the first of the two to append into a shared page gets a copy of it. With page_tokens >= max_tokens a sequence
- * is one contiguous page.
+ * pages of page_tokens tokens of all heads; a sequence has a table of the pages that hold its tokens, in order. Pages
+ * come from one pool, are counted, and may be shared: krn_kv_cache_fork gives a sequence the tokens of another without
+ * copying them, and the first of the two to append into a shared page gets a copy of it. With page_tokens >= max_tokens
+ * a sequence is one contiguous page.
  *
  * Formats, chosen for keys and for values apart. x is an element, x^ what the cache gives back for it:
  *
@@ -179,10 +179,11 @@ KRN_API void krn_kv_cache_destroy(krn_kv_cache *cache);
 
 /** Quantizes tokens to the ends of `count` sequences, tokens[i] >= 0 of them to sequences[i]. No sequence may occur
  *  twice. keys and values hold the tokens of sequences[0], then those of sequences[1] and so on, row after row:
- *  [sum of tokens][kv_heads][head_dim] with the leading dimensions of the options. Pages are taken from the pool as they
- *  are needed, after those that krn_kv_cache_set_table left for it.
+ *  [sum of tokens][kv_heads][head_dim] with the leading dimensions of the options. Pages are taken from the pool as
+ *  they are needed, after those that krn_kv_cache_set_table left for it.
  *  Errors: KRN_ERROR_NON_FINITE (a key or value that is, or becomes on its way in, NaN or infinite), KRN_ERROR_SHAPE (a
- *  sequence would exceed max_tokens, rope is of another head_dim), KRN_ERROR_OUT_OF_PAGES, and those of the arguments; then no sequence has changed. */
+ *  sequence would exceed max_tokens, rope is of another head_dim), KRN_ERROR_OUT_OF_PAGES, and those of the arguments;
+ *  then no sequence has changed. */
 KRN_API krn_status krn_kv_cache_append(krn_context *context, krn_kv_cache *cache, int64_t count,
                                        const int32_t *sequences, const int64_t *tokens, const void *keys,
                                        const void *values, const krn_kv_append_options *options);
@@ -205,8 +206,8 @@ KRN_API krn_status krn_kv_cache_truncate(krn_kv_cache *cache, int32_t sequence, 
 /** Empties a sequence: no tokens, no pages, no mean set. */
 KRN_API krn_status krn_kv_cache_reset(krn_kv_cache *cache, int32_t sequence);
 
-/** Makes `target`, a sequence of no tokens and no pages, the first `length` tokens of `source`, in shared pages. Its mean
- *  and the keys of an incomplete group are copied. The sequences are independent afterwards. */
+/** Makes `target`, a sequence of no tokens and no pages, the first `length` tokens of `source`, in shared pages. Its
+ *  mean and the keys of an incomplete group are copied. The sequences are independent afterwards. */
 KRN_API krn_status krn_kv_cache_fork(krn_kv_cache *cache, int32_t source, int64_t length, int32_t target);
 
 /** The page table of a sequence. `pages` has room for `capacity` of them, or is NULL, and then only *count is written.
@@ -217,10 +218,10 @@ KRN_API krn_status krn_kv_cache_table(const krn_kv_cache *cache, int32_t sequenc
 /** Gives a sequence a page table that a host's scheduler made, and `length` tokens that these pages hold. Pages behind
  *  them are for coming tokens. The sequence lets go of its former pages. Its mean stays as it is: with center_keys, set
  *  that of the keys in the pages first.
- *  Errors, each of which names the entry: KRN_ERROR_INVALID_ARGUMENT (a page outside the pool; one that occurs twice; one
- *  that is free: neither in a sequence nor held by the host; one behind `length` tokens that another sequence has),
- *  KRN_ERROR_SHAPE (a page that holds fewer tokens than `length` asks of it; more tokens than max_tokens or than the pages
- *  hold; more pages than max_tokens need; with KRN_KV_CHANNEL a length that is no multiple of key_group). */
+ *  Errors, each of which names the entry: KRN_ERROR_INVALID_ARGUMENT (a page outside the pool; one that occurs twice;
+ *  one that is free: neither in a sequence nor held by the host; one behind `length` tokens that another sequence has),
+ *  KRN_ERROR_SHAPE (a page that holds fewer tokens than `length` asks of it; more tokens than max_tokens or than the
+ *  pages hold; more pages than max_tokens need; with KRN_KV_CHANNEL a length that is no multiple of key_group). */
 KRN_API krn_status krn_kv_cache_set_table(krn_kv_cache *cache, int32_t sequence, int64_t count, const int32_t *pages,
                                           int64_t length);
 
@@ -234,7 +235,8 @@ KRN_API krn_status krn_kv_cache_take_pages(krn_kv_cache *cache, int64_t count, i
 KRN_API krn_status krn_kv_cache_hold_pages(krn_kv_cache *cache, int64_t count, const int32_t *pages);
 
 /** Undoes one hold of every page.
- *  Errors: KRN_ERROR_INVALID_ARGUMENT (a page outside the pool, one that the host does not hold or that occurs twice). */
+ *  Errors: KRN_ERROR_INVALID_ARGUMENT (a page outside the pool, one that the host does not hold or that occurs
+ *  twice). */
 KRN_API krn_status krn_kv_cache_release_pages(krn_kv_cache *cache, int64_t count, const int32_t *pages);
 
 /** How many sequences have a page, and how often the host holds it; both 0 for a free page. */
@@ -244,8 +246,8 @@ KRN_API krn_status krn_kv_cache_page_references(const krn_kv_cache *cache, int64
 /** Pages in the pool, and those of them that are free. */
 KRN_API krn_status krn_kv_cache_pages(const krn_kv_cache *cache, int64_t *pages, int64_t *free_pages);
 
-/** Sets the mean that is subtracted from the keys of a sequence of no tokens: kv_heads * head_dim finite floats; or with
- *  NULL lets the next append take it from its tokens again. Needs center_keys. */
+/** Sets the mean that is subtracted from the keys of a sequence of no tokens: kv_heads * head_dim finite floats; or
+ *  with NULL lets the next append take it from its tokens again. Needs center_keys. */
 KRN_API krn_status krn_kv_cache_set_key_mean(krn_kv_cache *cache, int32_t sequence, const float *mean);
 
 /** The mean that is subtracted from the keys of a sequence: kv_heads * head_dim floats. Needs center_keys. */

@@ -163,13 +163,13 @@ KRN_API krn_status krn_weights_pack(krn_context *context, const krn_weights_desc
 /** Quantizes W[N,K] by rounding to nearest (krn_quantize: symmetric for s8 and s4, asymmetric for u4) and packs it.
  *  `clip_ratio` as in krn_quantize_options. `codebook`: 16 ascending floats for KRN_TYPE_C4, NULL for NF4; NULL for
  *  the other formats. `error` may be NULL. Float offsets (zero_type) are made for KRN_TYPE_U4, as -zero * scale
- *  rounded to zero_type; `error` does not know of that rounding. Double-quantized scales are made from the f32 scales that
- *  the codes belong to, as QLoRA does: scale_offset is their mean; nested_scales are the largest magnitudes of the
+ *  rounded to zero_type; `error` does not know of that rounding. Double-quantized scales are made from the f32 scales
+ *  that the codes belong to, as QLoRA does: scale_offset is their mean; nested_scales are the largest magnitudes of the
  *  differences to it; scale_map is the map of dynamic exponents (Dettmers et al., "8-bit Optimizers via Block-wise
  *  Quantization", 2022), which is 0, 1, and +-10^(i-6) * (0.1 + 0.9 * (j + 0.5) / 2^i) for i in 0..6 and j in 0..2^i-1,
  *  ascending; a code is the nearest entry, the lower one of two. `error` does not know of them either.
- *  KRN_ERROR_UNSUPPORTED: `ordered`, outlier columns, float offsets for another format. Flattened groups that cross rows take a source without gaps (source_ld
- *  = K). */
+ *  KRN_ERROR_UNSUPPORTED: `ordered`, outlier columns, float offsets for another format. Flattened groups that cross
+ *  rows take a source without gaps (source_ld = K). */
 KRN_API krn_status krn_weights_pack_float(krn_context *context, const krn_weights_desc *desc, int32_t source_type,
                                           const void *source, int64_t source_ld, float clip_ratio,
                                           const float *codebook, krn_weights **weights, krn_quantize_error *error);
