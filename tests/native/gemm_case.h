@@ -77,8 +77,8 @@ float integer_oracle(const gemm_case *c, int64_t m, int64_t n);
 double float_oracle(const gemm_case *c, int64_t m, int64_t n, int bf16_entries, double *magnitude,
                     double *side_magnitude);
 
-/* Holds Y to its contract: integer activations bit for bit, float activations within their bound; padding is untouched.
- * */
+/* Holds Y to its contract: integer activations bit for bit, float activations within their bound; padding is
+ * untouched. */
 void gemm_case_check(const gemm_case *c, const void *y, const char *variant);
 
 #endif

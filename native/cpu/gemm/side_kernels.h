@@ -1,5 +1,5 @@
-/* The kernels of the side term (gemm.h) and the table of their variants. Every variant gives the bits of krn_side_ref.
- * */
+/* The kernels of the side term (gemm.h) and the table of their variants. Every variant gives the bits of
+ * krn_side_ref. */
 #ifndef KRN_GEMM_SIDE_KERNELS_H
 #define KRN_GEMM_SIDE_KERNELS_H
 
