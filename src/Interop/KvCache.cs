@@ -87,13 +87,16 @@ public sealed unsafe partial class KvCache : SafeHandle
     /// <param name="values">Likewise.</param>
     /// <param name="keyLd">Elements from a token's keys to the next; 0 for tokens without padding.</param>
     /// <param name="valueLd">Likewise for values.</param>
-    /// <exception cref="KernelException">See <see cref="Append{T}(KernelContext, ReadOnlySpan{int}, ReadOnlySpan{long}, ReadOnlySpan{T}, ReadOnlySpan{T}, long, long)"/>.</exception>
+    /// <param name="rope">Rotates keys by their positions on the way in; null for keys that are rotated already, or never.</param>
+    /// <param name="positions">The position of every token; empty where that is its number in its sequence, from 0.</param>
+    /// <exception cref="KernelException">As for several sequences.</exception>
     public void Append<T>(
-        KernelContext context, int sequence, long tokens, ReadOnlySpan<T> keys, ReadOnlySpan<T> values, long keyLd = 0, long valueLd = 0)
+        KernelContext context, int sequence, long tokens, ReadOnlySpan<T> keys, ReadOnlySpan<T> values, long keyLd = 0, long valueLd = 0,
+        RopeTable? rope = null, ReadOnlySpan<int> positions = default)
         where T : unmanaged
     {
         CheckSequence(sequence, nameof(sequence));
-        Append(context, new ReadOnlySpan<int>(in sequence), new ReadOnlySpan<long>(in tokens), keys, values, keyLd, valueLd);
+        Append(context, new ReadOnlySpan<int>(in sequence), new ReadOnlySpan<long>(in tokens), keys, values, keyLd, valueLd, rope, positions);
     }
 
     /// <summary>Quantizes tokens to the ends of several sequences. Allocates nothing.</summary>
@@ -105,11 +108,13 @@ public sealed unsafe partial class KvCache : SafeHandle
     /// <param name="values">Likewise.</param>
     /// <param name="keyLd">Elements from a token's keys to the next; 0 for tokens without padding.</param>
     /// <param name="valueLd">Likewise for values.</param>
+    /// <param name="rope">Rotates keys by their positions on the way in; null for keys that are rotated already, or never.</param>
+    /// <param name="positions">The position of every token; empty where that is its number in its sequence, from 0.</param>
     /// <exception cref="KernelException">A key or value is not finite (<see cref="KernelStatus.NonFinite"/>), too few pages are free
     /// (<see cref="KernelStatus.OutOfPages"/>), or a sequence would exceed MaxTokens (<see cref="KernelStatus.Shape"/>); no sequence has changed.</exception>
     public void Append<T>(
         KernelContext context, ReadOnlySpan<int> sequences, ReadOnlySpan<long> tokens, ReadOnlySpan<T> keys, ReadOnlySpan<T> values,
-        long keyLd = 0, long valueLd = 0)
+        long keyLd = 0, long valueLd = 0, RopeTable? rope = null, ReadOnlySpan<int> positions = default)
         where T : unmanaged
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -129,22 +134,51 @@ public sealed unsafe partial class KvCache : SafeHandle
         valueLd = Guard.LeadingDimension(valueLd, Width);
         Guard.Holds(keys.Length, rows, Width, keyLd, nameof(keys));
         Guard.Holds(values.Length, rows, Width, valueLd, nameof(values));
+        CheckRope(rope, positions, rows);
+        krn_rope_options embedding = rope is null ? default : RopeOptions.ToNative(rope.Options);
         var options = new krn_kv_append_options
         {
             struct_size = (uint)sizeof(krn_kv_append_options),
             source_type = (int)type,
             key_ld = keyLd,
             value_ld = valueLd,
+            rope = rope is null ? null : &embedding,
+            first_position = rope?.FirstPosition ?? 0,
+            position_count = rope?.Count ?? 0,
         };
         using ContextUse use = context.Use();
         using KvCacheUse cache = Change();
+        fixed (float* cosSinPinned = rope is null ? default : rope.CosSin)
+        fixed (int* positionsPinned = positions)
         fixed (int* sequencesPinned = sequences)
         fixed (long* tokensPinned = tokens)
         fixed (T* keysPinned = keys)
         fixed (T* valuesPinned = values)
         {
+            options.cos_sin = cosSinPinned;
+            options.positions = positionsPinned;
             use.Complete(NativeMethods.krn_kv_cache_append(
                 use.Pointer, cache.Pointer, sequences.Length, sequencesPinned, tokensPinned, keysPinned, valuesPinned, &options));
+        }
+    }
+
+    private void CheckRope(RopeTable? rope, ReadOnlySpan<int> positions, long rows)
+    {
+        if (rope is null)
+        {
+            if (!positions.IsEmpty)
+                throw new ArgumentException("Positions are those of a rotary embedding, and there is none.", nameof(positions));
+            return;
+        }
+
+        if (rope.Options.HeadDim != Options.HeadDim)
+            throw new ArgumentException($"The embedding is of heads of {rope.Options.HeadDim}, the cache of heads of {Options.HeadDim}.", nameof(rope));
+        if (!positions.IsEmpty && positions.Length != rows)
+            throw new ArgumentException($"There are {positions.Length} positions for {rows} tokens.", nameof(positions));
+        foreach (int position in positions)
+        {
+            if (!rope.Covers(position))
+                throw new ArgumentException($"The table has no row for position {position}.", nameof(positions));
         }
     }
 

@@ -48,6 +48,44 @@ public sealed class KvCacheTests
     }
 
     [Fact]
+    public void Keys_are_rotated_by_position_on_the_way_in()
+    {
+        using var context = new KernelContext();
+        using var cache = new KvCache(s_options with { KeyType = ElementType.F32, ValueType = ElementType.F32 });
+        var table = new RopeTable(new RopeOptions(RopeLayout.Half, HeadDim), 0, 64);
+        float[] keys = Tokens(10, 1), values = Tokens(10, 2), rotated = [.. keys], read = new float[10 * Width], readValues = new float[10 * Width];
+        int[] shifted = [7, 6, 5, 4, 3, 2, 1, 0, 63, 62];
+
+        cache.Append<float>(context, 0, 10, keys, values, rope: table);
+        cache.Read<float>(context, 0, 0, 10, read, readValues);
+        Rope.RotateInPlace<float>(context, table, Heads, [.. Enumerable.Range(0, 10)], rotated);
+        Assert.Equal(rotated, read);
+        Assert.Equal(values, readValues);
+
+        rotated = [.. keys];
+        cache.Append<float>(context, 1, 10, keys, values, rope: table, positions: shifted);
+        cache.Read<float>(context, 1, 0, 10, read, readValues);
+        Rope.RotateInPlace<float>(context, table, Heads, shifted, rotated);
+        Assert.Equal(rotated, read);
+    }
+
+    [Fact]
+    public void A_wrong_embedding_is_refused_before_anything_is_appended()
+    {
+        using var context = new KernelContext();
+        using var cache = new KvCache(s_options);
+        var table = new RopeTable(new RopeOptions(RopeLayout.Half, HeadDim), 0, 4);
+        var narrow = new RopeTable(new RopeOptions(RopeLayout.Half, HeadDim / 2), 0, 4);
+        float[] tokens = Tokens(5, 1);
+        Assert.Throws<ArgumentException>("rope", () => cache.Append<float>(context, 0, 5, tokens, tokens, rope: narrow));
+        Assert.Throws<ArgumentException>("positions", () => cache.Append<float>(context, 0, 5, tokens, tokens, positions: [0, 1, 2, 3, 0]));
+        Assert.Throws<ArgumentException>("positions", () => cache.Append<float>(context, 0, 5, tokens, tokens, rope: table, positions: [0, 1]));
+        Assert.Throws<ArgumentException>("positions", () => cache.Append<float>(context, 0, 5, tokens, tokens, rope: table, positions: [0, 1, 2, 3, 4]));
+        Assert.Throws<KernelException>(() => cache.Append<float>(context, 0, 5, tokens, tokens, rope: table));
+        Assert.Equal(0, cache.Length(0));
+    }
+
+    [Fact]
     public void Static_scales_and_channel_groups_and_changes_of_keys_are_taken()
     {
         using var context = new KernelContext();
