@@ -52,7 +52,7 @@ static void table_has_exact_entries(void) {
         float *row = guarded_allocate(entries[e].dim * 4, GUARD_END);
         CHECK_OK(krn_rope_table(&options, entries[e].position, 1, row));
         const float cosine = row[entries[e].pair], sine = row[entries[e].dim / 2 + entries[e].pair];
-        CHECK(cosine == entries[e].cosine && sine == entries[e].sine, "entry %zu is %a, %a, not %a, %a", e,
+        CHECK(cosine == entries[e].cosine && sine == entries[e].sine, "entry %d is %a, %a, not %a, %a", (int)e,
               (double)cosine, (double)sine, (double)entries[e].cosine, (double)entries[e].sine);
     }
     guarded_free_all();
@@ -82,8 +82,8 @@ static void check_entry(float actual, long double exact, long double angle, cons
     (void)frexpl(magnitude, &exponent);
     const long double unit = ldexpl(1, exponent - FLT_MANT_DIG);
     const long double bound = unit * (0.5L + 0x1p-20L) + 64 * LDBL_EPSILON * (fabsl(angle) + 1);
-    CHECK(fabsl((long double)actual - exact) <= bound, "%s of pair %lld at %lld is %a, not %La", what, (long long)i,
-          (long long)position, (double)actual, exact);
+    CHECK(fabsl((long double)actual - exact) <= bound, "%s of pair %lld at %lld is %a, not %a", what, (long long)i,
+          (long long)position, (double)actual, (double)exact);
 }
 
 static void table_is_near_exact(test_random *random) {

@@ -2,6 +2,7 @@
 #include "attention/attention_call.h"
 #include "common/convert.h"
 #include "common/exp.h"
+#include "common/fma.h"
 #include "common/status.h"
 
 #include <math.h>
@@ -41,7 +42,7 @@ void krn_attention_put_row(const krn_attention_call *call, const krn_attention_e
             if (first->m[i * stride] == -INFINITY)
                 continue;
             const float weight = krn_exp_weight(first->m[i * stride] - highest);
-            sum = fmaf(total(first->l + i * stride * KRN_ATTENTION_UNIT), weight, sum);
+            sum = krn_fmaf(total(first->l + i * stride * KRN_ATTENTION_UNIT), weight, sum);
             call->values->accumulate(merged, first->acc + i * stride * call->channels, weight, call->channels);
         }
     }
@@ -103,7 +104,8 @@ static void merge_row(const merge_job *job, int64_t token, int64_t head) {
         for (int32_t i = 0; highest != -INFINITY && i < job->count; i++) {
             const float weight = krn_exp_weight(job->parts[i].lse[row] - highest);
             if (weight > 0)
-                merged = fmaf(job->parts[i].data[token * job->parts[i].ld + head * job->head_dim + c], weight, merged);
+                merged =
+                    krn_fmaf(job->parts[i].data[token * job->parts[i].ld + head * job->head_dim + c], weight, merged);
         }
         krn_put_float(job->output->type, job->output->data, token * job->output->ld + head * job->head_dim + c,
                       sum > 0 ? merged / sum : 0);

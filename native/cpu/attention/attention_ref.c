@@ -3,6 +3,7 @@
 #include "attention/attention_rows.h"
 #include "attention/attention_variants.h"
 #include "common/exp.h"
+#include "common/fma.h"
 
 #include <float.h>
 #include <math.h>
@@ -43,11 +44,12 @@ static float score(const krn_scores_job *job, int32_t row, int32_t unit, int64_t
         product = (float)dot;
     } else {
         for (int64_t i = 0; i < job->head_dim; i++)
-            product = fmaf(((const float *)(const void *)q)[i], krn_key_float(job->key_type, codes, i, token), product);
+            product =
+                krn_fmaf(((const float *)(const void *)q)[i], krn_key_float(job->key_type, codes, i, token), product);
     }
     if (job->keys->scales[unit] != NULL)
         product *= job->keys->scales[unit][token];
-    return fmaf(product, job->q_scale[row], job->q_bias[row]);
+    return krn_fmaf(product, job->q_scale[row], job->q_bias[row]);
 }
 
 static void scores(const krn_scores_job *job) {
@@ -83,7 +85,7 @@ static void adjust(const krn_adjust_job *job) {
             if (job->softcap > 0)
                 *s = job->softcap * hyperbolic_tangent(*s * inverse_cap);
             if (job->slopes != NULL)
-                *s = fmaf(-job->slopes[row], (float)(distance < 0 ? -distance : distance), *s);
+                *s = krn_fmaf(-job->slopes[row], (float)(distance < 0 ? -distance : distance), *s);
         }
     }
 }
@@ -101,7 +103,7 @@ static float weigh_row(const krn_softmax_job *job, int32_t row, float weights[KR
     const float alpha = krn_exp_weight(job->m[row] - base);
     for (int64_t i = 0; i < KRN_ATTENTION_UNIT; i++) {
         float *l = &job->l[row * KRN_ATTENTION_UNIT + i];
-        *l = fmaf(*l, alpha, (p[i] + p[16 + i]) + (p[32 + i] + p[48 + i]));
+        *l = krn_fmaf(*l, alpha, (p[i] + p[16 + i]) + (p[32 + i] + p[48 + i]));
     }
     job->m[row] = highest;
     job->alpha[row] = alpha;
@@ -150,18 +152,18 @@ static void values(const krn_values_job *job) {
                     dot +=
                         ((const uint8_t *)job->w)[at] * krn_value_code(job->value_type, codes, job->channels, c, token);
                 else
-                    sum = fmaf(((const float *)job->w)[at],
-                               krn_value_float(job->value_type, codes, job->channels, c, token), sum);
+                    sum = krn_fmaf(((const float *)job->w)[at],
+                                   krn_value_float(job->value_type, codes, job->channels, c, token), sum);
             }
-            *acc =
-                krn_is_integer(job->value_type) ? fmaf((float)(dot - job->w_offset[row]), job->w_step[row], kept) : sum;
+            *acc = krn_is_integer(job->value_type) ? krn_fmaf((float)(dot - job->w_offset[row]), job->w_step[row], kept)
+                                                   : sum;
         }
     }
 }
 
 static void accumulate(float *sum, const float *part, float weight, int64_t count) {
     for (int64_t i = 0; i < count; i++)
-        sum[i] = fmaf(part[i], weight, sum[i]);
+        sum[i] = krn_fmaf(part[i], weight, sum[i]);
 }
 
 const krn_attention_kernels krn_attention_ref = {

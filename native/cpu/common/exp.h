@@ -7,6 +7,8 @@
 
 #include "common/half.h"
 
+#include "common/fma.h"
+
 #include <math.h>
 
 /* Terms behind 1 + r. */
@@ -29,13 +31,13 @@ static const float KRN_EXP[KRN_EXP_TERMS] = {
 
 /* exp(a), of a in KRN_EXP_LOWEST..KRN_EXP_HIGHEST. */
 KRN_ALWAYS_INLINE float krn_exp(float a) {
-    const float rounded = fmaf(a, KRN_LOG2_E, KRN_ROUNDER);
+    const float rounded = krn_fmaf(a, KRN_LOG2_E, KRN_ROUNDER);
     const float n = rounded - KRN_ROUNDER;
-    const float r = fmaf(n, -KRN_LN2_LOW, fmaf(n, -KRN_LN2_HIGH, a));
+    const float r = krn_fmaf(n, -KRN_LN2_LOW, krn_fmaf(n, -KRN_LN2_HIGH, a));
     float p = KRN_EXP[KRN_EXP_TERMS - 1];
     for (int i = KRN_EXP_TERMS - 2; i >= 0; i--)
-        p = fmaf(p, r, KRN_EXP[i]);
-    p = 1.0f + fmaf(p, r * r, r);
+        p = krn_fmaf(p, r, KRN_EXP[i]);
+    p = 1.0f + krn_fmaf(p, r * r, r);
     return p * krn_f32_from_bits((krn_f32_bits(rounded) << 23) + krn_f32_bits(1.0f));
 }
 

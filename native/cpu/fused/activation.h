@@ -17,6 +17,8 @@
 
 #include "common/half.h"
 
+#include "common/fma.h"
+
 #include <math.h>
 
 /* exp(-86) is still normal, and 1 + exp(-86) is 1; exp(89) is infinite. */
@@ -40,13 +42,13 @@ static const float KRN_GELU_TANH[2] = {0x1.988454p+0f, 0x1.2444f2p-4f};
 
 /* exp(-h), of h in KRN_GATE_LOWEST..KRN_GATE_HIGHEST. */
 KRN_ALWAYS_INLINE float krn_exp_negated(float h) {
-    const float rounded = fmaf(h, -KRN_LOG2_E, KRN_ROUNDER);
+    const float rounded = krn_fmaf(h, -KRN_LOG2_E, KRN_ROUNDER);
     const float n = rounded - KRN_ROUNDER;
-    const float s = fmaf(n, KRN_LN2_LOW, fmaf(n, KRN_LN2_HIGH, h));
+    const float s = krn_fmaf(n, KRN_LN2_LOW, krn_fmaf(n, KRN_LN2_HIGH, h));
     const float square = s * s;
-    const float low = fmaf(KRN_EXP[1], s, KRN_EXP[0]), middle = fmaf(KRN_EXP[3], s, KRN_EXP[2]);
-    const float e = fmaf(fmaf(KRN_EXP[4], square, middle), square, low);
-    const float p = 1.0f - fmaf(e, square, s);
+    const float low = krn_fmaf(KRN_EXP[1], s, KRN_EXP[0]), middle = krn_fmaf(KRN_EXP[3], s, KRN_EXP[2]);
+    const float e = krn_fmaf(krn_fmaf(KRN_EXP[4], square, middle), square, low);
+    const float p = 1.0f - krn_fmaf(e, square, s);
     /* 2^n in two steps, because 2^128 is infinite and p * 2^128 need not be. */
     return (p + p) * krn_f32_from_bits((krn_f32_bits(rounded) << 23) + krn_f32_bits(0.5f));
 }
@@ -54,12 +56,12 @@ KRN_ALWAYS_INLINE float krn_exp_negated(float h) {
 KRN_ALWAYS_INLINE float krn_gelu_h(float g) {
     const float square = g * g < KRN_GELU_LAST ? g * g : KRN_GELU_LAST;
     const float fourth = square * square;
-    const float a = fmaf(KRN_GELU[1], square, KRN_GELU[0]), b = fmaf(KRN_GELU[3], square, KRN_GELU[2]);
-    const float c = fmaf(KRN_GELU[6], fourth, fmaf(KRN_GELU[5], square, KRN_GELU[4]));
-    return g * fmaf(fmaf(c, fourth, b), fourth, a);
+    const float a = krn_fmaf(KRN_GELU[1], square, KRN_GELU[0]), b = krn_fmaf(KRN_GELU[3], square, KRN_GELU[2]);
+    const float c = krn_fmaf(KRN_GELU[6], fourth, krn_fmaf(KRN_GELU[5], square, KRN_GELU[4]));
+    return g * krn_fmaf(krn_fmaf(c, fourth, b), fourth, a);
 }
 
-KRN_ALWAYS_INLINE float krn_gelu_tanh_h(float g) { return g * fmaf(KRN_GELU_TANH[1], g * g, KRN_GELU_TANH[0]); }
+KRN_ALWAYS_INLINE float krn_gelu_tanh_h(float g) { return g * krn_fmaf(KRN_GELU_TANH[1], g * g, KRN_GELU_TANH[0]); }
 
 /* g / (1 + exp(-h)). */
 KRN_ALWAYS_INLINE float krn_gate(float g, float h) {

@@ -1,5 +1,6 @@
 /* The scalar reference of native/include/kernels/fused.h: it defines the bits. */
 #include "common/convert.h"
+#include "common/fma.h"
 #include "fused/activation.h"
 #include "fused/fused_variants.h"
 
@@ -27,7 +28,7 @@ static void squares(int32_t type, const void *x, const float *weight, int64_t n,
     (void)ahead;
     for (int64_t i = 0; i < n; i++) {
         const float d = krn_float_at(type, x, i) - mean;
-        sums->lanes[i % KRN_FUSED_LANES] = fmaf(d, d, sums->lanes[i % KRN_FUSED_LANES]);
+        sums->lanes[i % KRN_FUSED_LANES] = krn_fmaf(d, d, sums->lanes[i % KRN_FUSED_LANES]);
         keep_magnitude(sums, d * weight[i]);
     }
 }
