@@ -2,6 +2,7 @@
 #ifndef KRN_TEST_CHECK_H
 #define KRN_TEST_CHECK_H
 
+#include "common/portability.h"
 #include "kernels/kernels.h"
 
 #include <stdint.h>
@@ -24,8 +25,8 @@
 
 #define CHECK_OK(call) CHECK_STATUS(call, KRN_OK)
 
-_Noreturn void check_failed(const char *file, int line, const char *condition, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+KRN_PRINTF(4, 5)
+_Noreturn void check_failed(const char *file, int line, const char *condition, const char *format, ...);
 
 /* Memory between two inaccessible pages, filled with 0xA5. With GUARD_END its last byte touches the page behind, with
  * GUARD_START its first byte the page before, so that one access too far is a crash. */
@@ -50,5 +51,9 @@ krn_context *context_of(int32_t isa, int32_t num_threads);
  * machine, or the reference and the level that the environment names in KRN_TEST_LEVEL, as ctest does, one after the
  * other. When the machine lacks that one, the program says so and ends as skipped. */
 int machine_levels(int32_t levels[8]);
+/* The same without the reference, unless it is one to test: for what is compared with an oracle. */
+int tested_levels(int32_t levels[8]);
+/* Whether the reference is one of the levels to test, and not only what others are compared with. */
+int tests_reference(void);
 
 #endif

@@ -134,7 +134,7 @@ static void refuses_misuse(const krn_context *context) {
 
 int main(void) {
     int32_t levels[8];
-    const int num_levels = machine_levels(levels);
+    const int num_levels = tested_levels(levels);
     for (int level = 0; level < num_levels; level++) {
         krn_context *context = context_of(levels[level], 1);
         for (int i = 0; i < NUM_CEILINGS; i++)

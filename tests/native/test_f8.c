@@ -109,9 +109,11 @@ static void converts_in_the_cache(krn_context *context) {
 
 int main(void) {
     int32_t levels[8];
-    const int num_levels = machine_levels(levels);
-    widens_every_code();
-    narrows_to_the_nearest();
+    const int num_levels = tested_levels(levels);
+    if (tests_reference()) {
+        widens_every_code();
+        narrows_to_the_nearest();
+    }
     for (int l = 0; l < num_levels; l++) {
         krn_context *context = context_of(levels[l], 2);
         converts_in_the_cache(context);

@@ -1,6 +1,7 @@
 /* Fused steps: values against binary64, the fused call against its parts, every variant and thread count against the
  * reference, all bit for bit but the first. */
 #include "fused_case.h"
+#include "runners.h"
 
 #include "fused/fused_variants.h"
 
@@ -8,34 +9,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_THREADS = 3 };
-
-typedef struct {
-    krn_context *context;
-    char name[32];
-} runner;
-
-static int make_runners(runner *runners) {
-    int32_t levels[8];
-    const int num_levels = machine_levels(levels);
-    int count = 0;
-    for (int l = 0; l < num_levels; l++) {
-        for (int threads = 1; threads <= MAX_THREADS; threads++, count++) {
-            runners[count].context = context_of(levels[l], threads);
-            snprintf(runners[count].name, sizeof runners[count].name, "%s, %d threads", krn_isa_name(levels[l]),
-                     threads);
-        }
-    }
-    return count;
-}
-
 static void every_runner_agrees(test_random *random, const runner *runners, int num_runners, int cases,
                                 int64_t max_elems) {
     for (int i = 0; i < cases; i++) {
         const fused_case c = fused_case_make(random, max_elems);
         float *values = guarded_allocate(c.rows * c.cols * 4, GUARD_END);
         fused_result parts = fused_case_run_parts(&c, runners[0].context, values);
-        fused_case_check_values(&c, &parts, values);
+        if (tests_reference())
+            fused_case_check_values(&c, &parts, values);
         if (c.static_scale != 0) {
             parts = fused_case_run(&c, runners[0].context);
             CHECK_OK(parts.status);
@@ -212,8 +193,8 @@ static void table_is_in_order(void) {
 }
 
 int main(void) {
-    runner runners[8 * MAX_THREADS];
-    const int num_runners = make_runners(runners);
+    runner runners[MAX_RUNNERS];
+    const int num_runners = make_runners(runners, 3);
     test_random random = {.state = 3};
     table_is_in_order();
     every_runner_agrees(&random, runners, num_runners, 1500, 500);
@@ -224,8 +205,7 @@ int main(void) {
     overflow_is_not_finite(runners, num_runners);
     works_in_place(&random, runners, num_runners);
     narrow_results_are_rounded(&random, runners, num_runners);
-    for (int r = 0; r < num_runners; r++)
-        krn_context_destroy(runners[r].context);
+    destroy_runners(runners, num_runners);
     puts("fused: ok");
     return 0;
 }

@@ -175,7 +175,7 @@ static void non_finite_activations_propagate(krn_context *const *contexts, int n
 int main(void) {
     int32_t levels[8];
     krn_context *contexts[8], *threaded[8];
-    const int count = machine_levels(levels);
+    const int count = tested_levels(levels);
     for (int i = 0; i < count; i++) {
         contexts[i] = context_of(levels[i], 1);
         threaded[i] = context_of(levels[i], 3);

@@ -190,7 +190,7 @@ static void non_finite_is_refused(void) {
 
 int main(void) {
     int32_t levels[8];
-    num_levels = machine_levels(levels);
+    num_levels = tested_levels(levels);
     for (int i = 0; i < num_levels; i++) {
         contexts[i] = context_of(levels[i], 1);
         threaded[i] = context_of(levels[i], 3);

@@ -244,7 +244,7 @@ static void weights_refuse(krn_context *context) {
 
 int main(void) {
     int32_t levels[8];
-    const int num_levels = machine_levels(levels);
+    const int num_levels = tested_levels(levels);
     test_random random = {5};
     signs_are_splitmix64();
     for (int l = 0; l < num_levels; l++) {

@@ -1,45 +1,25 @@
 /* The KV cache: the reference against the model, every variant and thread count against the reference, bit for bit; and
  * a long random life of sequences that share pages. */
 #include "kv_case.h"
+#include "runners.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MAX_THREADS = 3, MAX_RUNNERS = 32 };
-
 static const int32_t types[] = {KRN_TYPE_F32, KRN_TYPE_BF16, KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_F8E4M3};
 
-typedef struct {
-    krn_context *context;
-    krn_kv_cache *cache;
-    void *memory;
-    char name[32];
-} runner;
-
-/* Every level of the machine, at several numbers of threads. */
-static int make_runners(runner *runners) {
-    int32_t levels[8];
-    const int num_levels = machine_levels(levels);
-    int count = 0;
-    for (int l = 0; l < num_levels; l++)
-        for (int threads = 1; threads <= MAX_THREADS; threads++, count++) {
-            runners[count].context = context_of(levels[l], threads);
-            snprintf(runners[count].name, sizeof runners[count].name, "%s, %d threads", krn_isa_name(levels[l]),
-                     threads);
-        }
-    return count;
-}
-
 /* Grows and cuts the sequences of one cache per runner; all of their memory has to be the same, all the time. */
-static void every_runner_agrees(test_random *random, runner *runners, int num_runners, int32_t key_type,
+static void every_runner_agrees(test_random *random, const runner *runners, int num_runners, int32_t key_type,
                                 int32_t value_type) {
     kv_case c;
     kv_case_make(&c, random, key_type, value_type);
     kv_model model;
     kv_model_make(&model, &c);
+    krn_kv_cache *caches[MAX_RUNNERS];
+    void *memory[MAX_RUNNERS];
     int64_t bytes = 0;
     for (int r = 0; r < num_runners; r++)
-        runners[r].cache = kv_case_create(&c, r % 2 ? GUARD_START : GUARD_END, &runners[r].memory, &bytes);
+        caches[r] = kv_case_create(&c, r % 2 ? GUARD_START : GUARD_END, &memory[r], &bytes);
     for (int step = 0; step < 6; step++) {
         kv_batch batch;
         kv_batch_make(&batch, &model, random, step == 0 ? 200 : 40);
@@ -48,9 +28,9 @@ static void every_runner_agrees(test_random *random, runner *runners, int num_ru
         const int64_t length = random_between(random, 0, 2) ? model.sequences[cut].length
                                                             : random_between(random, 0, model.sequences[cut].length);
         for (int r = 0; r < num_runners; r++) {
-            CHECK_OK(kv_batch_append(&batch, runners[r].context, runners[r].cache));
-            CHECK_OK(krn_kv_cache_truncate(runners[r].cache, cut, length));
-            CHECK(memcmp(runners[r].memory, runners[0].memory, (size_t)bytes) == 0,
+            CHECK_OK(kv_batch_append(&batch, runners[r].context, caches[r]));
+            CHECK_OK(krn_kv_cache_truncate(caches[r], cut, length));
+            CHECK(memcmp(memory[r], memory[0], (size_t)bytes) == 0,
                   "step %d: %s is not %s; keys %d by %d, values %d by %d, head_dim %d", step, runners[r].name,
                   runners[0].name, c.desc.key_type, c.desc.key_granularity, c.desc.value_type, c.desc.value_granularity,
                   c.desc.head_dim);
@@ -58,9 +38,9 @@ static void every_runner_agrees(test_random *random, runner *runners, int num_ru
         kv_model_truncate(&model, cut, length);
     }
     for (int32_t s = 0; s < c.desc.sequences; s++)
-        kv_model_check(&model, runners[num_runners - 1].context, runners[0].cache, s);
+        kv_model_check(&model, runners[num_runners - 1].context, caches[0], s);
     for (int r = 0; r < num_runners; r++)
-        krn_kv_cache_destroy(runners[r].cache);
+        krn_kv_cache_destroy(caches[r]);
     kv_model_free(&model);
     guarded_free_all();
 }
@@ -187,7 +167,7 @@ static void live(test_random *random, krn_context *context, int steps) {
 
 int main(void) {
     runner runners[MAX_RUNNERS];
-    const int num_runners = make_runners(runners);
+    const int num_runners = make_runners(runners, 3);
     test_random random = {1};
     for (int round = 0; round < 4; round++)
         for (int k = 0; k < 6; k++)
@@ -195,8 +175,7 @@ int main(void) {
                 every_runner_agrees(&random, runners, num_runners, types[k], types[v]);
     for (int i = 0; i < 30; i++)
         live(&random, runners[num_runners - 1].context, 40);
-    for (int r = 0; r < num_runners; r++)
-        krn_context_destroy(runners[r].context);
+    destroy_runners(runners, num_runners);
     puts("KV cache: ok");
     return 0;
 }

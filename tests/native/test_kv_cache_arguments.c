@@ -365,7 +365,7 @@ static void adopts_page_tables(krn_context *context) {
 
 int main(void) {
     int32_t levels[8];
-    const int num_levels = machine_levels(levels);
+    const int num_levels = tested_levels(levels);
     test_random random = {7};
     for (int i = 0; i < TOKENS * WIDTH; i++)
         source[i] = random_activation(&random);

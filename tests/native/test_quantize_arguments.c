@@ -245,7 +245,7 @@ static void fixes_symmetric_zero_points(krn_context *context) {
 
 int main(void) {
     int32_t levels[8];
-    const int num_levels = machine_levels(levels);
+    const int num_levels = tested_levels(levels);
     counts_scales_and_bytes();
     for (int l = 0; l < num_levels; l++) {
         krn_context *context = context_of(levels[l], 2);

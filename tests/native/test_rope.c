@@ -1,6 +1,7 @@
 /* RoPE: the table against exact values, the reference against the header in binary64, every variant and thread count
  * against the reference, bit for bit. */
 #include "quantize_case.h"
+#include "runners.h"
 
 #include "common/half.h"
 #include "rope/rope_variants.h"
@@ -8,8 +9,6 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
-
-enum { MAX_THREADS = 4 };
 
 static krn_rope_options options_of(int64_t head_dim, double theta_base, int32_t scaling) {
     return (krn_rope_options){
@@ -224,11 +223,6 @@ static void check_target(const rope_case *c, const void *target) {
     }
 }
 
-typedef struct {
-    krn_context *context;
-    char name[32];
-} runner;
-
 static void every_runner_agrees(test_random *random, const runner *runners, int num_runners, int cases,
                                 int64_t max_elems) {
     for (int i = 0; i < cases; i++) {
@@ -267,38 +261,20 @@ static void table_is_in_order(void) {
     CHECK(krn_rope_variant(NULL) == NULL, "variant of no context");
 }
 
-static void backwards(void *host, int64_t count, krn_task task, void *task_context) {
-    (void)host;
-    for (int64_t i = count - 1; i >= 0; i--)
-        task(task_context, i);
-}
-
 int main(void) {
-    int32_t levels[8];
-    const int num_levels = machine_levels(levels);
-    runner runners[8 * MAX_THREADS + 1];
-    int count = 0;
-    for (int l = 0; l < num_levels; l++) {
-        for (int threads = 1; threads <= MAX_THREADS; threads++, count++) {
-            runners[count].context = context_of(levels[l], threads);
-            snprintf(runners[count].name, sizeof runners[count].name, "%s, %d threads", krn_isa_name(levels[l]),
-                     threads);
-        }
-    }
-    const krn_context_options options = {.struct_size = sizeof options, .num_threads = 5, .parallel_for = backwards};
-    CHECK_OK(krn_context_create(&options, &runners[count].context));
-    snprintf(runners[count].name, sizeof runners[count].name, "host loop");
-    count++;
+    runner runners[MAX_RUNNERS];
+    const int count = make_runners(runners, MAX_RUNNER_THREADS);
     test_random random = {.state = 5};
     table_is_in_order();
-    table_has_exact_entries();
-    table_is_near_exact(&random);
-    table_keeps_its_bits();
+    if (tests_reference()) {
+        table_has_exact_entries();
+        table_is_near_exact(&random);
+        table_keeps_its_bits();
+    }
     every_runner_agrees(&random, runners, count, 300, 2000);
     /* Large enough for several threads. */
     every_runner_agrees(&random, runners, count, 8, 150000);
-    for (int r = 0; r < count; r++)
-        krn_context_destroy(runners[r].context);
+    destroy_runners(runners, count);
     puts("rope: ok");
     return 0;
 }
