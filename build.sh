@@ -15,6 +15,7 @@ usage: ./build.sh VERB [arguments]
   test [--sanitizers] [--cross]
                         build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan,
                         with --cross also those built for 64-bit ARM (under qemu) and for Windows (under wine)
+  pack                  build the NuGet package, into build/packages, with the libraries of every system that this one can compile for
   bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
   format [--check]      lay out C and C# sources, or only say whether they are
   clean                 remove everything that was built
@@ -250,6 +251,13 @@ verb_test() {
     dotnet "$root/eng/TestSummary.cs" -- "$results" "${suites[@]}"
 }
 
+verb_pack() {
+    (($# == 0)) || die "pack takes no argument"
+    require_build_tools
+    tools optional aarch64-linux-gnu-gcc x86_64-w64-mingw32-gcc
+    dotnet pack "$root/src/Interop" --configuration Release --output "$root/build/packages"
+}
+
 verb_bindings() {
     require_build_tools
     tools required castxml
@@ -289,7 +297,7 @@ verb_kernels() {
 }
 
 case ${1:-} in
-    build | test | bindings | format | clean)
+    build | test | pack | bindings | format | clean)
         verb=$1
         shift
         "verb_$verb" "$@"

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Kernels.Native;
 using Xunit;
 
@@ -36,6 +37,21 @@ public class LibraryTests
     {
         string directory = Path.GetDirectoryName(KernelLibrary.Path)!;
         Assert.Equal(KernelLibrary.Path, NativeLibraryResolver.Find(null, ["/nowhere", directory]).Path);
+    }
+
+    [Theory]
+    [InlineData("linux", Architecture.X64, "linux-x64", "libkernels_cpu.so")]
+    [InlineData("linux", Architecture.Arm64, "linux-arm64", "libkernels_cpu.so")]
+    [InlineData("win", Architecture.X64, "win-x64", "kernels_cpu.dll")]
+    [InlineData("win", Architecture.Arm64, "win-arm64", "kernels_cpu.dll")]
+    [InlineData("osx", Architecture.Arm64, "osx-arm64", "libkernels_cpu.dylib")]
+    public void Each_system_has_a_folder_in_the_package_and_a_file_name(string system, Architecture architecture, string rid, string file)
+    {
+        Assert.Equal(rid, NativeLibraryResolver.RidOf(system, architecture));
+        Assert.Equal(file, NativeLibraryResolver.FileNameOf(rid));
+        List<string> directories = NativeLibraryResolver.SearchDirectories(rid, "app", $"host1{Path.PathSeparator}host2");
+        Assert.Equal([Path.Combine("app", "runtimes", rid, "native"), "app", "host1", "host2"], directories);
+        Assert.Equal(2, NativeLibraryResolver.SearchDirectories(rid, "app", null).Count);
     }
 
     [Fact]

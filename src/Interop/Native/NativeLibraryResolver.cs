@@ -16,15 +16,11 @@ internal static unsafe class NativeLibraryResolver
     private static nint s_handle;
     private static string s_path = string.Empty;
 
-    internal static string FileName { get; } =
-        OperatingSystem.IsWindows() ? NativeMethods.LibraryName + ".dll"
-        : OperatingSystem.IsMacOS() ? $"lib{NativeMethods.LibraryName}.dylib"
-        : $"lib{NativeMethods.LibraryName}.so";
-
     /// <summary>The portable runtime identifier of this process; the runtime's own may name a distribution.</summary>
-    internal static string Rid { get; } =
-        (OperatingSystem.IsWindows() ? "win" : OperatingSystem.IsMacOS() ? "osx" : "linux")
-        + "-" + RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant();
+    internal static string Rid { get; } = RidOf(
+        OperatingSystem.IsWindows() ? "win" : OperatingSystem.IsMacOS() ? "osx" : "linux", RuntimeInformation.ProcessArchitecture);
+
+    internal static string FileName { get; } = FileNameOf(Rid);
 
     [ModuleInitializer]
     [SuppressMessage("Usage", "CA2255", Justification = "A resolver must be in place before the first call, whichever that is.")]
@@ -40,7 +36,13 @@ internal static unsafe class NativeLibraryResolver
         lock (s_lock)
         {
             if (s_handle == 0)
-                (s_handle, s_path) = Find(Environment.GetEnvironmentVariable(DirectoryVariable), SearchDirectories());
+                {
+                (s_handle, s_path) = Find(
+                    Environment.GetEnvironmentVariable(DirectoryVariable),
+                    SearchDirectories(Rid, AssemblyDirectory(), AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string));
+            }
+
+
             return (s_handle, s_path);
         }
     }
@@ -88,12 +90,21 @@ internal static unsafe class NativeLibraryResolver
               + "Use the library that came in the same package (clean the output folder and restore), rebuild it from the same sources, "
               + $"or correct the environment variable {DirectoryVariable}.";
 
-    private static List<string> SearchDirectories()
+    /// <summary>The runtime identifier of an operating system and an architecture.</summary>
+    internal static string RidOf(string system, Architecture architecture) => $"{system}-{architecture.ToString().ToLowerInvariant()}";
+
+    /// <summary>What the library is called where `rid` runs.</summary>
+    internal static string FileNameOf(string rid) =>
+        rid.StartsWith("win", StringComparison.Ordinal) ? NativeMethods.LibraryName + ".dll"
+        : rid.StartsWith("osx", StringComparison.Ordinal) ? $"lib{NativeMethods.LibraryName}.dylib"
+        : $"lib{NativeMethods.LibraryName}.so";
+
+    /// <summary>Where the library is looked for, in order; `hostDirectories` is the list of the .NET host, if it gives one.</summary>
+    internal static List<string> SearchDirectories(string rid, string beside, string? hostDirectories)
     {
-        string beside = AssemblyDirectory();
-        List<string> directories = [Path.Combine(beside, "runtimes", Rid, "native"), beside];
-        if (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") is string host)
-            directories.AddRange(host.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries));
+        List<string> directories = [Path.Combine(beside, "runtimes", rid, "native"), beside];
+        if (hostDirectories is not null)
+            directories.AddRange(hostDirectories.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries));
         return directories;
     }
 

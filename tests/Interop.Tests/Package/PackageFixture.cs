@@ -1,4 +1,5 @@
 using Kernels.Bindgen;
+using Kernels.Native;
 
 namespace Kernels.Tests.Package;
 
@@ -47,10 +48,17 @@ public sealed class PackageFixture : IDisposable
         string feed = Directory.CreateDirectory(Path.Combine(Root, "feed")).FullName;
         string project = Path.Combine(Repository.Find(AppContext.BaseDirectory), "src", "Interop", "Kernels.Interop.csproj");
         NativeFile = KernelLibrary.Path;
-        Dotnet.Run(
-            Root, "pack", project, "--configuration", "Release", "--output", feed, "--artifacts-path", Path.Combine(Root, "artifacts"),
-            "-p:SkipNativeBuild=true", $"-p:KernelsNativeDir={Path.GetDirectoryName(NativeFile)}").AssertSuccess();
+        foreach ((string rid, string folder) in CrossFolders)
+        {
+            string directory = Directory.CreateDirectory(Path.Combine(Root, "cross", rid, folder)).FullName;
+            File.WriteAllText(Path.Combine(directory, NativeLibraryResolver.FileNameOf(rid)), rid);
+        }
+
+        PackOutput = Pack(project, feed, Path.Combine(Root, "cross"));
         PackageFile = Directory.GetFiles(feed, "*.nupkg").Single();
+        string alone = Directory.CreateDirectory(Path.Combine(Root, "alone")).FullName;
+        LonePackOutput = Pack(project, alone, Path.Combine(Root, "nothing"));
+        LonePackageFile = Directory.GetFiles(alone, "*.nupkg").Single();
 
         File.WriteAllText(Path.Combine(Root, "nuget.config"), NuGetConfig);
         Consumer = Directory.CreateDirectory(Path.Combine(Root, "consumer")).FullName;
@@ -64,11 +72,25 @@ public sealed class PackageFixture : IDisposable
         ConsumerAssembly = Path.Combine(Root, "out", "Consumer.dll");
     }
 
+    /// <summary>The other machines that a package is for, and where CMake leaves their libraries. In this package a library is a text
+    /// that says whose it is.</summary>
+    public static IReadOnlyList<(string Rid, string Folder)> CrossFolders { get; } =
+        new[] { ("linux-arm64", "lib"), ("win-x64", "bin") }.Where(cross => cross.Item1 != NativeLibraryResolver.Rid).ToList();
+
     /// <summary>A temporary folder for everything.</summary>
     public string Root { get; }
 
     /// <summary>The package.</summary>
     public string PackageFile { get; }
+
+    /// <summary>What the making of the package said.</summary>
+    public string PackOutput { get; }
+
+    /// <summary>A package that was made where nothing had been built for other machines.</summary>
+    public string LonePackageFile { get; }
+
+    /// <summary>What the making of that one said.</summary>
+    public string LonePackOutput { get; }
 
     /// <summary>The native library that was packed.</summary>
     public string NativeFile { get; }
@@ -79,4 +101,13 @@ public sealed class PackageFixture : IDisposable
     private string Consumer { get; }
 
     public void Dispose() => Directory.Delete(Root, recursive: true);
+
+    private string Pack(string project, string output, string crossDirectory)
+    {
+        Outcome outcome = Dotnet.Run(
+            Root, "pack", project, "--configuration", "Release", "--output", output, "--artifacts-path", Path.Combine(Root, "artifacts"),
+            "-p:SkipNativeBuild=true", $"-p:KernelsNativeDir={Path.GetDirectoryName(NativeFile)}", $"-p:KernelsCrossDir={crossDirectory}");
+        outcome.AssertSuccess();
+        return outcome.Output;
+    }
 }

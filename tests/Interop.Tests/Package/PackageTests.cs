@@ -22,6 +22,35 @@ public class PackageTests(PackageFixture fixture) : IClassFixture<PackageFixture
     }
 
     [Fact]
+    public void The_package_holds_the_libraries_of_other_machines()
+    {
+        using ZipArchive package = ZipFile.OpenRead(fixture.PackageFile);
+        foreach ((string rid, string _) in PackageFixture.CrossFolders)
+        {
+            ZipArchiveEntry? entry = package.GetEntry($"runtimes/{rid}/native/{NativeLibraryResolver.FileNameOf(rid)}");
+            Assert.NotNull(entry);
+            using var reader = new StreamReader(entry.Open());
+            Assert.Equal(rid, reader.ReadToEnd());
+        }
+
+        string rids = string.Join(", ", PackageFixture.CrossFolders.Select(cross => cross.Rid).Prepend(NativeLibraryResolver.Rid));
+        Assert.Contains($"Native libraries in the package: {rids}.", fixture.PackOutput, StringComparison.Ordinal);
+        Assert.DoesNotContain("Not in the package", fixture.PackOutput, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_package_without_the_libraries_of_other_machines_says_so()
+    {
+        using ZipArchive package = ZipFile.OpenRead(fixture.LonePackageFile);
+        Assert.Equal(
+            [$"runtimes/{NativeLibraryResolver.Rid}/native/{NativeLibraryResolver.FileName}"],
+            package.Entries.Select(entry => entry.FullName).Where(name => name.StartsWith("runtimes/", StringComparison.Ordinal)));
+        string missing = string.Join(", ", PackageFixture.CrossFolders.Select(cross => cross.Rid));
+        Assert.Contains($"Native libraries in the package: {NativeLibraryResolver.Rid}.", fixture.LonePackOutput, StringComparison.Ordinal);
+        Assert.Contains($"Not in the package, for want of a cross compiler or a build: {missing}.", fixture.LonePackOutput, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_package_names_its_licence_and_readme_and_needs_no_other_package()
     {
         using ZipArchive package = ZipFile.OpenRead(fixture.PackageFile);
