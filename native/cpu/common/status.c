@@ -32,6 +32,10 @@ krn_status krn_fail(krn_status status, const char *format, ...) {
     return status;
 }
 
+void krn_set_last_error(const char *sentence) {
+    snprintf(last_error, sizeof last_error, "%s", sentence == NULL ? "" : sentence);
+}
+
 const char *krn_last_error(void) { return last_error; }
 
 const char *krn_status_name(krn_status status) {
@@ -52,6 +56,10 @@ const char *krn_status_name(krn_status status) {
     case KRN_ERROR_OUT_OF_MEMORY: return "KRN_ERROR_OUT_OF_MEMORY";
     case KRN_ERROR_THREAD: return "KRN_ERROR_THREAD";
     case KRN_ERROR_OUT_OF_PAGES: return "KRN_ERROR_OUT_OF_PAGES";
+    case KRN_ERROR_DRIVER_UNAVAILABLE: return "KRN_ERROR_DRIVER_UNAVAILABLE";
+    case KRN_ERROR_NO_DEVICE: return "KRN_ERROR_NO_DEVICE";
+    case KRN_ERROR_DEVICE: return "KRN_ERROR_DEVICE";
+    case KRN_ERROR_KERNEL_FAULT: return "KRN_ERROR_KERNEL_FAULT";
     case KRN_ERROR_INTERNAL: return "KRN_ERROR_INTERNAL";
     }
     return "KRN_UNKNOWN_STATUS";

@@ -75,6 +75,14 @@ enum krn_status_code {
     KRN_ERROR_THREAD = 31,
     /** The pool of a KV cache has too few free pages. */
     KRN_ERROR_OUT_OF_PAGES = 32,
+    /** The CUDA driver is not installed, or is too old. */
+    KRN_ERROR_DRIVER_UNAVAILABLE = 40,
+    /** The CUDA driver has no device of that number. */
+    KRN_ERROR_NO_DEVICE = 41,
+    /** The CUDA driver reported an error; the sentence has its name. */
+    KRN_ERROR_DEVICE = 42,
+    /** A kernel on the emulator did what no device allows, or what a device would leave undefined. */
+    KRN_ERROR_KERNEL_FAULT = 43,
     /** The library broke one of its own invariants. */
     KRN_ERROR_INTERNAL = 90,
 };
@@ -109,6 +117,10 @@ KRN_API const char *krn_status_name(krn_status status);
 /** The sentence that describes the last failure on the calling thread; empty if none happened. The pointer
  *  stays valid until the next failing call on the same thread. Never NULL. */
 KRN_API const char *krn_last_error(void);
+
+/** Records the sentence that krn_last_error() returns on the calling thread, cut after 511 bytes; NULL empties it. For
+ *  libraries built over this one. */
+KRN_API void krn_set_last_error(const char *sentence);
 
 /** KRN_ABI_VERSION of the library that was loaded. */
 KRN_API uint32_t krn_abi_version(void);

@@ -1,0 +1,9 @@
+/* The public interface of the CUDA kernel library: one header per op, and those of the CPU library, whose options, types
+ * and packed weights they share. */
+#ifndef KERNELS_KERNELS_CUDA_H
+#define KERNELS_KERNELS_CUDA_H
+
+#include "kernels/cuda.h"
+#include "kernels/kernels.h"
+
+#endif
