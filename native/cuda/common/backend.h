@@ -42,7 +42,7 @@ typedef struct krn_cuda_tensor_map_desc {
     uint32_t box[KRN_CUDA_TENSOR_MAX_RANK];           /* elements of one copy, at most 256 each */
     int32_t rank;                                     /* 1..5 */
     int32_t element_bytes;                            /* 1, 2, 4 or 8; copies move bits, whatever they mean */
-    int32_t swizzle;                                  /* a krn_cuda_swizzle; box[0] * element_bytes must not exceed it */
+    int32_t swizzle; /* a krn_cuda_swizzle; box[0] * element_bytes must not exceed it */
     int32_t reserved;
 } krn_cuda_tensor_map_desc;
 
