@@ -179,9 +179,12 @@ static krn_status open_device(krn_cuda_driver_state *state, int32_t ordinal, con
     if (status == KRN_OK)
         status = krn_cuda_driver_check(api, api->device_get_name(state->name, KRN_CUDA_NAME_BYTES, state->device),
                                        "cuDeviceGetName");
+    void *context = NULL;
     if (status == KRN_OK)
-        status = krn_cuda_driver_check(api, api->primary_context_retain(&state->context, state->device),
+        status = krn_cuda_driver_check(api, api->primary_context_retain(&context, state->device),
                                        "cuDevicePrimaryCtxRetain");
+    if (status == KRN_OK)
+        state->context = context; /* from here on it is to be released */
     if (status == KRN_OK)
         status = krn_cuda_driver_enter(state, &pushed);
     if (status != KRN_OK)
