@@ -6,7 +6,7 @@ internal static class BindgenCommand
     private const string Usage = """
         usage: Kernels.Bindgen [--check] [--root DIR]
 
-        Reads native/include/kernels/kernels.h through castxml and writes src/Interop/Native/*.g.cs and the layout tests.
+        Reads native/include/kernels/kernels_cuda.h, which includes all others, through castxml and writes src/Interop/Native/*.g.cs and the layout tests.
 
           --check      write nothing; exit with 1 if a generated file differs from what would be written
           --root DIR   root of the repository; by default the nearest folder above the current one that has the header

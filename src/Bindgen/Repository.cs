@@ -5,7 +5,7 @@ internal static class Repository
 {
     public const string IncludeDirectory = "native/include";
     public const string HeaderDirectory = "native/include/kernels";
-    public const string MainHeader = "native/include/kernels/kernels.h";
+    public const string MainHeader = "native/include/kernels/kernels_cuda.h";
     public const string NativeDirectory = "src/Interop/Native";
     public const string TestDirectory = "tests/Interop.Tests/Native";
 

@@ -51,6 +51,18 @@ public enum KernelStatus
     /// <summary>The pool of a KV cache has too few free pages.</summary>
     OutOfPages = 32,
 
+    /// <summary>The CUDA driver is not installed, or is too old.</summary>
+    DriverUnavailable = 40,
+
+    /// <summary>The CUDA driver has no device of that number.</summary>
+    NoDevice = 41,
+
+    /// <summary>The CUDA driver reported an error.</summary>
+    Device = 42,
+
+    /// <summary>A kernel on the emulator did what no device allows, or what a device would leave undefined.</summary>
+    KernelFault = 43,
+
     /// <summary>The library broke one of its own invariants.</summary>
     Internal = 90,
 }

@@ -82,7 +82,7 @@ internal static class BindingsWriter
         foreach (FunctionDeclaration function in header.Functions)
         {
             Separate();
-            WriteFunction(source, function);
+            WriteFunction(source, function, header.LibraryName);
         }
 
         source.Close();
@@ -95,10 +95,10 @@ internal static class BindingsWriter
         }
     }
 
-    private static void WriteFunction(SourceText source, FunctionDeclaration function)
+    private static void WriteFunction(SourceText source, FunctionDeclaration function, string library)
     {
         XmlDoc.Write(source, function.Comment);
-        source.Line("[DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]");
+        source.Line($"[DllImport({library}, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]");
         string returnType = CSharpNames.NativeType(function.Returns, "return: ");
         if (returnType.Length != 0)
             source.Line(returnType.TrimEnd());

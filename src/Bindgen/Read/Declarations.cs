@@ -49,6 +49,9 @@ internal sealed record Header(string FileName)
 
     public bool IsEmpty => Constants.Count + Enums.Count + Structs.Count + Functions.Count == 0;
 
+    /// <summary>The constant that names the library with the functions: those of cuda.h and cuda_*.h are in one of their own.</summary>
+    public string LibraryName => FileName is "cuda.h" || FileName.StartsWith("cuda_", StringComparison.Ordinal) ? "CudaLibraryName" : "LibraryName";
+
     /// <summary>kv_cache.h becomes KvCache.</summary>
     public string ClassName => string.Concat(
         Path.GetFileNameWithoutExtension(FileName)

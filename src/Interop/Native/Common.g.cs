@@ -44,6 +44,14 @@ internal enum krn_status_code : int
     KRN_ERROR_THREAD = 31,
     /// <summary>The pool of a KV cache has too few free pages.</summary>
     KRN_ERROR_OUT_OF_PAGES = 32,
+    /// <summary>The CUDA driver is not installed, or is too old.</summary>
+    KRN_ERROR_DRIVER_UNAVAILABLE = 40,
+    /// <summary>The CUDA driver has no device of that number.</summary>
+    KRN_ERROR_NO_DEVICE = 41,
+    /// <summary>The CUDA driver reported an error; the sentence has its name.</summary>
+    KRN_ERROR_DEVICE = 42,
+    /// <summary>A kernel on the emulator did what no device allows, or what a device would leave undefined.</summary>
+    KRN_ERROR_KERNEL_FAULT = 43,
     /// <summary>The library broke one of its own invariants.</summary>
     KRN_ERROR_INTERNAL = 90,
 }
@@ -86,6 +94,10 @@ internal static unsafe partial class NativeMethods
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("const char *")]
     public static extern sbyte* krn_last_error();
+
+    /// <summary>Records the sentence that krn_last_error() returns on the calling thread, cut after 511 bytes; NULL empties it. For libraries built over this one.</summary>
+    [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+    public static extern void krn_set_last_error([NativeTypeName("const char *")] sbyte* sentence);
 
     /// <summary>KRN_ABI_VERSION of the library that was loaded.</summary>
     [DllImport(LibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]

@@ -23,6 +23,10 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_attention_part), sizeof(krn_attention_part), 24);
         if (sizeof(krn_context_options) != 32)
             return Describe(nameof(krn_context_options), sizeof(krn_context_options), 32);
+        if (sizeof(krn_cuda_context_options) != 24)
+            return Describe(nameof(krn_cuda_context_options), sizeof(krn_cuda_context_options), 24);
+        if (sizeof(krn_cuda_properties) != 72)
+            return Describe(nameof(krn_cuda_properties), sizeof(krn_cuda_properties), 72);
         if (sizeof(krn_fused_options) != 48)
             return Describe(nameof(krn_fused_options), sizeof(krn_fused_options), 48);
         if (sizeof(krn_fused_input) != 72)

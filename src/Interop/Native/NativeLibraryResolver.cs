@@ -27,7 +27,13 @@ internal static unsafe class NativeLibraryResolver
     internal static void Register() =>
         NativeLibrary.SetDllImportResolver(
             typeof(NativeLibraryResolver).Assembly,
-            static (name, _, _) => name == NativeMethods.LibraryName ? Load().Handle : 0);
+            static (name, _, _) => name switch
+            {
+                NativeMethods.LibraryName => Load().Handle,
+                NativeMethods.CudaLibraryName => CudaLibrary.Load(),
+                CudaDriver.LibraryName => CudaDriver.Load(),
+                _ => 0,
+            });
 
     /// <summary>Loads the library unless it is loaded already.</summary>
     /// <exception cref="DllNotFoundException">It is not there, cannot be loaded, or has another ABI version.</exception>
@@ -94,10 +100,10 @@ internal static unsafe class NativeLibraryResolver
     internal static string RidOf(string system, Architecture architecture) => $"{system}-{architecture.ToString().ToLowerInvariant()}";
 
     /// <summary>What the library is called where `rid` runs.</summary>
-    internal static string FileNameOf(string rid) =>
-        rid.StartsWith("win", StringComparison.Ordinal) ? NativeMethods.LibraryName + ".dll"
-        : rid.StartsWith("osx", StringComparison.Ordinal) ? $"lib{NativeMethods.LibraryName}.dylib"
-        : $"lib{NativeMethods.LibraryName}.so";
+    internal static string FileNameOf(string rid, string library = NativeMethods.LibraryName) =>
+        rid.StartsWith("win", StringComparison.Ordinal) ? $"{library}.dll"
+        : rid.StartsWith("osx", StringComparison.Ordinal) ? $"lib{library}.dylib"
+        : $"lib{library}.so";
 
     /// <summary>Where the library is looked for, in order; `hostDirectories` is the list of the .NET host, if it gives one.</summary>
     internal static List<string> SearchDirectories(string rid, string beside, string? hostDirectories)

@@ -86,6 +86,40 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_cuda_context_options_is_laid_out_as_in_C()
+    {
+        krn_cuda_context_options value = default;
+        Assert.Equal(24, sizeof(krn_cuda_context_options));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.device - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.architecture - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.backend - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_cuda_properties_is_laid_out_as_in_C()
+    {
+        krn_cuda_properties value = default;
+        Assert.Equal(72, sizeof(krn_cuda_properties));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.compute_major - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.compute_minor - (byte*)&value);
+        Assert.Equal(12, (byte*)&value.multiprocessors - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.shared_bytes_per_block - (byte*)&value);
+        Assert.Equal(20, (byte*)&value.shared_bytes_per_multiprocessor - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.threads_per_multiprocessor - (byte*)&value);
+        Assert.Equal(28, (byte*)&value.registers_per_multiprocessor - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.l2_bytes - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.memory_bytes - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.clock_khz - (byte*)&value);
+        Assert.Equal(52, (byte*)&value.memory_clock_khz - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.memory_bus_bits - (byte*)&value);
+        Assert.Equal(60, (byte*)&value.driver_version - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.name - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_fused_options_is_laid_out_as_in_C()
     {
         krn_fused_options value = default;
