@@ -7,7 +7,7 @@
 # Paths are relative to native/cuda, because a fatbin keeps them.
 set(folder ${CMAKE_CURRENT_LIST_DIR})
 execute_process(
-  COMMAND ${NVCC} -fatbin ${GENCODE} -std=c++17 --expt-relaxed-constexpr -O3 -fmad=false -lineinfo -Werror all-warnings
+  COMMAND ${NVCC} -fatbin ${GENCODE} -std=c++17 --expt-relaxed-constexpr -O3 -fmad=false -Werror all-warnings
           -Xptxas -v -Xfatbin -compress-all -I../include -I.. -I. -MD -MF ${STEM}.d -MT ${STEM}.c -o ${STEM}.fatbin ${RELATIVE}
   WORKING_DIRECTORY ${folder}
   OUTPUT_VARIABLE log ERROR_VARIABLE log RESULT_VARIABLE failed)
