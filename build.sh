@@ -12,9 +12,10 @@ usage() {
 usage: ./build.sh VERB [arguments]
 
   build                 build the native library and the C# projects
-  test [--sanitizers] [--cross]
+  test [--sanitizers] [--cross] [--cuda]
                         build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan,
-                        with --cross also those built for 64-bit ARM (under qemu) and for Windows (under wine)
+                        with --cross also those built for 64-bit ARM (under qemu) and for Windows (under wine);
+                        with --cuda a CUDA toolkit is laid out where there is no nvcc (scripts/cuda-toolkit.sh: 1 GB)
   pack                  build the NuGet package, into build/packages, with the libraries of every system that this one can compile for
   bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
   format [--check]      lay out C and C# sources, or only say whether they are
@@ -146,12 +147,26 @@ require_build_tools() {
     tools required cmake ninja cc
 }
 
+# use_cuda_toolkit [lay-out]: KRN_NVCC names the compiler of a toolkit that an earlier run, or this one, has laid out, where
+# there is no nvcc otherwise. It lies outside the repository: it is large and serves every checkout.
+use_cuda_toolkit() {
+    local prefix="${XDG_CACHE_HOME:-$HOME/.cache}/kernels/cuda-12.4"
+    [[ -z ${KRN_NVCC:-}${CUDA_HOME:-} ]] && ! command -v nvcc >/dev/null || return 0
+    if [[ ${1:-} == lay-out ]]; then
+        "$root/scripts/cuda-toolkit.sh" "$prefix" || say "going on without kernels for CUDA devices."
+    fi
+    if [[ -x $prefix/bin/nvcc ]]; then
+        export KRN_NVCC="$prefix/bin/nvcc"
+    fi
+}
+
 # --- Building ---------------------------------------------------------------------------------------------------------
 
-# build_native PRESET: configures if that was never done or the presets have changed since, then builds.
+# build_native PRESET: configures if that was never done, or the presets have changed or nvcc has come since, then builds.
 build_native() (
     cd "$root"
-    if [[ ! -f build/$1/build.ninja || CMakePresets.json -nt build/$1/build.ninja ]]; then
+    if [[ ! -f build/$1/build.ninja || CMakePresets.json -nt build/$1/build.ninja ]] ||
+        { [[ -n ${KRN_NVCC:-} ]] && grep -q '^KRN_NVCC:.*NOTFOUND$' "build/$1/CMakeCache.txt"; }; then
         cmake --preset "$1" >&2
     fi
     cmake --build --preset "$1" >&2
@@ -170,6 +185,7 @@ run_kernels() {
 
 verb_build() {
     require_build_tools
+    use_cuda_toolkit
     build_native release
     build_csharp Kernels.sln
 }
@@ -212,19 +228,33 @@ cross_suites() {
     fi
 }
 
+# The machine code of the kernels for CUDA devices, where nvcc has compiled them.
+cuda_suite() {
+    local status=0
+    if compgen -G "$root/build/release/native/cuda/fatbins/*.fatbin" >/dev/null; then
+        echo "== cuda-machine-code"
+        "$root/scripts/sass-check.sh" || status=$?
+        suites+=("cuda-machine-code=$status")
+    else
+        suites+=("cuda-machine-code=skipped: there is no nvcc 12.0 or newer, so kernels were not compiled for CUDA devices")
+    fi
+}
+
 verb_test() {
-    local presets=(release) cross='' option project suite preset status suites=()
+    local presets=(release) cross='' lay_out='' option project suite preset status suites=()
     for option in "$@"; do
         case $option in
             --sanitizers) presets=(asan-ubsan tsan release) ;;
             --cross) cross=1 ;;
-            *) die "test takes no argument but --sanitizers and --cross" ;;
+            --cuda) lay_out=lay-out ;;
+            *) die "test takes no argument but --sanitizers, --cross and --cuda" ;;
         esac
     done
 
     require_build_tools
     # castxml: the check that the generated bindings are fresh. OpenBLAS: the peer of the harness.
     tools optional castxml openblas
+    use_cuda_toolkit $lay_out
     rm -rf "$results"
     mkdir -p "$results"
 
@@ -239,6 +269,7 @@ verb_test() {
     if [[ -n $cross ]]; then
         cross_suites
     fi
+    cuda_suite
     for project in "$root"/tests/*/*.csproj; do
         suite="$(basename "$project" .csproj)"
         echo "== $suite"
@@ -276,7 +307,7 @@ verb_format() {
         *) die "format takes no argument but --check" ;;
     esac
     tools required clang-format
-    find "$root/native" "$root/tests/native" -name '*.[ch]' -print0 |
+    find "$root/native" "$root/tests/native" \( -name '*.[ch]' -o -name '*.cpp' -o -name '*.cu' \) -print0 |
         xargs -0 clang-format -i "${c_options[@]}" || status=1
     dotnet format "$root/Kernels.sln" "${csharp_options[@]}" || status=1
     return "$status"
@@ -291,6 +322,7 @@ verb_kernels() {
     if [[ $1 == bench ]]; then
         tools optional openblas
     fi
+    use_cuda_toolkit
     build_native release
     build_csharp src/Harness/Kernels.Harness.csproj
     run_kernels "$@"
