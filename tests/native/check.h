@@ -8,6 +8,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Ends the test program with a message when `condition` is false. The rest of the arguments is a printf format. */
 #define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
@@ -26,7 +30,7 @@
 #define CHECK_OK(call) CHECK_STATUS(call, KRN_OK)
 
 KRN_PRINTF(4, 5)
-_Noreturn void check_failed(const char *file, int line, const char *condition, const char *format, ...);
+KRN_NORETURN void check_failed(const char *file, int line, const char *condition, const char *format, ...);
 
 /* Memory between two inaccessible pages, filled with 0xA5. With GUARD_END its last byte touches the page behind, with
  * GUARD_START its first byte the page before, so that one access too far is a crash. */
@@ -55,5 +59,9 @@ int machine_levels(int32_t levels[8]);
 int tested_levels(int32_t levels[8]);
 /* Whether the reference is one of the levels to test, and not only what others are compared with. */
 int tests_reference(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -47,6 +47,13 @@
 #endif
 #endif
 
+/* Before a function that does not return; C++ has another word for it than C11. */
+#if defined(__cplusplus)
+#define KRN_NORETURN [[noreturn]]
+#else
+#define KRN_NORETURN _Noreturn
+#endif
+
 /* Orders streaming stores before whatever tells another thread that they are done. */
 #if defined(KRN_X86_64)
 #include <xmmintrin.h>

@@ -4,6 +4,10 @@
 
 #include "cuda/common/backend.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct krn_cuda_context {
     const krn_cuda_backend *backend;
     void *state;
@@ -15,5 +19,9 @@ struct krn_cuda_context {
  * memory and a copy of `params`. A door calls this once for each kernel, after all its checks. */
 krn_status krn_cuda_run(krn_cuda_context *context, const char *kernel, const uint32_t blocks[3], uint32_t threads,
                         uint32_t shared_bytes, const void *params, uint32_t params_bytes, void *stream);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
