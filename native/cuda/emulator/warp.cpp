@@ -14,11 +14,13 @@ void meet(const char *instruction, uint32_t mask, void *arguments, void (*run)(c
         fault("%s with the lanes 0x%08x, of which it is none", instruction, mask);
     uint32_t &meeting = block.meeting_lanes[static_cast<uint32_t>(self.warp())];
     Thread *const lanes = &block.threads[static_cast<uint32_t>(self.warp() * 32)];
-    for (uint32_t others = meeting & mask; others != 0; others &= others - 1) {
+    /* Who waits with a common mask waits at the same instruction: one of each mask is asked. */
+    for (uint32_t others = meeting; others != 0;) {
         const Thread &other = lanes[__builtin_ctz(others)];
-        if (other.meeting_mask != mask || other.instruction != instruction)
+        if ((other.meeting_mask & mask) != 0 && (other.meeting_mask != mask || other.instruction != instruction))
             fault("%s with the lanes 0x%08x, while lane %d is at %s with the lanes 0x%08x: the warp has diverged",
                   instruction, mask, other.lane(), other.instruction, other.meeting_mask);
+        others &= ~other.meeting_mask;
     }
     self.instruction = instruction;
     self.meeting_mask = mask;
