@@ -4,8 +4,8 @@
 
 namespace emulator {
 
-const HalfFormat F16 = {10, -14, 65504.0, krn_f16_to_f32, krn_f32_to_f16};
-const HalfFormat BF16 = {7, -126, 0x1.FEp127, krn_bf16_to_f32, krn_f32_to_bf16};
+const HalfFormat F16_FORMAT = {10, -14, 65504.0, krn_f16_to_f32, krn_f32_to_f16};
+const HalfFormat BF16_FORMAT = {7, -126, 0x1.FEp127, krn_bf16_to_f32, krn_f32_to_bf16};
 
 /* a + b rounded to odd: what is lost leaves its trace in the last bit, so that the rounding to come, to far fewer bits,
  * rounds as if it had seen the exact sum. */

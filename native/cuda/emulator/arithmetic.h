@@ -26,7 +26,7 @@ struct HalfFormat {
     float (*widen)(uint16_t);
     uint16_t (*narrow_exact)(float);
 };
-extern const HalfFormat F16, BF16;
+extern const HalfFormat F16_FORMAT, BF16_FORMAT;
 
 /* a b + c of both halves, rounded once. */
 uint32_t fma_pair(uint32_t a, uint32_t b, uint32_t c, const HalfFormat &format);

@@ -99,12 +99,12 @@ KRN_DEVICE float rcp_approx(float a) { return 1.0f / a; }
 KRN_DEVICE float rsqrt_approx(float a) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(a))); }
 KRN_DEVICE float tanh_approx(float a) { return static_cast<float>(std::tanh(static_cast<double>(a))); }
 
-KRN_DEVICE uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) { return emulator::fma_pair(a, b, c, emulator::F16); }
+KRN_DEVICE uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) { return emulator::fma_pair(a, b, c, emulator::F16_FORMAT); }
 KRN_DEVICE uint32_t add_f16x2(uint32_t a, uint32_t b) { return fma_f16x2(a, 0x3C003C00u, b); }
 KRN_DEVICE uint32_t sub_f16x2(uint32_t a, uint32_t b) { return fma_f16x2(b, 0xBC00BC00u, a); }
 KRN_DEVICE uint32_t mul_f16x2(uint32_t a, uint32_t b) { return fma_f16x2(a, b, 0x80008000u); }
 KRN_DEVICE uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
-    return emulator::fma_pair(a, b, c, emulator::BF16);
+    return emulator::fma_pair(a, b, c, emulator::BF16_FORMAT);
 }
 
 #endif
