@@ -270,6 +270,11 @@ verb_test() {
         cross_suites
     fi
     cuda_suite
+
+    echo "== same-bits"
+    status=0
+    "$root/eng/same-bits.sh" --junit "$results/same-bits.xml" || status=$?
+    suites+=("same-bits=$status")
     for project in "$root"/tests/*/*.csproj; do
         suite="$(basename "$project" .csproj)"
         echo "== $suite"
