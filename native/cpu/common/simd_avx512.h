@@ -22,6 +22,15 @@ KRN_ALWAYS_INLINE void store_f(void *p, zmm_f a) { _mm512_storeu_ps(p, a); }
 /* Past the caches; `p` is aligned to the vector. Ordered by KRN_STREAM_FENCE. */
 KRN_ALWAYS_INLINE void stream_f(void *p, zmm_f a) { _mm512_stream_ps((float *)p, a); }
 
+/* The first `count` dwords, 0..16: nothing behind them is read, and their lanes are 0; or nothing behind them is
+ * written. */
+KRN_ALWAYS_INLINE zmm_i load_first_i32(const void *p, int32_t count) {
+    return _mm512_maskz_loadu_epi32((__mmask16)((1u << count) - 1u), p);
+}
+KRN_ALWAYS_INLINE void store_first_i32(void *p, zmm_i a, int32_t count) {
+    _mm512_mask_storeu_epi32(p, (__mmask16)((1u << count) - 1u), a);
+}
+
 KRN_ALWAYS_INLINE zmm_i broadcast_i32(int32_t a) { return _mm512_set1_epi32(a); }
 KRN_ALWAYS_INLINE zmm_f broadcast_f32(float a) { return _mm512_set1_ps(a); }
 KRN_ALWAYS_INLINE zmm_f zero_f(void) { return _mm512_setzero_ps(); }
@@ -39,7 +48,28 @@ KRN_ALWAYS_INLINE zmm_f widen_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
 }
 
+/* Within each lane of 128 bits: a0 b0 a1 b1, a2 b2 a3 b3, and the same of qwords. */
+KRN_ALWAYS_INLINE zmm_i unpack_low_i32(zmm_i a, zmm_i b) { return _mm512_unpacklo_epi32(a, b); }
+KRN_ALWAYS_INLINE zmm_i unpack_high_i32(zmm_i a, zmm_i b) { return _mm512_unpackhi_epi32(a, b); }
+KRN_ALWAYS_INLINE zmm_i unpack_low_i64(zmm_i a, zmm_i b) { return _mm512_unpacklo_epi64(a, b); }
+KRN_ALWAYS_INLINE zmm_i unpack_high_i64(zmm_i a, zmm_i b) { return _mm512_unpackhi_epi64(a, b); }
+/* The first `count` dwords, 1..4, of a lane of 128 bits, and nothing behind them; `lane` is a constant. */
+KRN_ALWAYS_INLINE void store_lane_i32(void *p, zmm_i a, int lane, int32_t count) {
+    __m128i dwords = lane == 0   ? _mm512_castsi512_si128(a)
+                     : lane == 1 ? _mm512_extracti32x4_epi32(a, 1)
+                     : lane == 2 ? _mm512_extracti32x4_epi32(a, 2)
+                                 : _mm512_extracti32x4_epi32(a, 3);
+    if (count == 4) {
+        _mm_storeu_si128((__m128i *)p, dwords);
+        return;
+    }
+    /* GCC would make one instruction of extraction and masked store, which faults on what the mask leaves out. */
+    KRN_KEEP(dwords);
+    _mm_mask_storeu_epi32(p, (__mmask8)((1u << count) - 1u), dwords);
+}
+
 KRN_ALWAYS_INLINE zmm_i and_i(zmm_i a, zmm_i b) { return _mm512_and_si512(a, b); }
+KRN_ALWAYS_INLINE zmm_i xor_i(zmm_i a, zmm_i b) { return _mm512_xor_si512(a, b); }
 /* (a & b) | c in one instruction. */
 KRN_ALWAYS_INLINE zmm_i and_or_i(zmm_i a, zmm_i b, zmm_i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xEA); }
 KRN_ALWAYS_INLINE zmm_i shift_left_i32(zmm_i a, unsigned bits) { return _mm512_slli_epi32(a, bits); }

@@ -15,6 +15,9 @@
 #include "common/convert.h"
 #include "gemm/gemm_kernel.h"
 #include "gemm/transpose.h"
+#if defined(__AVX512F__)
+#include "gemm/interleave_avx512.h"
+#endif
 
 enum {
     /* Inputs put into order at a time: 12 KiB for 12 rows of f32, in L1 with its source. A multiple of every
@@ -33,7 +36,12 @@ KRN_ALWAYS_INLINE int64_t krn_min64(int64_t a, int64_t b) { return a < b ? a : b
 typedef void krn_interleave_function(uint32_t *x, const krn_pack_chunk *chunk, int64_t count, int32_t rows);
 
 KRN_ALWAYS_INLINE void krn_interleave(uint32_t *x, const krn_pack_chunk *chunk, int64_t count, int32_t rows) {
-    for (int64_t i = 0; i < count; i += 4) {
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + KRN_INTERLEAVED_DWORDS <= count; i += KRN_INTERLEAVED_DWORDS)
+        krn_interleave_16(x + i * rows, &chunk->rows[0][i], (int64_t)sizeof chunk->rows[0], rows, 0);
+#endif
+    for (; i < count; i += 4) {
         const int64_t left = krn_min64(count - i, 4);
         int32_t r = 0;
         for (; r + 4 <= rows && left == 4; r += 4)
@@ -286,11 +294,14 @@ KRN_ALWAYS_INLINE void krn_pack_pairs_s16(const krn_pack_job *job) {
 
 KRN_ALWAYS_INLINE int32_t krn_order_pairs_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
                                                int64_t inputs, uint32_t *dwords) {
-    uint16_t values[KRN_PACK_CHUNK];
+    uint16_t padded[KRN_PACK_CHUNK];
     krn_gathered gathered;
-    memcpy(values, krn_row_inputs(job, r, first, real, 2, &gathered), (size_t)real * sizeof values[0]);
-    for (int64_t i = real; i < inputs; i++)
-        values[i] = 0;
+    const uint16_t *values = krn_row_inputs(job, r, first, real, 2, &gathered);
+    if (real < inputs) {
+        memcpy(padded, values, (size_t)real * sizeof padded[0]);
+        memset(padded + real, 0, (size_t)(inputs - real) * sizeof padded[0]);
+        values = padded;
+    }
     krn_order_pairs_of(job->layout, values, inputs, dwords);
     return 0;
 }
@@ -302,12 +313,16 @@ KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
 
 KRN_ALWAYS_INLINE int32_t krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
                                             int64_t inputs, uint32_t *dwords) {
-    float values[KRN_PACK_CHUNK];
+    float widened[KRN_PACK_CHUNK];
     const int32_t type = job->activations->type;
     krn_gathered gathered;
-    krn_widen(values, type, krn_row_inputs(job, r, first, real, krn_float_bytes(type), &gathered), 0, real);
-    for (int64_t i = real; i < inputs; i++)
-        values[i] = 0;
+    const void *source = krn_row_inputs(job, r, first, real, krn_float_bytes(type), &gathered);
+    const float *values = source;
+    if (type != KRN_TYPE_F32 || real < inputs) {
+        krn_widen(widened, type, source, 0, real);
+        memset(widened + real, 0, (size_t)(inputs - real) * sizeof widened[0]);
+        values = widened;
+    }
     if (job->layout->block_k == 4) {
         memcpy(dwords, values, (size_t)inputs * sizeof values[0]);
         return 0;
