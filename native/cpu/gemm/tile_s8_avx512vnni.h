@@ -11,6 +11,12 @@
 
 #include "gemm/tile_avx512.h"
 
+/* Weights and packed activations, where the next block of them is read. */
+typedef struct {
+    const uint8_t *w;
+    const int32_t *x;
+} stream;
+
 /* sum += w . ones, where the sums of weights are wanted. */
 KRN_ALWAYS_INLINE void weigh(zmm_i sum[2], zmm_i w0, zmm_i w1, int weighs) {
     if (!weighs)
@@ -20,8 +26,10 @@ KRN_ALWAYS_INLINE void weigh(zmm_i sum[2], zmm_i w0, zmm_i w1, int weighs) {
     sum[1] = dot_u8s8(sum[1], w1, ones);
 }
 
-KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, const int32_t *x, int64_t blocks,
-                              int32_t rows, krn_prefetch *prefetch, int weighs) {
+KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], zmm_i sum[2], stream *s, int64_t blocks, int32_t rows,
+                              krn_prefetch *prefetch, int weighs) {
+    const uint8_t *w = s->w;
+    const int32_t *x = s->x;
     for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += rows) {
         krn_prefetch_block(prefetch);
         const zmm_i w0 = load_i(w), w1 = load_i(w + 64);
@@ -33,12 +41,15 @@ KRN_ALWAYS_INLINE void w8_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, co
             acc[r][1] = dot_u8s8(acc[r][1], w1, xr);
         }
     }
+    *s = (stream){w, x};
 }
 
 /* One or two rows have accumulators of their own for the high nibbles, which halves their chain of dependent
  * instructions. */
-KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, const int32_t *x, int64_t blocks,
-                              int32_t rows, krn_prefetch *prefetch, int weighs) {
+KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], zmm_i sum[2], stream *s, int64_t blocks, int32_t rows,
+                              krn_prefetch *prefetch, int weighs) {
+    const uint8_t *w = s->w;
+    const int32_t *x = s->x;
     const zmm_i nibble = broadcast_i32(0x0F0F0F0F);
     const int split = rows <= 2;
     zmm_i high[2][2];
@@ -66,6 +77,7 @@ KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, co
             sums[r][1] = dot_u8s8(sums[r][1], high1, xr);
         }
     }
+    *s = (stream){w, x};
     KRN_UNROLL
     for (int32_t r = 0; split && r < rows; r++) {
         acc[r][0] = add_i32(acc[r][0], high[r][0]);
@@ -73,12 +85,13 @@ KRN_ALWAYS_INLINE void w4_dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, co
     }
 }
 
-KRN_ALWAYS_INLINE void dot(zmm_i acc[][2], zmm_i sum[2], const uint8_t *w, const int32_t *x, int64_t blocks,
-                           int32_t rows, krn_prefetch *prefetch, int is_w4, int weighs) {
+/* The dot products of `blocks` blocks, which the stream moves past. */
+KRN_ALWAYS_INLINE void dot(zmm_i acc[][2], zmm_i sum[2], stream *s, int64_t blocks, int32_t rows,
+                           krn_prefetch *prefetch, int is_w4, int weighs) {
     if (is_w4)
-        w4_dot(acc, sum, w, x, blocks, rows, prefetch, weighs);
+        w4_dot(acc, sum, s, blocks, rows, prefetch, weighs);
     else
-        w8_dot(acc, sum, w, x, blocks, rows, prefetch, weighs);
+        w8_dot(acc, sum, s, blocks, rows, prefetch, weighs);
 }
 
 /* Zero points of the 32 channels of a group, as int32. */
@@ -149,13 +162,13 @@ KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_jo
 /* `weighs`: with the sums of weights that asymmetric activations need, made on the way. */
 KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int is_w4, int weighs) {
     const krn_layout *layout = job->layout;
-    const int32_t *x = job->x, *x_offsets = job->x_offsets;
+    const int32_t *x_offsets = job->x_offsets;
+    stream s = {.x = job->x};
     krn_prefetch prefetch = job->prefetch;
     zmm_f t[SMALL_TILE_ROWS][2];
     load_t(t, job, rows);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
-        const uint8_t *group = krn_tile_group(job, g);
-        const uint8_t *w = group + job->first_block * KRN_BLOCK_BYTES;
+        s.w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
         int32_t *known = job->w_sums == NULL ? NULL : job->w_sums + (g - job->group) * KRN_PANEL_CHANNELS;
         zmm_i acc[KRN_MAX_TILE_ROWS][2], zeros[2], sum[2];
@@ -163,7 +176,7 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         open_sums(acc, job, zeros, x_offsets, rows);
         if (weighs)
             open_weights(sum, layout, zeros, blocks);
-        dot(acc, sum, w, x, blocks, rows, &prefetch, is_w4, weighs);
+        dot(acc, sum, &s, blocks, rows, &prefetch, is_w4, weighs);
         if (weighs && known != NULL) {
             store_i(known, sum[0]);
             store_i(known + 16, sum[1]);
@@ -177,36 +190,85 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
             fold_sums(acc, t, job, g, rows);
         else
             rest_sums(acc, job, rows);
-        x += blocks * (layout->block_k / 4) * rows;
         x_offsets += rows;
         prefetch.next += prefetch.group_stride;
     }
     store_t(job, t, rows);
 }
 
+/* Whole groups of symmetric weights with scales in f32, and symmetric activations: the most common case, where all that
+ * lies between the dot products of two groups is what has to. */
+KRN_ALWAYS_INLINE void plain_tile_of_rows(const krn_tile_job *job, int32_t rows, int is_w4) {
+    const krn_layout *layout = job->layout;
+    const int64_t end = job->group + job->num_groups;
+    const int32_t *x_offsets = job->x_offsets;
+    stream s = {krn_tile_group(job, job->group), job->x};
+    krn_prefetch prefetch = job->prefetch;
+    zmm_f t[SMALL_TILE_ROWS][2];
+    load_t(t, job, rows);
+    for (int64_t g = job->group; g < end; g++, x_offsets += rows) {
+        zmm_i acc[KRN_MAX_TILE_ROWS][2];
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++)
+            acc[r][0] = acc[r][1] = broadcast_i32(x_offsets[r]);
+        dot(acc, NULL, &s, krn_layout_blocks(layout, g), rows, &prefetch, is_w4, 0);
+        const zmm_f scales[2] = {load_f(s.w), load_f(s.w + 64)};
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            KRN_KEEP(acc[r][0]);
+            KRN_KEEP(acc[r][1]);
+        }
+        KRN_UNROLL
+        for (int32_t r = 0; r < rows; r++) {
+            const zmm_f sum[2] = {to_f32(acc[r][0]), to_f32(acc[r][1])};
+            fold_row(t, job->t, r, sum, scales, rows);
+        }
+        s.w += KRN_PANEL_CHANNELS * sizeof(float);
+        prefetch.next += prefetch.group_stride;
+    }
+    store_t(job, t, rows);
+}
+
+/* What a loop is made for. */
+typedef enum { PLAIN, GENERAL, WEIGHING } tile_kind;
+
+KRN_ALWAYS_INLINE void tile_of_kind(const krn_tile_job *job, int32_t rows, int is_w4, tile_kind kind) {
+    if (kind == PLAIN)
+        plain_tile_of_rows(job, rows, is_w4);
+    else
+        tile_of_rows(job, rows, is_w4, kind == WEIGHING);
+}
+
 /* One copy of the loop for every height, so that its accumulators are registers. */
-KRN_ALWAYS_INLINE void tile_of_height(const krn_tile_job *job, int is_w4, int weighs) {
+KRN_ALWAYS_INLINE void tile_of_height(const krn_tile_job *job, int is_w4, tile_kind kind) {
     switch (job->rows) {
-    case 1: tile_of_rows(job, 1, is_w4, weighs); break;
-    case 2: tile_of_rows(job, 2, is_w4, weighs); break;
-    case 3: tile_of_rows(job, 3, is_w4, weighs); break;
-    case 4: tile_of_rows(job, 4, is_w4, weighs); break;
-    case 5: tile_of_rows(job, 5, is_w4, weighs); break;
-    case 6: tile_of_rows(job, 6, is_w4, weighs); break;
-    case 7: tile_of_rows(job, 7, is_w4, weighs); break;
-    case 8: tile_of_rows(job, 8, is_w4, weighs); break;
-    case 9: tile_of_rows(job, 9, is_w4, weighs); break;
-    case 10: tile_of_rows(job, 10, is_w4, weighs); break;
-    case 11: tile_of_rows(job, 11, is_w4, weighs); break;
-    default: tile_of_rows(job, 12, is_w4, weighs); break;
+    case 1: tile_of_kind(job, 1, is_w4, kind); break;
+    case 2: tile_of_kind(job, 2, is_w4, kind); break;
+    case 3: tile_of_kind(job, 3, is_w4, kind); break;
+    case 4: tile_of_kind(job, 4, is_w4, kind); break;
+    case 5: tile_of_kind(job, 5, is_w4, kind); break;
+    case 6: tile_of_kind(job, 6, is_w4, kind); break;
+    case 7: tile_of_kind(job, 7, is_w4, kind); break;
+    case 8: tile_of_kind(job, 8, is_w4, kind); break;
+    case 9: tile_of_kind(job, 9, is_w4, kind); break;
+    case 10: tile_of_kind(job, 10, is_w4, kind); break;
+    case 11: tile_of_kind(job, 11, is_w4, kind); break;
+    default: tile_of_kind(job, 12, is_w4, kind); break;
     }
 }
 
+KRN_ALWAYS_INLINE int is_plain(const krn_tile_job *job) {
+    return job->opens && job->closes && job->part_blocks == 0 && job->x_zeros == NULL && job->scales == NULL &&
+           job->layout->scale_type == KRN_TYPE_F32 && !krn_layout_has_zeros(job->layout);
+}
+
 KRN_ALWAYS_INLINE void tile_s8(const krn_tile_job *job, int is_w4) {
-    if (job->x_zeros != NULL && !job->w_sums_known)
-        tile_of_height(job, is_w4, 1);
+    if (is_plain(job))
+        tile_of_height(job, is_w4, PLAIN);
+    else if (job->x_zeros != NULL && !job->w_sums_known)
+        tile_of_height(job, is_w4, WEIGHING);
     else
-        tile_of_height(job, is_w4, 0);
+        tile_of_height(job, is_w4, GENERAL);
 }
 
 #endif
