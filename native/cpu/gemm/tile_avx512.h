@@ -6,28 +6,28 @@
 #include "common/simd_avx512.h"
 #include "gemm/scales_avx512.h"
 
-/* Rows whose t goes from group to group in registers, but for the rows that the compiler has no room for: with 8, two
- * or three of them. The loads and stores of a t in memory cost a tile of 12 rows 75 cycles at the end of every group,
- * most of them for the stores, which the next group does not hide. */
-enum { SMALL_TILE_ROWS = 8 };
+enum { MAX_KEPT_ROWS = 7 };
 
-KRN_ALWAYS_INLINE int t_in_registers(int32_t rows) { return rows <= SMALL_TILE_ROWS; }
+/* Rows of a tile whose t stays in registers from group to group: those that its accumulators (two registers a row) and
+ * `working` registers leave room for. The rest of t is read and written at the end of every group, which costs a tile of
+ * 12 rows 50 cycles. Left to choose, the compiler may put an accumulator into memory instead, with a store for every
+ * block. */
+KRN_ALWAYS_INLINE int32_t kept_rows(int32_t rows, int32_t working) {
+    const int32_t room = (32 - working - 2 * rows) / 2;
+    return rows < room ? rows : room;
+}
 
-KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t rows) {
-    if (!t_in_registers(rows))
-        return;
+KRN_ALWAYS_INLINE void load_t(zmm_f t[][2], const krn_tile_job *job, int32_t kept) {
     KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
+    for (int32_t r = 0; r < kept; r++) {
         t[r][0] = load_f(job->t + r * KRN_PANEL_CHANNELS);
         t[r][1] = load_f(job->t + r * KRN_PANEL_CHANNELS + 16);
     }
 }
 
-KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t rows) {
-    if (!t_in_registers(rows))
-        return;
+KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t kept) {
     KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
+    for (int32_t r = 0; r < kept; r++) {
         store_f(job->t + r * KRN_PANEL_CHANNELS, t[r][0]);
         store_f(job->t + r * KRN_PANEL_CHANNELS + 16, t[r][1]);
     }
@@ -35,8 +35,8 @@ KRN_ALWAYS_INLINE void store_t(const krn_tile_job *job, zmm_f t[][2], int32_t ro
 
 /* t = fma(sum, scale, t) for a row of the tile. */
 KRN_ALWAYS_INLINE void fold_row(zmm_f t[][2], float *t_in_memory, int32_t r, const zmm_f sum[2], const zmm_f scales[2],
-                                int32_t rows) {
-    if (t_in_registers(rows)) {
+                                int32_t kept) {
+    if (r < kept) {
         t[r][0] = fma_f(sum[0], scales[0], t[r][0]);
         t[r][1] = fma_f(sum[1], scales[1], t[r][1]);
     } else {

@@ -12,6 +12,8 @@
 enum {
     MAX_SIDE = 3,
     SIDE_ROWS = 2,
+    /* Raw and unpacked weights, activations, and constants to unpack with. */
+    WORKING_REGISTERS = 8,
     /* Bytes that each of the streams adds to how far they look ahead: what one stream wants (gemm_run.c). */
     SIDE_PREFETCH_DISTANCE = 4096,
 };
@@ -96,7 +98,7 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
         load_scales(scales, job, run->group + (first + s) * run->groups_per_sum);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++)
-            fold_row(t, job->t, r, acc[s * rows + r], scales, rows);
+            fold_row(t, job->t, r, acc[s * rows + r], scales, kept_rows(rows, WORKING_REGISTERS));
     }
 }
 
@@ -114,8 +116,8 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
     const int64_t per_sum = KRN_FLOAT_BLOCK_K * tile->bits / 32;
     const uint8_t *x = job->x;
     krn_prefetch prefetch = job->prefetch;
-    zmm_f t[SMALL_TILE_ROWS][2];
-    load_t(t, job, rows);
+    zmm_f t[MAX_KEPT_ROWS][2];
+    load_t(t, job, kept_rows(rows, WORKING_REGISTERS));
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
@@ -134,11 +136,11 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
             }
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++)
-                fold_row(t, job->t, r, acc[r], scales, rows);
+                fold_row(t, job->t, r, acc[r], scales, kept_rows(rows, WORKING_REGISTERS));
         }
         prefetch.next += prefetch.group_stride;
     }
-    store_t(job, t, rows);
+    store_t(job, t, kept_rows(rows, WORKING_REGISTERS));
 }
 
 KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
@@ -147,12 +149,12 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
     const int64_t per_sum = KRN_FLOAT_BLOCK_K * tile->bits / 32, end = job->group + job->num_groups;
     const int64_t x_bytes = tile->x_block_bytes * rows;
     const uint8_t *x = job->x;
-    zmm_f t[SMALL_TILE_ROWS][2];
+    zmm_f t[MAX_KEPT_ROWS][2];
     if (layout->group_size < tile->least_group) {
         tall_float_tile(job, tile, *codes, rows);
         return;
     }
-    load_t(t, job, rows);
+    load_t(t, job, kept_rows(rows, WORKING_REGISTERS));
     for (int64_t g = job->group; g < end;) {
         const int64_t blocks = krn_tile_blocks(job, g);
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
@@ -184,7 +186,7 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
         g++;
         x += blocks * x_bytes;
     }
-    store_t(job, t, rows);
+    store_t(job, t, kept_rows(rows, WORKING_REGISTERS));
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */

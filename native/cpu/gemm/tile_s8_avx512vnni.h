@@ -11,6 +11,9 @@
 
 #include "gemm/tile_avx512.h"
 
+/* Weights of two registers, activations of one, and the mask of nibbles. */
+enum { WORKING_REGISTERS = 4 };
+
 /* Weights and packed activations, where the next block of them is read. */
 typedef struct {
     const uint8_t *w;
@@ -155,7 +158,7 @@ KRN_ALWAYS_INLINE void fold_sums(zmm_i acc[][2], zmm_f t[][2], const krn_tile_jo
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {
         const zmm_f sum[2] = {to_f32(acc[r][0]), to_f32(acc[r][1])};
-        fold_row(t, t_in_memory, r, sum, scales, rows);
+        fold_row(t, t_in_memory, r, sum, scales, kept_rows(rows, WORKING_REGISTERS));
     }
 }
 
@@ -165,8 +168,8 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
     const int32_t *x_offsets = job->x_offsets;
     stream s = {.x = job->x};
     krn_prefetch prefetch = job->prefetch;
-    zmm_f t[SMALL_TILE_ROWS][2];
-    load_t(t, job, rows);
+    zmm_f t[MAX_KEPT_ROWS][2];
+    load_t(t, job, kept_rows(rows, WORKING_REGISTERS));
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         s.w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
@@ -193,7 +196,7 @@ KRN_ALWAYS_INLINE void tile_of_rows(const krn_tile_job *job, int32_t rows, int i
         x_offsets += rows;
         prefetch.next += prefetch.group_stride;
     }
-    store_t(job, t, rows);
+    store_t(job, t, kept_rows(rows, WORKING_REGISTERS));
 }
 
 /* Whole groups of symmetric weights with scales in f32, and symmetric activations: the most common case, where all that
@@ -204,8 +207,8 @@ KRN_ALWAYS_INLINE void plain_tile_of_rows(const krn_tile_job *job, int32_t rows,
     const int32_t *x_offsets = job->x_offsets;
     stream s = {krn_tile_group(job, job->group), job->x};
     krn_prefetch prefetch = job->prefetch;
-    zmm_f t[SMALL_TILE_ROWS][2];
-    load_t(t, job, rows);
+    zmm_f t[MAX_KEPT_ROWS][2];
+    load_t(t, job, kept_rows(rows, WORKING_REGISTERS));
     for (int64_t g = job->group; g < end; g++, x_offsets += rows) {
         zmm_i acc[KRN_MAX_TILE_ROWS][2];
         KRN_UNROLL
@@ -221,12 +224,12 @@ KRN_ALWAYS_INLINE void plain_tile_of_rows(const krn_tile_job *job, int32_t rows,
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
             const zmm_f sum[2] = {to_f32(acc[r][0]), to_f32(acc[r][1])};
-            fold_row(t, job->t, r, sum, scales, rows);
+            fold_row(t, job->t, r, sum, scales, kept_rows(rows, WORKING_REGISTERS));
         }
         s.w += KRN_PANEL_CHANNELS * sizeof(float);
         prefetch.next += prefetch.group_stride;
     }
-    store_t(job, t, rows);
+    store_t(job, t, kept_rows(rows, WORKING_REGISTERS));
 }
 
 /* What a loop is made for. */
