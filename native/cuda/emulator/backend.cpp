@@ -204,7 +204,10 @@ krn_status launch(void *opened, const krn_cuda_launch *l, void *) {
         const std::shared_lock<std::shared_mutex> guard(state.memory.lock);
         Launch run = {};
         run.kernel = kernel;
-        run.params = l->params;
+        /* Aligned as tensor maps in it want to be. */
+        std::vector<krn_cuda_tensor_map> params(l->params_bytes / sizeof(krn_cuda_tensor_map) + 1);
+        memcpy(params.data(), l->params, l->params_bytes);
+        run.params = params.data();
         memcpy(run.grid, l->grid, sizeof run.grid);
         run.block_threads = static_cast<int32_t>(l->block[0]);
         run.shared_bytes = l->shared_bytes;
@@ -218,8 +221,16 @@ krn_status launch(void *opened, const krn_cuda_launch *l, void *) {
     }
 }
 
-krn_status tensor_map(void *, void *, const krn_cuda_tensor_map_desc *) {
-    return fail(KRN_ERROR_UNSUPPORTED, "the emulator has no tensor maps");
+krn_status tensor_map(void *state, void *map, const krn_cuda_tensor_map_desc *desc) {
+    char why[160];
+    TensorMap encoded;
+    if (state_of(state).device.capability < 90)
+        return fail(KRN_ERROR_UNSUPPORTED, "%s has no tensor maps", state_of(state).device.name);
+    if (!encode_tensor_map(*desc, &encoded, why, sizeof why))
+        return fail(KRN_ERROR_INVALID_ARGUMENT, "%s", why);
+    memset(map, 0, KRN_CUDA_TENSOR_MAP_BYTES);
+    memcpy(map, &encoded, sizeof encoded);
+    return KRN_OK;
 }
 
 const krn_cuda_backend backend = {

@@ -38,6 +38,8 @@ void Block::begin(Launch *of_launch, uint32_t x, uint32_t y, uint32_t z) {
     ring_first = 0;
     ring_count = 0;
     polling.clear();
+    transfers.reset();
+    warpgroups.assign((warps + 3) / 4, Warpgroup());
     ended = 0;
     for (int32_t i = 0; i < count; i++) {
         Thread &thread = threads[static_cast<uint32_t>(i)];
@@ -50,6 +52,9 @@ void Block::begin(Launch *of_launch, uint32_t x, uint32_t y, uint32_t z) {
         thread.instruction = "";
         thread.copies.clear();
         thread.next_group = 0;
+        thread.stores.clear();
+        thread.next_store_group = 0;
+        thread.has_wgmma_fence = false;
         stacks->prepare(i, thread.fiber, thread_main);
         wake(thread);
     }
@@ -65,6 +70,8 @@ void Block::wake(Thread &thread) {
 }
 
 void Block::leave(Thread &self, bool ends) {
+    while (ring_count == 0 && !transfers.flying.empty())
+        transfers.land_first(*this);
     if (ring_count == 0) {
         current = nullptr;
         switch_fiber(self.fiber, scheduler, ends);
@@ -87,6 +94,12 @@ void Block::wait(Thread &self) {
 void Block::end(Thread &self) {
     if (!self.copies.empty())
         fault("the thread ends while its cp.async are in flight");
+    if (!self.stores.empty())
+        fault("the thread ends while its bulk stores are in flight");
+    if (warpgroups[static_cast<uint32_t>(self.warp() / 4)].is_busy())
+        fault("the thread ends while wgmma of its warpgroup are in flight");
+    if (ended + 1 == launch->block_threads && !transfers.flying.empty())
+        fault("the block ends while bulk copies to shared address 0x%x are in flight", transfers.flying.front().to);
     self.state = Thread::State::ENDED;
     ended++;
     launch->changes++;

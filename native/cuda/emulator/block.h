@@ -8,8 +8,10 @@
 #include "cuda/emulator/fault.h"
 #include "cuda/emulator/fiber.h"
 #include "cuda/emulator/kernel.h"
+#include "cuda/emulator/mbarrier.h"
 #include "cuda/emulator/shared_memory.h"
 #include "cuda/emulator/warp.h"
+#include "cuda/emulator/warpgroup.h"
 
 #include <memory>
 #include <string>
@@ -55,6 +57,10 @@ struct Thread {
     /* Its cp.async in flight, and the number of the group to come. */
     std::vector<AsyncCopy> copies;
     uint32_t next_group;
+    /* The same of its bulk stores. */
+    std::vector<AsyncCopy> stores;
+    uint32_t next_store_group;
+    bool has_wgmma_fence;
 
     int32_t lane() const { return place.thread & 31; }
     int32_t warp() const { return place.thread >> 5; }
@@ -100,6 +106,8 @@ class Block {
     NamedBarrier barriers[NUM_BARRIERS];
     Clocks clocks;
     SharedMemory shared;
+    Transfers transfers;
+    std::vector<Warpgroup> warpgroups;
 
   private:
     void leave(Thread &self, bool ends);
@@ -113,6 +121,9 @@ class Block {
     std::vector<Thread *> polling;
     int32_t ended = 0;
 };
+
+/* Faults unless what threads wrote to these bytes has passed a fence to the asynchronous proxy. */
+void check_proxy(Block &block, const char *instruction, int32_t thread, uint32_t address, uint32_t bytes);
 
 /* The thread that runs; null outside of kernels. */
 Thread *running();

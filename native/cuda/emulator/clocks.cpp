@@ -17,6 +17,17 @@ void Clocks::reset(int32_t block_threads) {
     unused.clear();
     bases.assign(static_cast<uint32_t>(threads), 0);
     has_last = false;
+    fences.assign(entities, 0);
+    seen_at_fence.assign(static_cast<uint32_t>(threads), Knowledge());
+}
+
+void Clocks::fence(int32_t thread) {
+    uint32_t &own = thread_clocks[static_cast<uint32_t>(thread)];
+    uint32_t &of_warp = warp_clocks[static_cast<uint32_t>(thread / 32)];
+    seen_at_fence[static_cast<uint32_t>(thread)].assign(known(thread), known(thread) + entities);
+    fences[thread_entity(thread)] = own;
+    fences[warp_entity(thread / 32)] = of_warp;
+    own = of_warp = ++now;
 }
 
 uint32_t Clocks::take() {

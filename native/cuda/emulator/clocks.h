@@ -48,6 +48,15 @@ class Clocks {
     /* Each of the threads releases and acquires from all, and from `extra` unless null. */
     void join(const int32_t *members, int32_t count, const Knowledge *extra);
 
+    /* A fence of the asynchronous proxy: `thread` has passed on what it wrote, and what it knows of. */
+    void fence(int32_t thread);
+    /* Whether a write has passed such a fence, by its writer or by `thread`. */
+    bool fenced(int32_t thread, uint32_t entity, uint32_t clock) const {
+        return is_agent(entity) || fences[entity] >= clock ||
+               (!seen_at_fence[static_cast<uint32_t>(thread)].empty() &&
+                seen_at_fence[static_cast<uint32_t>(thread)][entity] >= clock);
+    }
+
     /* An interval of an agent, which begins and ends with one operation. */
     uint32_t next_clock() { return ++now; }
     Knowledge nothing() const { return Knowledge(entities, 0); }
@@ -68,6 +77,9 @@ class Clocks {
     uint32_t last_from = 0, last_to = 0;
     bool has_last = false;
     std::vector<uint32_t> last_acquired;
+    /* Of each thread and warp, the last interval that it fenced; of each thread, what it knew when it last fenced. */
+    std::vector<uint32_t> fences;
+    std::vector<Knowledge> seen_at_fence;
 };
 
 } // namespace emulator
