@@ -24,6 +24,18 @@ void *write_global(const char *instruction, void *address, uint32_t bytes) {
     return global(instruction, address, bytes);
 }
 
+void check_value(const char *instruction, const void *value, uint32_t bytes) {
+    const Thread &self = *running();
+    if (!self.block->warpgroups[static_cast<uint32_t>(self.warp() / 4)].is_busy())
+        return;
+    for (uint32_t i = 0; i + 4 <= bytes; i += 4) {
+        uint32_t word;
+        __builtin_memcpy(&word, static_cast<const char *>(value) + i, sizeof word);
+        if (word == Accumulators::POISON)
+            fault("%s stores an accumulator of a wgmma in flight", instruction);
+    }
+}
+
 static uint8_t *shared(const char *instruction, uint32_t address, uint32_t bytes, SharedMemory::Kind kind) {
     Thread &self = *running();
     return self.block->shared.access(instruction, address, bytes, kind, self.block->actor_of(self));

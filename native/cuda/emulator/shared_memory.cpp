@@ -45,7 +45,7 @@ void SharedMemory::busy(const char *instruction, uint32_t address, uint32_t byte
     const uint32_t offset = address - SHARED_BASE;
     const uint32_t mask = ((1u << bytes) - 1) << (offset & 15);
     if ((landing[offset / 16] & mask) != 0)
-        fault("%s of %u bytes at shared address 0x%x writes where an asynchronous copy is in flight", instruction, bytes,
+        fault("%s of %u bytes at shared address 0x%x writes where an asynchronous copy is in flight or an mbarrier is", instruction, bytes,
               address);
     fault("%s of %u bytes at shared address 0x%x writes what an asynchronous operation still reads", instruction, bytes,
           address);

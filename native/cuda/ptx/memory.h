@@ -194,6 +194,7 @@ template <class T> KRN_DEVICE T load_shared(SharedAddress address) {
 
 template <class T> KRN_DEVICE void store_shared(SharedAddress address, const T &value) {
     static_assert(is_one_access<T>, "no instruction stores so many bytes");
+    emulator::check_value("st.shared", &value, sizeof(T));
     __builtin_memcpy(emulator::write_shared("st.shared", address, sizeof(T)), &value, sizeof(T));
 }
 
@@ -213,6 +214,7 @@ template <class T> KRN_DEVICE T load_global_streaming(const T *address) {
 
 template <class T> KRN_DEVICE void store_global(T *address, const T &value) {
     static_assert(is_one_access<T>, "no instruction stores so many bytes");
+    emulator::check_value("st.global", &value, sizeof(T));
     __builtin_memcpy(emulator::write_global("st.global", address, sizeof(T)), &value, sizeof(T));
 }
 

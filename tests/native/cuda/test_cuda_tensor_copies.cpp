@@ -8,6 +8,7 @@
 #include "cuda/ptx/tma.h"
 
 #include <cstring>
+#include <initializer_list>
 #include <vector>
 
 namespace {
