@@ -62,14 +62,16 @@ KRN_DEVICE void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 #else
 
-/* A read-modify-write of a word by `change`. Who changes nothing may be polling. */
-template <class T, class Change> KRN_DEVICE T atomic_global(const char *instruction, T *address, Change change) {
+/* A read-modify-write of a word by `change`. Who changes nothing may be polling, but for additions: sums are often of
+ * zeros. */
+template <class T, class Change>
+KRN_DEVICE T atomic_global(const char *instruction, T *address, Change change, bool may_poll = true) {
     T old, value;
     void *const at = emulator::write_global(instruction, address, sizeof(T));
     __builtin_memcpy(&old, at, sizeof old);
     value = change(old);
     __builtin_memcpy(at, &value, sizeof value);
-    if (bits_as<uint32_t>(old) == bits_as<uint32_t>(value))
+    if (may_poll && bits_as<uint32_t>(old) == bits_as<uint32_t>(value))
         emulator::poll();
     else
         emulator::changed();
@@ -77,15 +79,18 @@ template <class T, class Change> KRN_DEVICE T atomic_global(const char *instruct
 }
 
 KRN_DEVICE uint32_t atomic_add(uint32_t *address, uint32_t value) {
-    return atomic_global("atom.global.add", address, [=](uint32_t old) { return old + value; });
+    return atomic_global(
+        "atom.global.add", address, [=](uint32_t old) { return old + value; }, false);
 }
 KRN_DEVICE int32_t atomic_add(int32_t *address, int32_t value) {
-    return atomic_global("atom.global.add", address, [=](int32_t old) {
-        return static_cast<int32_t>(static_cast<uint32_t>(old) + static_cast<uint32_t>(value));
-    });
+    return atomic_global(
+        "atom.global.add", address,
+        [=](int32_t old) { return static_cast<int32_t>(static_cast<uint32_t>(old) + static_cast<uint32_t>(value)); },
+        false);
 }
 KRN_DEVICE float atomic_add(float *address, float value) {
-    return atomic_global("atom.global.add", address, [=](float old) { return old + value; });
+    return atomic_global(
+        "atom.global.add", address, [=](float old) { return old + value; }, false);
 }
 KRN_DEVICE int32_t atomic_or(int32_t *address, int32_t value) {
     return atomic_global("atom.global.or", address, [=](int32_t old) { return old | value; });
@@ -103,13 +108,14 @@ KRN_DEVICE int32_t atomic_compare_exchange(int32_t *address, int32_t expected, i
     return atomic_global("atom.global.cas", address, [=](int32_t old) { return old == expected ? value : old; });
 }
 
-template <class Change> KRN_DEVICE int32_t atomic_shared(const char *instruction, SharedAddress address, Change change) {
+template <class Change>
+KRN_DEVICE int32_t atomic_shared(const char *instruction, SharedAddress address, Change change, bool may_poll = true) {
     int32_t old, value;
     void *const at = emulator::modify_shared(instruction, address, sizeof old);
     __builtin_memcpy(&old, at, sizeof old);
     value = change(old);
     __builtin_memcpy(at, &value, sizeof value);
-    if (old == value)
+    if (may_poll && old == value)
         emulator::poll();
     else
         emulator::changed();
@@ -117,9 +123,10 @@ template <class Change> KRN_DEVICE int32_t atomic_shared(const char *instruction
 }
 
 KRN_DEVICE int32_t atomic_add_shared(SharedAddress address, int32_t value) {
-    return atomic_shared("atom.shared.add", address, [=](int32_t old) {
-        return static_cast<int32_t>(static_cast<uint32_t>(old) + static_cast<uint32_t>(value));
-    });
+    return atomic_shared(
+        "atom.shared.add", address,
+        [=](int32_t old) { return static_cast<int32_t>(static_cast<uint32_t>(old) + static_cast<uint32_t>(value)); },
+        false);
 }
 KRN_DEVICE int32_t atomic_max_shared(SharedAddress address, int32_t value) {
     return atomic_shared("atom.shared.max", address, [=](int32_t old) { return old > value ? old : value; });
