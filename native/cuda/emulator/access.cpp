@@ -21,6 +21,11 @@ const void *read_global(const char *instruction, const void *address, uint32_t b
 }
 
 void *write_global(const char *instruction, void *address, uint32_t bytes) {
+    running()->block->launch->changes++;
+    return global(instruction, address, bytes);
+}
+
+void *modify_global(const char *instruction, void *address, uint32_t bytes) {
     return global(instruction, address, bytes);
 }
 

@@ -23,6 +23,10 @@ static constexpr int MAX_BLOCK_THREADS = 1024;
 /* Blocks at a time. Devices hold more; kernels may count on no more than their number of multiprocessors. */
 static constexpr size_t MAX_RESIDENT = 132;
 
+/* Rounds over all blocks in which nothing changes, after which nothing will. More than one: who polls may be about to do
+ * something else. */
+static constexpr int MAX_IDLE_ROUNDS = 10000;
+
 /* Stacks are kept for launches to come. */
 static std::mutex stacks_lock;
 static std::vector<std::shared_ptr<Stacks>> &spare_stacks() {
@@ -63,6 +67,7 @@ bool run_launch(Launch &launch) {
     std::vector<std::unique_ptr<Resident>> residents;
     const uint64_t total = static_cast<uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     uint64_t begun = 0, ended = 0;
+    int idle_rounds = 0;
     while (ended < total) {
         const uint64_t changes = launch.changes;
         bool is_new = false;
@@ -102,7 +107,8 @@ bool run_launch(Launch &launch) {
                 }
             }
         }
-        if (ended < total && !is_new && launch.changes == changes) {
+        idle_rounds = is_new || launch.changes != changes ? 0 : idle_rounds + 1;
+        if (ended < total && idle_rounds == MAX_IDLE_ROUNDS) {
             launch.fault = std::string("kernel ") + launch.kernel->name +
                            ": deadlock: every block that runs polls memory that none of them changes";
             return false;

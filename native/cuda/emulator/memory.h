@@ -12,6 +12,8 @@ constexpr uint32_t SHARED_BASE = 1024;
 /* Where the bytes are on the host, for an access of `bytes` bytes, a power of two, by the running thread. */
 const void *read_global(const char *instruction, const void *address, uint32_t bytes);
 void *write_global(const char *instruction, void *address, uint32_t bytes);
+/* For an atomic operation, which tells by `changed` when it has written something new. */
+void *modify_global(const char *instruction, void *address, uint32_t bytes);
 /* Faults when a value to be stored is that of an accumulator which the tensor cores have. */
 void check_value(const char *instruction, const void *value, uint32_t bytes);
 const void *read_shared(const char *instruction, uint32_t address, uint32_t bytes);

@@ -67,7 +67,7 @@ KRN_DEVICE void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 template <class T, class Change>
 KRN_DEVICE T atomic_global(const char *instruction, T *address, Change change, bool may_poll = true) {
     T old, value;
-    void *const at = emulator::write_global(instruction, address, sizeof(T));
+    void *const at = emulator::modify_global(instruction, address, sizeof(T));
     __builtin_memcpy(&old, at, sizeof old);
     value = change(old);
     __builtin_memcpy(at, &value, sizeof value);

@@ -5,6 +5,7 @@
 #include "common/half.h"
 #include "cuda/common/context.h"
 #include "cuda/ptx/arithmetic.h"
+#include "cuda/ptx/atomic.h"
 #include "cuda/ptx/barrier.h"
 #include "cuda/ptx/bits.h"
 #include "cuda/ptx/convert.h"
@@ -171,6 +172,28 @@ KRN_KERNEL(talk_in_a_warp, LaneParams, 32, 1) {
 
 namespace {
 
+struct TurnParams {
+    int32_t *turn, *out;
+};
+
+} // namespace
+
+/* Blocks take turns from the last to the first, which the first waits for: they must run side by side. */
+KRN_KERNEL(take_turns, TurnParams, 32, 1) {
+    if (ptx::lane() != 0)
+        return;
+    const int32_t own = ptx::grid_x() - 1 - ptx::block_x();
+    while (ptx::load_acquire_gpu(p.turn) != own)
+        continue;
+    /* Asking again and again is no deadlock. */
+    for (int32_t i = 0; i < 50; i++)
+        ptx::atomic_or(p.turn, 0);
+    ptx::store_global(p.out + ptx::block_x(), ptx::load_acquire_gpu(p.turn));
+    ptx::atomic_add_release_gpu(p.turn, 1);
+}
+
+namespace {
+
 enum class Kind { INTEGER, F16, BF16 };
 
 int32_t element(test_random &random, Kind kind, int64_t low, int64_t high) {
@@ -285,6 +308,20 @@ void check_warp(krn_cuda_context *context) {
     cuda_free_all(context);
 }
 
+void check_turns(krn_cuda_context *context) {
+    constexpr int32_t BLOCKS = 7;
+    const int32_t zero = 0;
+    int32_t out[BLOCKS];
+    const TurnParams params = {static_cast<int32_t *>(cuda_copy_of(context, &zero, sizeof zero)),
+                               static_cast<int32_t *>(cuda_allocate(context, sizeof out))};
+    const uint32_t blocks[3] = {BLOCKS, 1, 1};
+    CHECK_OK(krn_cuda_run(context, "take_turns", blocks, 32, 0, &params, sizeof params, nullptr));
+    cuda_read(context, out, params.out, sizeof out);
+    for (int32_t i = 0; i < BLOCKS; i++)
+        CHECK(out[i] == BLOCKS - 1 - i, "block %d had turn %d", i, out[i]);
+    cuda_free_all(context);
+}
+
 } // namespace
 
 int main() {
@@ -302,6 +339,7 @@ int main() {
         check_product(context, product, random);
     check_moves(context);
     check_warp(context);
+    check_turns(context);
     krn_cuda_context_destroy(context);
     return 0;
 }
