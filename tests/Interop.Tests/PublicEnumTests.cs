@@ -10,6 +10,9 @@ public class PublicEnumTests
     public void Isa_is_krn_isa() => Assert.Equal(Names<krn_isa>("KRN_ISA_"), Names<Isa>("", ("Reference", "REF")));
 
     [Fact]
+    public void CudaClass_is_krn_cuda_class() => Assert.Equal(Names<krn_cuda_class>("KRN_CUDA_CLASS_"), Names<CudaClass>(""));
+
+    [Fact]
     public void KernelStatus_is_krn_status_code() => Assert.Equal(Names<krn_status_code>("KRN_", ("KRN_ERROR_", "")), Names<KernelStatus>(""));
 
     [Fact]

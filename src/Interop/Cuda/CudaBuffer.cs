@@ -20,7 +20,7 @@ public sealed unsafe class CudaBuffer<T> : IDisposable
         ArgumentNullException.ThrowIfNull(context);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, long.MaxValue / sizeof(T));
-        ObjectDisposedException.ThrowIf(context.Handle.IsClosed, context);
+        context.ThrowIfDisposed();
         Context = context;
         Length = length;
         _handle = new CudaMemoryHandle(context.Handle, length * sizeof(T));

@@ -8,6 +8,8 @@ namespace Kernels;
 /// context at once. Buffers, streams, events and graphs keep their context alive until they are disposed.</remarks>
 public sealed unsafe class CudaContext : IDisposable
 {
+    private volatile bool _disposed;
+
     /// <summary>Makes a context.</summary>
     /// <param name="device">The device.</param>
     /// <param name="architecture">The class of kernels to use. Asking for one that the device lacks is an error, never a silent fallback.</param>
@@ -49,7 +51,14 @@ public sealed unsafe class CudaContext : IDisposable
     public void Synchronize() => Synchronize(null);
 
     /// <summary>Frees the context when nothing that was made of it is left.</summary>
-    public void Dispose() => Handle.Dispose();
+    public void Dispose()
+    {
+        _disposed = true;
+        Handle.Dispose();
+    }
+
+    /// <summary>A handle that others hold stays open, but the context is not to be used any more.</summary>
+    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
 
     internal void Synchronize(CudaStream? stream)
     {

@@ -13,7 +13,7 @@ public sealed class CudaStream : IDisposable
     public CudaStream(CudaContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        ObjectDisposedException.ThrowIf(context.Handle.IsClosed, context);
+        context.ThrowIfDisposed();
         Context = context;
         Handle = new CudaStreamHandle(context.Handle);
     }

@@ -14,7 +14,7 @@ internal sealed unsafe class CudaPrimaryContext : IDisposable
     {
         if (context.Device.IsEmulator)
             throw new NotSupportedException("The emulator has no events and graphs: its calls return when their work has been done.");
-        ObjectDisposedException.ThrowIf(context.Handle.IsClosed, context);
+        context.ThrowIfDisposed();
         int device;
         void* primary;
         CudaDriver.ThrowIfFailed(CudaDriver.cuDeviceGet(&device, context.Device.Ordinal), nameof(CudaDriver.cuDeviceGet));

@@ -13,7 +13,7 @@ internal readonly unsafe ref struct CudaUse
         ArgumentNullException.ThrowIfNull(context);
         if (stream is not null && stream.Context != context)
             throw new ArgumentException("The stream belongs to another context.", nameof(stream));
-        ObjectDisposedException.ThrowIf(context.Handle.IsClosed, context);
+        context.ThrowIfDisposed();
         bool added = false;
         context.Handle.DangerousAddRef(ref added);
         _context = context.Handle;

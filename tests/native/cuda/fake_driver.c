@@ -246,6 +246,79 @@ EXPORT int32_t cuStreamSynchronize(void *stream) {
     return record("cuStreamSynchronize", "%llu", (unsigned long long)(uintptr_t)stream);
 }
 
+/* --- Events and graphs, which C# calls by itself ------------------------------------------------------------------ */
+
+EXPORT int32_t cuEventCreate(void **event, uint32_t flags) {
+    *event = pointer_to(88);
+    live++;
+    return record("cuEventCreate", "%u", flags);
+}
+
+EXPORT int32_t cuEventDestroy_v2(void *event) {
+    (void)event;
+    live--;
+    return record("cuEventDestroy_v2", "");
+}
+
+EXPORT int32_t cuEventRecord(void *event, void *stream) {
+    (void)event;
+    return record("cuEventRecord", "%llu", (unsigned long long)(uintptr_t)stream);
+}
+
+EXPORT int32_t cuEventQuery(void *event) {
+    (void)event;
+    return record("cuEventQuery", "");
+}
+
+EXPORT int32_t cuEventSynchronize(void *event) {
+    (void)event;
+    return record("cuEventSynchronize", "");
+}
+
+EXPORT int32_t cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+    *milliseconds = start == end ? 0.25f : 0.5f;
+    return record("cuEventElapsedTime", "");
+}
+
+EXPORT int32_t cuStreamWaitEvent(void *stream, void *event, uint32_t flags) {
+    (void)event;
+    return record("cuStreamWaitEvent", "%llu %u", (unsigned long long)(uintptr_t)stream, flags);
+}
+
+EXPORT int32_t cuStreamBeginCapture_v2(void *stream, int32_t mode) {
+    return record("cuStreamBeginCapture_v2", "%llu %d", (unsigned long long)(uintptr_t)stream, mode);
+}
+
+EXPORT int32_t cuStreamEndCapture(void *stream, void **graph) {
+    *graph = pointer_to(99);
+    live++;
+    return record("cuStreamEndCapture", "%llu", (unsigned long long)(uintptr_t)stream);
+}
+
+EXPORT int32_t cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags) {
+    (void)graph;
+    *executable = pointer_to(111);
+    live++;
+    return record("cuGraphInstantiateWithFlags", "%llu", (unsigned long long)flags);
+}
+
+EXPORT int32_t cuGraphLaunch(void *executable, void *stream) {
+    (void)executable;
+    return record("cuGraphLaunch", "%llu", (unsigned long long)(uintptr_t)stream);
+}
+
+EXPORT int32_t cuGraphExecDestroy(void *executable) {
+    (void)executable;
+    live--;
+    return record("cuGraphExecDestroy", "");
+}
+
+EXPORT int32_t cuGraphDestroy(void *graph) {
+    (void)graph;
+    live--;
+    return record("cuGraphDestroy", "");
+}
+
 /* --- Control ------------------------------------------------------------------------------------------------------ */
 
 static const char *get_log(void) { return calls; }

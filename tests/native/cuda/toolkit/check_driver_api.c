@@ -62,6 +62,31 @@ SAME(sizeof(CUtensorMap), 128);
 /* The symbol that cuda.h stands a function's name for. */
 #define SYMBOL_OF(function) STRINGIZE_TOKEN(function)
 
+/* The functions that C# calls by itself (src/Interop/Native/CudaDriver.cs): their names are what cuda.h stands for. */
+static int check_csharp(void) {
+    static const char *const pairs[][2] = {
+        {SYMBOL_OF(cuDevicePrimaryCtxRelease), "cuDevicePrimaryCtxRelease_v2"},
+        {SYMBOL_OF(cuCtxPushCurrent), "cuCtxPushCurrent_v2"},
+        {SYMBOL_OF(cuCtxPopCurrent), "cuCtxPopCurrent_v2"},
+        {SYMBOL_OF(cuEventCreate), "cuEventCreate"},
+        {SYMBOL_OF(cuEventDestroy), "cuEventDestroy_v2"},
+        {SYMBOL_OF(cuEventRecord), "cuEventRecord"},
+        {SYMBOL_OF(cuEventElapsedTime), "cuEventElapsedTime"},
+        {SYMBOL_OF(cuStreamWaitEvent), "cuStreamWaitEvent"},
+        {SYMBOL_OF(cuStreamBeginCapture), "cuStreamBeginCapture_v2"},
+        {SYMBOL_OF(cuStreamEndCapture), "cuStreamEndCapture"},
+        {SYMBOL_OF(cuGraphInstantiateWithFlags), "cuGraphInstantiateWithFlags"},
+        {SYMBOL_OF(cuGraphLaunch), "cuGraphLaunch"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (strcmp(pairs[i][0], pairs[i][1]) != 0) {
+            printf("cuda.h has %s where C# has %s\n", pairs[i][0], pairs[i][1]);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int main(void) {
     /* In the order of krn_cu_api. */
     static const char *const expected[] = {
@@ -106,6 +131,8 @@ int main(void) {
             return 1;
         }
     }
+    if (check_csharp() != 0)
+        return 1;
     printf("the declarations are those of CUDA %d.%d\n", CUDA_VERSION / 1000, CUDA_VERSION % 1000 / 10);
     return 0;
 }
