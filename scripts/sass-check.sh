@@ -27,14 +27,16 @@ fatbins="$build/native/cuda/fatbins"
 nvcc="$(sed -n 's/^KRN_NVCC:[A-Z]*=//p' "$build/CMakeCache.txt" 2>/dev/null || true)"
 cuobjdump="$(dirname "${nvcc:-/nowhere/nvcc}")/cuobjdump"
 [[ -x $cuobjdump ]] || cuobjdump="$(command -v cuobjdump)" || die "there is no cuobjdump beside nvcc (${nvcc:-none}) or on the PATH."
-compgen -G "$fatbins/*.fatbin" >/dev/null || die "$fatbins holds no kernels: build kernels_cuda where nvcc is."
+# Those that the library holds now; others may be left of sources that are gone.
+mapfile -t stems < <(sed -n "s|^    &krn_cuda_image_\(.*\),$|$fatbins/\1|p" "$build/native/cuda/images.c" 2>/dev/null)
+((${#stems[@]})) || die "$build holds no kernels: build kernels_cuda where nvcc is."
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
 # What ptxas said: kernel, architecture, registers, stack, spilled bytes, shared memory.
 resources() {
-    cat "$fatbins"/*.log | awk '
+    cat "${stems[@]/%/.log}" | awk '
         /Compiling entry function/ { split($0, part, "\047"); kernel = part[2]; architecture = part[4] }
         /bytes stack frame/ && kernel != "" { stack = $1; spills = $5 + $9 }
         /Used [0-9]+ registers/ && kernel != "" {
@@ -49,7 +51,7 @@ resources() {
 readonly instructions="IMMA HMMA IGMMA HGMMA LDSM LDGSTS UBLKCP UTMALDG LDL STL"
 counts() {
     local fatbin
-    for fatbin in "$fatbins"/*.fatbin; do
+    for fatbin in "${stems[@]/%/.fatbin}"; do
         "$cuobjdump" -sass "$fatbin"
     done | awk -v list="$instructions" '
         function flush(    i) {

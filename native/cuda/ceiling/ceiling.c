@@ -44,8 +44,7 @@ krn_status krn_cuda_ceiling_run(krn_cuda_context *context, int32_t ceiling, int6
         return status;
 
     /* As many blocks as the device holds at once: each goes through the memory with all others. */
-    const int32_t resident = context->properties.multiprocessors *
-                             (context->properties.threads_per_multiprocessor / KRN_CUDA_CEILING_THREADS);
+    const int32_t resident = context->properties.multiprocessors * KRN_CUDA_CEILING_BLOCKS_PER_SM;
     const uint32_t blocks[3] = {
         (uint32_t)(resident < KRN_CUDA_CEILING_MOST_BLOCKS ? resident : KRN_CUDA_CEILING_MOST_BLOCKS), 1, 1};
     const krn_cuda_ceiling_params params = {.to = to, .a = a, .b = b, .vectors = bytes / VECTOR_BYTES};

@@ -4,8 +4,9 @@
 
 #include <stdint.h>
 
-/* Blocks of 256 threads fill a multiprocessor; warps in all blocks have a word each in what the read loop writes. */
-enum { KRN_CUDA_CEILING_THREADS = 256, KRN_CUDA_CEILING_MOST_BLOCKS = 2048 };
+/* Four blocks of 256 threads, four vectors each under way, are 64 KiB of loads a multiprocessor: twice what hides the
+ * latency of the fastest memory there is. Every warp has a word in what the read loop writes, which bounds the blocks. */
+enum { KRN_CUDA_CEILING_THREADS = 256, KRN_CUDA_CEILING_BLOCKS_PER_SM = 4, KRN_CUDA_CEILING_MOST_BLOCKS = 2048 };
 
 typedef struct krn_cuda_ceiling_params {
     void *to;
