@@ -228,13 +228,16 @@ cross_suites() {
     fi
 }
 
-# The machine code of the kernels for CUDA devices, where nvcc has compiled them.
+# The machine code of the kernels for CUDA devices, where nvcc has compiled them, and the page that says what has run where.
 cuda_suite() {
     local status=0
     if compgen -G "$root/build/release/native/cuda/fatbins/*.fatbin" >/dev/null; then
         echo "== cuda-machine-code"
         "$root/scripts/sass-check.sh" || status=$?
         suites+=("cuda-machine-code=$status")
+        status=0
+        "$root/scripts/gpu-status.sh" --check || status=$?
+        suites+=("cuda-gpu-status=$status")
     else
         suites+=("cuda-machine-code=skipped: there is no nvcc 12.0 or newer, so kernels were not compiled for CUDA devices")
     fi

@@ -1,5 +1,8 @@
 #include "cuda_device.h"
 
+#include "cuda/common/backend.h"
+#include "cuda/common/driver.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +28,9 @@ static int on_driver(void) {
     return device != NULL && strcmp(device, "driver") == 0;
 }
 
-const krn_cuda_backend *cuda_backend(void) {
+static const krn_cuda_backend *device_backend(void) {
     if (on_driver())
-        return NULL;
+        return krn_cuda_driver();
 #if defined(KRN_CUDA_HAS_EMULATOR)
     return krn_cuda_emulator();
 #else
@@ -35,6 +38,43 @@ const krn_cuda_backend *cuda_backend(void) {
     exit(SKIPPED);
 #endif
 }
+
+/* --- Which kernels a test has run, for docs/gpu-status.md --------------------------------------------------------- */
+
+enum { MAX_KERNELS = 512 };
+
+static const krn_cuda_backend *recorded;
+
+static krn_status record_launch(void *state, const krn_cuda_launch *launch, void *stream) {
+    static const char *seen[MAX_KERNELS];
+    static int seen_count;
+    static FILE *file;
+    int known = 0;
+    for (int i = 0; i < seen_count && !known; i++)
+        known = strcmp(seen[i], launch->kernel) == 0;
+    const krn_status status = recorded->launch(state, launch, stream);
+    if (status != KRN_OK || known || seen_count == MAX_KERNELS)
+        return status;
+    seen[seen_count++] = launch->kernel;
+    if (file == NULL)
+        file = fopen(getenv("KRN_CUDA_TEST_KERNELS"), "w");
+    CHECK(file != NULL, "cannot write %s, which KRN_CUDA_TEST_KERNELS names", getenv("KRN_CUDA_TEST_KERNELS"));
+    fprintf(file, "%s\n", launch->kernel);
+    fflush(file);
+    return status;
+}
+
+const krn_cuda_backend *cuda_backend(void) {
+    static krn_cuda_backend recording;
+    recorded = device_backend();
+    if (getenv("KRN_CUDA_TEST_KERNELS") == NULL)
+        return recorded;
+    recording = *recorded;
+    recording.launch = record_launch;
+    return &recording;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
 
 static krn_status create(int32_t architecture, krn_cuda_context **context) {
     const krn_cuda_context_options options = {

@@ -1,4 +1,5 @@
-/* The device that tests of kernels_cuda run on: the emulator, or the GPU when KRN_CUDA_TEST_DEVICE is "driver". */
+/* The device that tests of kernels_cuda run on: the emulator, or the GPU when KRN_CUDA_TEST_DEVICE is "driver". The names of
+ * the kernels that were launched go to the file that KRN_CUDA_TEST_KERNELS names. */
 #ifndef KRN_TEST_CUDA_DEVICE_H
 #define KRN_TEST_CUDA_DEVICE_H
 
