@@ -1,0 +1,132 @@
+/* What happens to t (gemm.h) on its way into Y: the scale of its token, the side term, bias, residual, rounding. Device
+ * code. */
+#ifndef KRN_CUDA_GEMM_EPILOGUE_H
+#define KRN_CUDA_GEMM_EPILOGUE_H
+
+#include "cuda/gemm/gemm_params.h"
+#include "cuda/ptx/arithmetic.h"
+#include "cuda/ptx/convert.h"
+#include "cuda/ptx/memory.h"
+#include "cuda/ptx/warp.h"
+#include "kernels/common.h"
+
+namespace gemm {
+
+struct alignas(16) F32x4 {
+    float v[4];
+};
+
+/* Side term of an output. */
+KRN_DEVICE float side_of(const krn_cuda_gemm_params &p, int32_t token, int32_t channel) {
+    const float *const x = p.outlier_x + static_cast<int64_t>(token) * p.num_outliers;
+    float side = 0;
+    for (int32_t i = 0; i < p.num_outliers; i++)
+        side = ptx::fma_rn(
+            ptx::load_global_nc(x + i),
+            ptx::load_global_nc(p.outlier_weights + static_cast<int64_t>(i) * p.padded_n + channel), side);
+    return side;
+}
+
+/* One element of the residual: not through the read-only path, it may be Y itself. */
+KRN_DEVICE float load_residual(const krn_cuda_gemm_params &p, int64_t at) {
+    if (p.y_type == KRN_TYPE_F32)
+        return ptx::load_global(static_cast<const float *>(p.residual) + at);
+    const uint16_t half = ptx::load_global(static_cast<const uint16_t *>(p.residual) + at);
+    return p.y_type == KRN_TYPE_F16 ? ptx::f32_from_f16(half) : ptx::f32_from_bf16(half);
+}
+
+KRN_DEVICE void store_one(const krn_cuda_gemm_params &p, int32_t token, int32_t channel, float t) {
+    if (p.x_scales != nullptr)
+        t = ptx::mul_rn(t, ptx::load_global_nc(p.x_scales + token));
+    if (p.num_outliers > 0)
+        t = ptx::add_rn(t, side_of(p, token, channel));
+    if (p.bias != nullptr)
+        t = ptx::add_rn(t, ptx::load_global_nc(p.bias + channel));
+    if (p.residual != nullptr)
+        t = ptx::add_rn(t, load_residual(p, token * p.residual_ld + channel));
+    const int64_t at = token * p.y_ld + channel;
+    if (p.y_type == KRN_TYPE_F32)
+        ptx::store_global(static_cast<float *>(p.y) + at, t);
+    else
+        ptx::store_global(static_cast<uint16_t *>(p.y) + at,
+                          p.y_type == KRN_TYPE_F16 ? ptx::f16_from_f32_rn(t) : ptx::bf16_from_f32_rn(t));
+}
+
+/* Four channels of a token, all below N, of tensors that allow it. */
+KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t channel, F32x4 t) {
+    const float scale = p.x_scales != nullptr ? ptx::load_global_nc(p.x_scales + token) : 1.0f;
+    if (p.x_scales != nullptr)
+        for (int32_t i = 0; i < 4; i++)
+            t.v[i] = ptx::mul_rn(t.v[i], scale);
+    if (p.num_outliers > 0)
+        for (int32_t i = 0; i < 4; i++)
+            t.v[i] = ptx::add_rn(t.v[i], side_of(p, token, channel + i));
+    if (p.bias != nullptr) {
+        const auto bias = ptx::load_global_nc(reinterpret_cast<const F32x4 *>(p.bias + channel));
+        for (int32_t i = 0; i < 4; i++)
+            t.v[i] = ptx::add_rn(t.v[i], bias.v[i]);
+    }
+    const int64_t at = token * p.y_ld + channel, from = token * p.residual_ld + channel;
+    if (p.y_type == KRN_TYPE_F32) {
+        if (p.residual != nullptr) {
+            const auto r = ptx::load_global(
+                reinterpret_cast<const F32x4 *>(static_cast<const float *>(p.residual) + from));
+            for (int32_t i = 0; i < 4; i++)
+                t.v[i] = ptx::add_rn(t.v[i], r.v[i]);
+        }
+        ptx::store_global(reinterpret_cast<F32x4 *>(static_cast<float *>(p.y) + at), t);
+        return;
+    }
+    const bool is_f16 = p.y_type == KRN_TYPE_F16;
+    if (p.residual != nullptr) {
+        const auto r = ptx::load_global(
+            reinterpret_cast<const ptx::U32x2 *>(static_cast<const uint16_t *>(p.residual) + from));
+        t.v[0] = ptx::add_rn(t.v[0], is_f16 ? ptx::f32_from_f16_low(r.x) : ptx::f32_from_bf16_low(r.x));
+        t.v[1] = ptx::add_rn(t.v[1], is_f16 ? ptx::f32_from_f16_high(r.x) : ptx::f32_from_bf16_high(r.x));
+        t.v[2] = ptx::add_rn(t.v[2], is_f16 ? ptx::f32_from_f16_low(r.y) : ptx::f32_from_bf16_low(r.y));
+        t.v[3] = ptx::add_rn(t.v[3], is_f16 ? ptx::f32_from_f16_high(r.y) : ptx::f32_from_bf16_high(r.y));
+    }
+    ptx::U32x2 y;
+    y.x = is_f16 ? ptx::f16x2_from_f32_rn(t.v[0], t.v[1]) : ptx::bf16x2_from_f32_rn(t.v[0], t.v[1]);
+    y.y = is_f16 ? ptx::f16x2_from_f32_rn(t.v[2], t.v[3]) : ptx::bf16x2_from_f32_rn(t.v[2], t.v[3]);
+    ptx::store_global(reinterpret_cast<ptx::U32x2 *>(static_cast<uint16_t *>(p.y) + at), y);
+}
+
+/* Stores 16 * units channels of 8 tokens, which a warp holds as the results d of mma.m16n8 (ptx/mma.h): channels are its
+ * rows. They are turned in `turn`, so that whole rows of Y are written: 8 rows of 16 * units + 4 floats, the 4 because the
+ * lanes of a fragment then write to different banks. */
+template <int32_t units> constexpr int32_t TURN_BYTES = 8 * (16 * units + 4) * 4;
+
+template <int32_t units>
+KRN_DEVICE void store_tile(const krn_cuda_gemm_params &p, ptx::SharedAddress turn, int32_t first_token,
+                           int32_t first_channel, const float (&t)[units][4]) {
+    constexpr int32_t PITCH = 16 * units + 4, FOURS = 4 * units;
+    const int32_t row = ptx::lane() / 4, column = ptx::lane() % 4 * 2;
+    KRN_UNROLL_ALL
+    for (int32_t u = 0; u < units; u++)
+        KRN_UNROLL_ALL
+        for (int32_t j = 0; j < 4; j++)
+            ptx::store_shared(
+                turn + static_cast<uint32_t>(((column + j % 2) * PITCH + 16 * u + row + j / 2 * 8) * 4), t[u][j]);
+    ptx::sync_warp();
+    KRN_UNROLL_ALL
+    for (int32_t i = ptx::lane(); i < 8 * FOURS; i += 32) {
+        const int32_t token = first_token + i / FOURS, channel = first_channel + i % FOURS * 4;
+        const auto four = ptx::load_shared<F32x4>(
+            turn + static_cast<uint32_t>((i / FOURS * PITCH + i % FOURS * 4) * 4));
+        if (token >= p.m)
+            continue;
+        if (channel + 4 <= p.n && p.vector_y && p.vector_residual) {
+            store_four(p, token, channel, four);
+        } else {
+            for (int32_t j = 0; j < 4; j++)
+                if (channel + j < p.n)
+                    store_one(p, token, channel + j, four.v[j]);
+        }
+    }
+    ptx::sync_warp();
+}
+
+} // namespace gemm
+
+#endif

@@ -1,0 +1,107 @@
+/* What the door of the GEMM and its kernels agree on: parameters, shapes of tiles and how shared memory is cut. Plain C
+ * and C++. Strides count elements. */
+#ifndef KRN_CUDA_GEMM_PARAMS_H
+#define KRN_CUDA_GEMM_PARAMS_H
+
+#include <stdint.h>
+
+#if defined(__cplusplus)
+#define KRN_SHAPE static constexpr inline
+#else
+#define KRN_SHAPE static inline
+#endif
+
+/* Integer cells. Weights as weights_layout.h has them, activations as s8 in the packed order of the inputs. */
+typedef struct krn_cuda_gemm_params {
+    const uint8_t *codes;
+    const void *scales;
+    const uint8_t *zeros;     /* or NULL */
+    const float *offsets;     /* or NULL */
+    const int32_t *code_sums; /* with x_zeros */
+    const int8_t *x;          /* rows at multiples of 16 bytes */
+    const float *x_scales;
+    const int32_t *x_zeros; /* what is still to be subtracted from x, or NULL */
+    const float *x_sums;    /* with offsets: [groups][m], the sums of x less its zero point, rounded once */
+    const float *bias;      /* or NULL */
+    const void *residual;   /* or NULL */
+    void *y;
+    /* The side term of gemm.h: x of the outlier columns [m][num_outliers] and their weights [num_outliers][padded_n]. */
+    const float *outlier_x;
+    const float *outlier_weights;
+    int64_t x_ld, y_ld, residual_ld;
+    int32_t m, n;
+    int32_t x_bytes;  /* what a row of x has; behind it, zeros count */
+    int32_t padded_n; /* a multiple of 64 */
+    int32_t tiles_k;  /* tiles of 128 inputs */
+    int32_t num_steps, group_steps, num_groups;
+    int32_t num_outliers;
+    int32_t scale_type, y_type;
+    int32_t vector_y, vector_residual; /* 1: four channels can be moved at once */
+    /* 1: groups are so short that a sum of one, added to the bits of a float, makes a float (promote.h). */
+    int32_t short_groups;
+    /* Decode: groups are cut into pieces whose sums fit 32 bits, nearly always one. A block sums the pieces of
+     * chunk_slices slices of 128 inputs, in a ring of ring_pieces, a power of two, before they enter the result.
+     * 1 in pieces_are_whole: no piece crosses a slice. */
+    int32_t piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
+} krn_cuda_gemm_params;
+
+/* The most steps of 32 inputs whose sum of products of signed bytes stays below 2^31; a multiple of 4. */
+enum { KRN_CUDA_MAX_PIECE_STEPS = 4092 };
+/* The most inputs of a group for short_groups: 256 * 128 * 128 = 2^22. */
+enum { KRN_CUDA_SHORT_GROUP = 256 };
+/* With u8 activations sums are corrected by a zero point of up to 128 in magnitude, so less fits. */
+enum { KRN_CUDA_SHORT_GROUP_U8 = 128, KRN_CUDA_MAX_SUMMED_GROUP = 32768 };
+
+/* Decode: a block of 8 warps has 16 or 32 channels and 8 or 16 tokens. The warps take slices of 128 inputs in turn, each
+ * through a ring of stages of its own: codes, x, the scales of up to 4 groups that end in the slice, and the zero points
+ * of its 4 steps. Behind the rings: the sums of pieces [ring][tokens][channels + 4] and their scales [ring][channels]. */
+enum { KRN_CUDA_DECODE_WARPS = 8, KRN_CUDA_SLICE_K = 128, KRN_CUDA_SLICE_STEPS = 4 };
+
+KRN_SHAPE int32_t krn_cuda_decode_stages(int32_t code_bits) { return code_bits == 8 ? 3 : 4; }
+
+KRN_SHAPE int32_t krn_cuda_decode_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
+    return channels * 16 * code_bits + tokens * 128 + KRN_CUDA_SLICE_STEPS * channels * (code_bits == 8 ? 4 : 5);
+}
+
+KRN_SHAPE int32_t krn_cuda_decode_piece_bytes(int32_t channels, int32_t tokens) {
+    return (tokens * (channels + 4) + channels) * 4;
+}
+
+KRN_SHAPE int32_t krn_cuda_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens,
+                                               int32_t ring_pieces) {
+    return KRN_CUDA_DECODE_WARPS * krn_cuda_decode_stages(code_bits) *
+               krn_cuda_decode_stage_bytes(code_bits, channels, tokens) +
+           ring_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
+}
+
+/* Prefill: stages of 64 inputs of all channels and tokens of a block; with groups, also the scales of up to 2 groups that
+ * end in the stage, and with 4 bits the zero points of its 2 steps. The epilogue takes turns of 8 tokens of a warp. */
+enum { KRN_CUDA_PREFILL_K = 64, KRN_CUDA_PREFILL_STEPS = 2 };
+
+KRN_SHAPE int32_t krn_cuda_prefill_stages(int32_t grouped) { return grouped ? 4 : 3; }
+
+KRN_SHAPE int32_t krn_cuda_prefill_stage_bytes(int32_t code_bits, int32_t grouped, int32_t channels, int32_t tokens) {
+    return channels * 8 * code_bits + tokens * KRN_CUDA_PREFILL_K + (grouped ? channels * 8 : 0) +
+           (code_bits == 4 ? channels * 2 : 0);
+}
+
+KRN_SHAPE int32_t krn_cuda_prefill_shared_bytes(int32_t code_bits, int32_t grouped, int32_t channels, int32_t tokens) {
+    return krn_cuda_prefill_stages(grouped) * krn_cuda_prefill_stage_bytes(code_bits, grouped, channels, tokens);
+}
+
+/* Activations brought into the packed order as s8, and their sums over groups. One block for a row. */
+typedef struct krn_cuda_prepare_params {
+    const void *x;
+    const int32_t *order; /* the input at each place, or NULL for the tensor's order */
+    const int32_t *zeros; /* zero points of u8 [m], or NULL */
+    int8_t *to;           /* [m][padded_k], or NULL when only sums are wanted */
+    float *sums;          /* [groups][m], or NULL */
+    int32_t *to_zeros;    /* [m], with u8: zero points less 128 */
+    int64_t ld_bytes;
+    int32_t m, k, padded_k, num_groups, group_steps;
+    int32_t type;
+} krn_cuda_prepare_params;
+
+enum { KRN_CUDA_PREPARE_THREADS = 256 };
+
+#endif
