@@ -31,7 +31,7 @@ constexpr int32_t SLICE_K = KRN_CUDA_SLICE_K, SLICE_STEPS = KRN_CUDA_SLICE_STEPS
 template <int32_t format, int32_t units, int32_t tiles> struct DecodeShape {
     static constexpr int32_t CHANNELS = 16 * units, TOKENS = 8 * tiles;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS);
+    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS, CHANNELS, TOKENS);
     static constexpr int32_t CODE_BYTES = CHANNELS * SLICE_K * BITS / 8, X_BYTES = TOKENS * SLICE_K;
     static constexpr int32_t SCALES_AT = CODE_BYTES + X_BYTES, ZEROS_AT = SCALES_AT + SLICE_STEPS * CHANNELS * 4;
     static constexpr int32_t STAGE_BYTES = krn_cuda_decode_stage_bytes(BITS, CHANNELS, TOKENS);
@@ -410,7 +410,7 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
 
 KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, 2)
 KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, 1)
-KRN_DECODE(krn_gemm_decode_s8_32x16_sm80, KRN_TYPE_S8, 2, 2, 1)
+KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, 2)
 KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, 2)
 KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, 2)
 KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, 1)

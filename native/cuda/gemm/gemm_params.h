@@ -50,17 +50,20 @@ enum { KRN_CUDA_MAX_PIECE_STEPS = 4092 };
 /* The most inputs of a group for short_groups: 256 * 128 * 128 = 2^22. */
 enum { KRN_CUDA_SHORT_GROUP = 256 };
 /* With u8 activations sums are corrected by a zero point of up to 128 in magnitude, so less fits. */
-enum { KRN_CUDA_SHORT_GROUP_U8 = 128, KRN_CUDA_MAX_SUMMED_GROUP = 32768 };
+enum { KRN_CUDA_SHORT_GROUP_U8 = 128, KRN_CUDA_MAX_SUMMED_GROUP = 65536 };
 
 /* Decode: a block of 8 warps has 16 or 32 channels and 8 or 16 tokens. The warps take slices of 128 inputs in turn, each
  * through a ring of stages of its own: codes, x, the scales of up to 4 groups that end in the slice, and the zero points
  * of its 4 steps. Behind the rings: the sums of pieces [ring][tokens][channels + 4] and their scales [ring][channels]. */
 enum { KRN_CUDA_DECODE_WARPS = 8, KRN_CUDA_SLICE_K = 128, KRN_CUDA_SLICE_STEPS = 4 };
 
-KRN_SHAPE int32_t krn_cuda_decode_stages(int32_t code_bits) { return code_bits == 8 ? 3 : 4; }
-
 KRN_SHAPE int32_t krn_cuda_decode_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
     return channels * 16 * code_bits + tokens * 128 + KRN_CUDA_SLICE_STEPS * channels * (code_bits == 8 ? 4 : 5);
+}
+
+/* A ring of large stages has two: then there is as much on its way, and it fits the devices with the least memory. */
+KRN_SHAPE int32_t krn_cuda_decode_stages(int32_t code_bits, int32_t channels, int32_t tokens) {
+    return krn_cuda_decode_stage_bytes(code_bits, channels, tokens) > 4000 ? 2 : 3;
 }
 
 KRN_SHAPE int32_t krn_cuda_decode_piece_bytes(int32_t channels, int32_t tokens) {
@@ -69,7 +72,7 @@ KRN_SHAPE int32_t krn_cuda_decode_piece_bytes(int32_t channels, int32_t tokens) 
 
 KRN_SHAPE int32_t krn_cuda_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens,
                                                int32_t ring_pieces) {
-    return KRN_CUDA_DECODE_WARPS * krn_cuda_decode_stages(code_bits) *
+    return KRN_CUDA_DECODE_WARPS * krn_cuda_decode_stages(code_bits, channels, tokens) *
                krn_cuda_decode_stage_bytes(code_bits, channels, tokens) +
            ring_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
 }

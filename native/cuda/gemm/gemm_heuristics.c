@@ -1,0 +1,111 @@
+#include "cuda/gemm/gemm_heuristics.h"
+
+#include <stdio.h>
+
+/* What the system keeps of a block's shared memory. */
+enum { RESERVED_SHARED_BYTES = 1024 };
+
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static const char *format_name(const krn_cuda_weights_layout *l) {
+    return l->desc.format == KRN_TYPE_S8 ? "s8" : l->desc.format == KRN_TYPE_S4 ? "s4" : "u4";
+}
+
+/* Inputs of the largest group. */
+static int64_t longest_group(const krn_cuda_weights_layout *l) {
+    return l->desc.k < l->group_size ? l->desc.k : l->group_size;
+}
+
+/* Weights are streamed for each tile of tokens anew, from the second-level cache when there are several: worth it as long
+ * as tiles for many tokens would leave most multiprocessors idle. Groups whose sums do not fit 32 bits run there too. */
+static int wants_decode(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m,
+                        const krn_cuda_properties *device) {
+    if (m <= 16 || l->group_steps > KRN_CUDA_MAX_PIECE_STEPS)
+        return 1;
+    if (activation_type == KRN_TYPE_U8 && longest_group(l) > KRN_CUDA_MAX_SUMMED_GROUP)
+        return 1;
+    return m <= 48 && divide_up(l->desc.n, 64) * 2 < device->multiprocessors;
+}
+
+/* The largest chunk whose pieces fit a ring: slices of 4 steps, a multiple of the warps where that is possible. */
+static int64_t chunk_of(int64_t ring, int64_t piece_steps, int64_t slices) {
+    int64_t chunk = (ring - 1) * piece_steps / KRN_CUDA_SLICE_STEPS;
+    if (chunk >= slices)
+        return slices;
+    if (chunk > KRN_CUDA_DECODE_WARPS)
+        chunk -= chunk % KRN_CUDA_DECODE_WARPS;
+    return chunk;
+}
+
+/* The smallest ring for all of K, or the largest that fits `bytes`. */
+static int64_t ring_of(const krn_cuda_weights_layout *l, const krn_cuda_gemm_plan *p, int64_t bytes) {
+    const int64_t pieces = l->num_groups * p->group_pieces;
+    const int64_t piece_bytes = krn_cuda_decode_piece_bytes(p->channels, p->tokens);
+    int64_t ring = 8; /* a chunk has a slice then, whatever the groups are */
+    while (ring <= pieces && 2 * ring * piece_bytes <= bytes)
+        ring *= 2;
+    return ring;
+}
+
+static void cut_decode(const krn_cuda_weights_layout *l, const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
+    const int64_t slices = l->padded_k / KRN_CUDA_TILE_K;
+    const int64_t rings = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, 0);
+    p->group_pieces = (int32_t)divide_up(l->group_steps, KRN_CUDA_MAX_PIECE_STEPS);
+    p->piece_steps = p->group_pieces > 1 ? KRN_CUDA_MAX_PIECE_STEPS : (int32_t)l->group_steps;
+    if (p->piece_steps == 0) { /* K is 0 */
+        p->group_pieces = p->piece_steps = 1;
+    }
+    p->pieces_are_whole = KRN_CUDA_SLICE_STEPS % p->piece_steps == 0;
+    /* Two blocks to a multiprocessor where a chunk still gives every warp a slice, else as much as one can have. */
+    const int64_t half = device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES;
+    int64_t ring = ring_of(l, p, half - rings);
+    if (chunk_of(ring, p->piece_steps, slices) < (slices < KRN_CUDA_DECODE_WARPS ? slices : KRN_CUDA_DECODE_WARPS))
+        ring = ring_of(l, p, device->shared_bytes_per_block - rings);
+    p->ring_pieces = (int32_t)ring;
+    p->chunk_slices = (int32_t)chunk_of(ring, p->piece_steps, slices);
+    p->shared_bytes =
+        (uint32_t)krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, (int32_t)p->ring_pieces);
+}
+
+/* 16 channels to a block spread small N over the multiprocessors; 32 read x half as often, but those of 8 bits leave no
+ * room for 16 tokens. */
+static void plan_decode(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
+                        krn_cuda_gemm_plan *p) {
+    p->is_decode = 1;
+    p->tokens = m <= 8 ? 8 : 16;
+    const int fills_with_32 = divide_up(l->desc.n, 32) >= 2 * (int64_t)device->multiprocessors;
+    if (p->tokens == 16)
+        p->channels = l->code_bits == 8 ? 16 : 32;
+    else
+        p->channels = fills_with_32 ? 32 : 16;
+    p->threads = 32 * KRN_CUDA_DECODE_WARPS;
+    p->blocks[0] = (uint32_t)divide_up(l->desc.n, p->channels);
+    p->blocks[1] = (uint32_t)divide_up(m, p->tokens);
+    cut_decode(l, device, p);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_decode_%s_%dx%d_sm80", format_name(l), p->channels, p->tokens);
+}
+
+static void plan_prefill(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
+                         krn_cuda_gemm_plan *p) {
+    const int is_grouped = l->num_groups > 1;
+    const int64_t large = divide_up(l->desc.n, 128) * divide_up(m, 128);
+    const int32_t side = large >= device->multiprocessors ? 128 : 64;
+    p->channels = p->tokens = side;
+    p->threads = side == 128 && is_grouped ? 256 : 128;
+    p->blocks[0] = (uint32_t)(divide_up(l->desc.n, side) * divide_up(m, side));
+    p->blocks[1] = 1;
+    p->shared_bytes = (uint32_t)krn_cuda_prefill_shared_bytes(l->code_bits, is_grouped, side, side);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_prefill_%s_%s_%dx%d_sm80", format_name(l),
+             is_grouped ? "group" : "channel", side, side);
+}
+
+void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
+                             const krn_cuda_properties *device, krn_cuda_gemm_plan *plan) {
+    *plan = (krn_cuda_gemm_plan){.blocks = {1, 1, 1}, .group_pieces = 1};
+    plan->short_groups =
+        longest_group(layout) <= (activation_type == KRN_TYPE_U8 ? KRN_CUDA_SHORT_GROUP_U8 : KRN_CUDA_SHORT_GROUP);
+    if (wants_decode(layout, activation_type, m, device))
+        plan_decode(layout, m, device, plan);
+    else
+        plan_prefill(layout, m, device, plan);
+}

@@ -1,0 +1,22 @@
+/* Which kernel runs a product, and how it is cut into blocks. Plain C: tested without a device. */
+#ifndef KRN_CUDA_GEMM_HEURISTICS_H
+#define KRN_CUDA_GEMM_HEURISTICS_H
+
+#include "cuda/gemm/gemm_params.h"
+#include "cuda/gemm/weights_layout.h"
+#include "kernels/cuda.h"
+
+typedef struct krn_cuda_gemm_plan {
+    char kernel[64];
+    uint32_t blocks[3];
+    uint32_t threads, shared_bytes;
+    int32_t is_decode, channels, tokens; /* of a block */
+    /* As in krn_cuda_gemm_params. */
+    int32_t short_groups, piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
+} krn_cuda_gemm_plan;
+
+/* Plans m >= 1 rows of integer activations of a type (KRN_TYPE_S8, KRN_TYPE_S4 or KRN_TYPE_U8) and weights with n >= 1. */
+void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
+                             const krn_cuda_properties *device, krn_cuda_gemm_plan *plan);
+
+#endif

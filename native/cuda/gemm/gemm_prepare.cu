@@ -1,0 +1,81 @@
+/* Activations as the kernels of the GEMM read them: s8, in the packed order of the inputs (weights_layout.h), and their
+ * sums over groups. A block has a row. */
+#include "cuda/gemm/gemm_params.h"
+#include "cuda/ptx/memory.h"
+#include "cuda/ptx/warp.h"
+#include "kernels/common.h"
+
+namespace gemm {
+
+using Prepare = krn_cuda_prepare_params;
+
+/* The input at a place; -1 for filling. */
+KRN_DEVICE int32_t input_at(const Prepare &p, int32_t place) {
+    if (p.order != nullptr)
+        return ptx::load_global_nc(p.order + place);
+    return place < p.k ? place : -1;
+}
+
+/* The code of an input, of u8 less 128, so that it fits a signed byte. */
+KRN_DEVICE int32_t code_of(const Prepare &p, const uint8_t *row, int32_t input) {
+    if (p.type == KRN_TYPE_S4) {
+        const int32_t byte = ptx::load_global_nc(row + input / 2);
+        return ((byte >> (input % 2 * 4) & 15) ^ 8) - 8;
+    }
+    const int32_t byte = ptx::load_global_nc(row + input);
+    return p.type == KRN_TYPE_U8 ? byte - 128 : static_cast<int8_t>(byte);
+}
+
+KRN_DEVICE void write_codes(const Prepare &p, const uint8_t *row, int32_t token) {
+    for (int32_t place = ptx::thread_x() * 4; place < p.padded_k; place += KRN_CUDA_PREPARE_THREADS * 4) {
+        uint32_t four = 0;
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < 4; i++) {
+            const int32_t input = input_at(p, place + i);
+            const int32_t code = input < 0 ? 0 : code_of(p, row, input);
+            four |= (static_cast<uint32_t>(code) & 0xFF) << (8 * i);
+        }
+        ptx::store_global(reinterpret_cast<uint32_t *>(p.to + static_cast<int64_t>(token) * p.padded_k + place), four);
+    }
+}
+
+/* Adds up the lanes' sums. */
+KRN_DEVICE int64_t reduce(int64_t sum) {
+    KRN_UNROLL_ALL
+    for (int32_t mask = 16; mask > 0; mask /= 2) {
+        const uint32_t low = ptx::shuffle_xor(static_cast<uint32_t>(sum), mask);
+        const uint32_t high = ptx::shuffle_xor(static_cast<uint32_t>(static_cast<uint64_t>(sum) >> 32), mask);
+        sum += static_cast<int64_t>(static_cast<uint64_t>(high) << 32 | low);
+    }
+    return sum;
+}
+
+/* A warp has a group. */
+KRN_DEVICE void write_sums(const Prepare &p, const uint8_t *row, int32_t token) {
+    const int32_t correction = p.zeros == nullptr ? 0 : 128 - ptx::load_global_nc(p.zeros + token);
+    for (int32_t group = ptx::warp(); group < p.num_groups; group += KRN_CUDA_PREPARE_THREADS / 32) {
+        int64_t sum = 0;
+        const int32_t first = group * p.group_steps * 32;
+        for (int32_t i = ptx::lane(); i < p.group_steps * 32 && first + i < p.padded_k; i += 32) {
+            const int32_t input = input_at(p, first + i);
+            if (input >= 0)
+                sum += code_of(p, row, input) + correction;
+        }
+        sum = reduce(sum);
+        if (ptx::lane() == 0)
+            ptx::store_global(p.sums + static_cast<int64_t>(group) * p.m + token, static_cast<float>(sum));
+    }
+}
+
+} // namespace gemm
+
+KRN_KERNEL(krn_gemm_prepare, krn_cuda_prepare_params, KRN_CUDA_PREPARE_THREADS, 4) {
+    const int32_t token = ptx::block_x();
+    const uint8_t *row = static_cast<const uint8_t *>(p.x) + token * p.ld_bytes;
+    if (p.to != nullptr)
+        gemm::write_codes(p, row, token);
+    if (p.to_zeros != nullptr && ptx::thread_x() == 0)
+        ptx::store_global(p.to_zeros + token, ptx::load_global_nc(p.zeros + token) - 128);
+    if (p.sums != nullptr)
+        gemm::write_sums(p, row, token);
+}

@@ -1,0 +1,88 @@
+/* The GEMM of gemm.h on a device: Y[M,N] = X[M,K] . W[N,K]^T, with the same weights, activations, options and bits.
+ *
+ * Weights are packed on the CPU (weights.h) and brought to the device once, into a layout of its own that serves every
+ * class of devices. Activations, output and what is added to it are device memory; the structs that name them are those of
+ * gemm.h.
+ *
+ *   activations                        device arithmetic
+ *   KRN_TYPE_S8 with scales            exact integer dot products on tensor cores
+ *   KRN_TYPE_S4 with scales            the same; weights and activations of 4 bits are widened to 8 on their way
+ *   KRN_TYPE_U8 with scales and zeros  the same
+ *
+ * Weights: s8, s4, u4 with integer zero points, and those with float offsets; groups of 16 and more inputs or one per
+ * channel; every type of scales; activation order; flattened groups.
+ *
+ * Numeric contract: that of gemm.h, bit for bit with kernels_cpu for integer activations, for every class, device, M and
+ * place in a batch. Sums of long groups are exact for any K.
+ *
+ * How it runs. Few tokens (M <= 16, or more when N is small): every block streams its channels' weights once, all of K,
+ * and its warps divide K among them; integer sums of groups meet in shared memory, where the chain over groups runs in
+ * order. No partial result crosses blocks, so nothing depends on how many there are. Many tokens: tiles of 128 x 128 or
+ * 64 x 64. Activations that do not lie as the kernels read them are first copied into the workspace by one more kernel:
+ * KRN_TYPE_S4 and KRN_TYPE_U8, leading dimensions that are no multiple of 16, weights in activation order or with groups
+ * that are no multiple of 32; and weights with float offsets need the sums of X. */
+#ifndef KERNELS_CUDA_GEMM_H
+#define KERNELS_CUDA_GEMM_H
+
+#include "kernels/cuda.h"
+#include "kernels/gemm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Weights in device memory. Opaque, immutable; may be used by many threads and streams of its context at once. */
+typedef struct krn_cuda_weights krn_cuda_weights;
+
+/** Bytes of device memory that packed weights take. */
+KRN_CUDA_API krn_status krn_cuda_weights_bytes(const krn_weights *weights, int64_t *bytes);
+
+/** Brings packed weights to the device. Not a hot call: it allocates host memory of that size meanwhile.
+ *  host              the context of kernels_cpu that packed `weights`, or one like it
+ *  device_memory     `device_bytes` >= krn_cuda_weights_bytes() bytes, aligned to 256 bytes, which the caller keeps as
+ *                    long as the result; or NULL: allocated here, and freed by krn_cuda_weights_destroy
+ *  stream            where the copy is put; `weights` are free for use when the call returns
+ *  Errors: KRN_ERROR_NULL_ARGUMENT, KRN_ERROR_BUFFER_TOO_SMALL, KRN_ERROR_ALIGNMENT, KRN_ERROR_OUT_OF_MEMORY,
+ *  KRN_ERROR_DEVICE. */
+KRN_CUDA_API krn_status krn_cuda_weights_create(krn_cuda_context *context, krn_context *host,
+                                                const krn_weights *weights, void *device_memory, int64_t device_bytes,
+                                                void *stream, krn_cuda_weights **device_weights);
+
+/** Shape and format. `desc->struct_size` must be set. */
+KRN_CUDA_API krn_status krn_cuda_weights_describe(const krn_cuda_weights *weights, krn_weights_desc *desc);
+
+/** Bytes that the weights take on the device; 0 for NULL. */
+KRN_CUDA_API int64_t krn_cuda_weights_device_bytes(const krn_cuda_weights *weights);
+
+/** Frees weights, and their device memory if they own it. NULL is fine. No work that uses them may be under way. */
+KRN_CUDA_API void krn_cuda_weights_destroy(krn_cuda_weights *weights);
+
+/** 1 if a context has a kernel for weights of `weight_format` and activations of `activation_type`, quantized inside
+ *  the call to `compute` unless that is 0; else 0. */
+KRN_CUDA_API int32_t krn_cuda_gemm_supported(const krn_cuda_context *context, int32_t weight_format,
+                                             int32_t activation_type, int32_t compute);
+
+/** Bytes of workspace that krn_cuda_gemm needs for up to `m` rows of `activation_type` with the same options.
+ *  Errors: KRN_ERROR_UNSUPPORTED, KRN_ERROR_SHAPE and those of the options. */
+KRN_CUDA_API krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const krn_cuda_weights *weights,
+                                                      int32_t activation_type, const krn_gemm_options *options,
+                                                      int64_t m, int64_t *bytes);
+
+/** Y = X . W^T.
+ *  activations, output  as in gemm.h; `data`, `bias` and `residual` aligned to 16 bytes, scales and zero points to 4.
+ *                       Zero points outside of 0..255 give undefined results: they are on the device, and not looked at
+ *  options              NULL: nothing beyond the plain product
+ *  workspace            device memory, aligned to 256 bytes, `workspace_bytes` >= krn_cuda_gemm_workspace_bytes()
+ *  device_flags         a word that kernels OR bits of krn_cuda_flag into, or NULL
+ *  Y must not overlap X; it may be the residual when the leading dimensions agree.
+ *  Errors: KRN_ERROR_UNSUPPORTED, KRN_ERROR_DEVICE and those of the arguments. */
+KRN_CUDA_API krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weights, int64_t m,
+                                      const krn_activations *activations, const krn_gemm_output *output,
+                                      const krn_gemm_options *options, void *workspace, int64_t workspace_bytes,
+                                      int32_t *device_flags, void *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
