@@ -70,12 +70,12 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
   public:
     using Shape = DecodeShape<format, units, tiles>;
 
-    KRN_DEVICE_MEMBER explicit Decoder(const Params &p)
-        : p(p), ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::STAGES * Shape::STAGE_BYTES)),
+    KRN_DEVICE_MEMBER explicit Decoder(const Params &params)
+        : p(params), ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::STAGES * Shape::STAGE_BYTES)),
           sums(ptx::shared_base() + Shape::RINGS_BYTES),
-          scales(sums + static_cast<uint32_t>(p.ring_pieces * Shape::PIECE_BYTES)),
+          scales(sums + static_cast<uint32_t>(params.ring_pieces * Shape::PIECE_BYTES)),
           first_channel(ptx::block_x() * Shape::CHANNELS), first_token(ptx::block_y() * Shape::TOKENS),
-          tokens(p.m - first_token < Shape::TOKENS ? p.m - first_token : Shape::TOKENS),
+          tokens(params.m - first_token < Shape::TOKENS ? params.m - first_token : Shape::TOKENS),
           policy(ptx::evict_first_policy()) {}
 
     KRN_DEVICE_MEMBER void run() {

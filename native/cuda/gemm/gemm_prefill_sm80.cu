@@ -52,8 +52,8 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
   public:
     using Shape = PrefillShape<format, grouped, units, tiles, warps_n, warps_m>;
 
-    KRN_DEVICE_MEMBER explicit Prefill(const Params &p)
-        : p(p), num_stages((p.num_steps + STEPS - 1) / STEPS), warp_n(ptx::warp() % warps_n),
+    KRN_DEVICE_MEMBER explicit Prefill(const Params &params)
+        : p(params), num_stages((params.num_steps + STEPS - 1) / STEPS), warp_n(ptx::warp() % warps_n),
           warp_m(ptx::warp() / warps_n) {
         place_block();
     }

@@ -1,0 +1,205 @@
+/* The door of cuda_gemm.h. Checks are in gemm_arguments.c, the choice of kernels in gemm_heuristics.c. */
+#include "kernels/cuda_gemm.h"
+
+#include "common/checks.h"
+#include "cuda/common/context.h"
+#include "cuda/gemm/gemm_arguments.h"
+#include "cuda/gemm/gemm_heuristics.h"
+
+enum { MAX_M = 1 << 30, WORKSPACE_ALIGNMENT = 256 };
+
+/* What stands for NULL. */
+static const krn_gemm_options plain_options = {.struct_size = sizeof plain_options};
+
+/* Where parts of the workspace begin; each is there whether this call needs it or not. */
+typedef struct {
+    int64_t x, zeros, sums, end;
+} workspace_parts;
+
+/* What a call has found out. */
+typedef struct {
+    krn_cuda_context *context;
+    const krn_cuda_weights *weights;
+    int64_t m;
+    const krn_activations *activations;
+    const krn_gemm_output *output;
+    uint8_t *workspace;
+    workspace_parts parts;
+    void *stream;
+} gemm_call;
+
+static int is_integer(int32_t type) { return type == KRN_TYPE_S8 || type == KRN_TYPE_S4 || type == KRN_TYPE_U8; }
+
+int32_t krn_cuda_gemm_supported(const krn_cuda_context *context, int32_t weight_format, int32_t activation_type,
+                                int32_t compute) {
+    if (context == NULL || compute != 0)
+        return 0;
+    return is_integer(activation_type) &&
+           (weight_format == KRN_TYPE_S8 || weight_format == KRN_TYPE_S4 || weight_format == KRN_TYPE_U4);
+}
+
+static int64_t align_up(int64_t bytes) {
+    return (bytes + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
+}
+
+static workspace_parts cut_workspace(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m) {
+    workspace_parts parts = {0};
+    parts.zeros = parts.x + align_up(m * l->padded_k);
+    parts.sums = parts.zeros + align_up(activation_type == KRN_TYPE_U8 ? m * 4 : 0);
+    parts.end = parts.sums + align_up(l->offsets_at < 0 ? 0 : l->num_groups * m * 4);
+    return parts;
+}
+
+krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const krn_cuda_weights *weights,
+                                         int32_t activation_type, const krn_gemm_options *options, int64_t m,
+                                         int64_t *bytes) {
+    if (context == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
+    if (weights == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "weights is NULL");
+    if (bytes == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "bytes is NULL");
+    if (options == NULL)
+        options = &plain_options;
+    const krn_cuda_weights_layout *layout = &weights->layout;
+    const krn_status status = krn_cuda_gemm_check_options(weights, options, activation_type);
+    if (status != KRN_OK)
+        return status;
+    if (!krn_cuda_gemm_supported(context, layout->desc.format, activation_type, options->compute))
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "activation_type is %d: no kernel for it with weights of format %d",
+                        activation_type, layout->desc.format);
+    if (m < 0 || m > MAX_M)
+        return krn_fail(KRN_ERROR_SHAPE, "m is %lld, not in 0..2^30", (long long)m);
+    if (m > 0 && layout->padded_k > (INT64_MAX >> 3) / m)
+        return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
+    *bytes = cut_workspace(layout, activation_type, m).end;
+    return KRN_OK;
+}
+
+/* Whether the kernels can read X as it is. */
+static int lies_ready(const krn_cuda_weights_layout *l, const krn_activations *a) {
+    return a->type == KRN_TYPE_S8 && a->ld % 16 == 0 && !l->has_order;
+}
+
+static krn_status prepare(const gemm_call *c, int needs_copy) {
+    const krn_cuda_weights_layout *l = &c->weights->layout;
+    const krn_activations *a = c->activations;
+    const krn_cuda_prepare_params params = {
+        .x = a->data,
+        .order = krn_cuda_weights_section(c->weights, l->order_at),
+        .zeros = a->zero_points,
+        .to = needs_copy ? (int8_t *)(c->workspace + c->parts.x) : NULL,
+        .to_zeros = a->type == KRN_TYPE_U8 ? (int32_t *)(c->workspace + c->parts.zeros) : NULL,
+        .sums = l->offsets_at < 0 ? NULL : (float *)(c->workspace + c->parts.sums),
+        .ld_bytes = krn_type_row_bytes(a->type, a->ld),
+        .m = (int32_t)c->m,
+        .k = (int32_t)l->desc.k,
+        .padded_k = (int32_t)l->padded_k,
+        .num_groups = (int32_t)l->num_groups,
+        .group_steps = (int32_t)l->group_steps,
+        .type = a->type,
+    };
+    const uint32_t blocks[3] = {(uint32_t)c->m, 1, 1};
+    return krn_cuda_run(c->context, "krn_gemm_prepare", blocks, KRN_CUDA_PREPARE_THREADS, 0, &params, sizeof params,
+                        c->stream);
+}
+
+static krn_cuda_gemm_params params_of(const gemm_call *c, const krn_cuda_gemm_plan *plan, int copied) {
+    const krn_cuda_weights *w = c->weights;
+    const krn_cuda_weights_layout *l = &w->layout;
+    const krn_activations *a = c->activations;
+    const krn_gemm_output *y = c->output;
+    return (krn_cuda_gemm_params){
+        .codes = krn_cuda_weights_section(w, l->codes_at),
+        .scales = krn_cuda_weights_section(w, l->scales_at),
+        .zeros = krn_cuda_weights_section(w, l->zeros_at),
+        .offsets = krn_cuda_weights_section(w, l->offsets_at),
+        .code_sums = krn_cuda_weights_section(w, l->code_sums_at),
+        .x = copied ? (const int8_t *)(c->workspace + c->parts.x) : a->data,
+        .x_scales = a->scales,
+        .x_zeros = a->type == KRN_TYPE_U8 ? (const int32_t *)(c->workspace + c->parts.zeros) : NULL,
+        .x_sums = l->offsets_at < 0 ? NULL : (const float *)(c->workspace + c->parts.sums),
+        .bias = y->bias,
+        .residual = y->residual,
+        .y = y->data,
+        .x_ld = copied ? l->padded_k : a->ld,
+        .y_ld = y->ld,
+        .residual_ld = y->residual == NULL ? 0 : y->residual_ld,
+        .m = (int32_t)c->m,
+        .n = (int32_t)l->desc.n,
+        .x_bytes = (int32_t)(copied ? l->padded_k : l->desc.k),
+        .padded_n = (int32_t)l->padded_n,
+        .tiles_k = (int32_t)(l->padded_k / KRN_CUDA_TILE_K),
+        .num_steps = (int32_t)l->num_steps,
+        .group_steps = (int32_t)l->group_steps,
+        .num_groups = (int32_t)l->num_groups,
+        .scale_type = l->scale_type,
+        .y_type = y->type,
+        .vector_y = y->ld % 4 == 0,
+        .vector_residual = y->residual == NULL || y->residual_ld % 4 == 0,
+        .short_groups = plan->short_groups,
+        .piece_steps = plan->piece_steps,
+        .group_pieces = plan->group_pieces,
+        .chunk_slices = plan->chunk_slices,
+        .ring_pieces = plan->ring_pieces,
+        .pieces_are_whole = plan->pieces_are_whole,
+    };
+}
+
+static krn_status run(const gemm_call *c) {
+    const krn_cuda_weights_layout *l = &c->weights->layout;
+    const int copied = !lies_ready(l, c->activations);
+    krn_status status = KRN_OK;
+    if (l->desc.k > 0 && (copied || l->offsets_at >= 0))
+        status = prepare(c, copied);
+    if (status != KRN_OK)
+        return status;
+    krn_cuda_gemm_plan plan;
+    krn_cuda_gemm_make_plan(l, c->activations->type, c->m, &c->context->properties, &plan);
+    const krn_cuda_gemm_params params = params_of(c, &plan, copied);
+    return krn_cuda_run(c->context, plan.kernel, plan.blocks, plan.threads, plan.shared_bytes, &params, sizeof params,
+                        c->stream);
+}
+
+krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weights, int64_t m,
+                         const krn_activations *activations, const krn_gemm_output *output,
+                         const krn_gemm_options *options, void *workspace, int64_t workspace_bytes,
+                         int32_t *device_flags, void *stream) {
+    if (activations == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "activations is NULL");
+    if (output == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "output is NULL");
+    int64_t needed = 0;
+    krn_status status =
+        krn_cuda_gemm_workspace_bytes(context, weights, activations->type, options, m, &needed);
+    if (status == KRN_OK)
+        status = krn_cuda_gemm_check_activations(weights, m, activations);
+    if (status == KRN_OK)
+        status = krn_cuda_gemm_check_output(weights, m, output);
+    if (status != KRN_OK)
+        return status;
+    if (workspace_bytes < needed)
+        return krn_fail(KRN_ERROR_BUFFER_TOO_SMALL, "workspace_bytes is %lld, %lld are needed",
+                        (long long)workspace_bytes, (long long)needed);
+    if (needed > 0 && workspace == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "workspace is NULL, %lld bytes are needed", (long long)needed);
+    if ((uintptr_t)workspace % WORKSPACE_ALIGNMENT != 0)
+        return krn_fail(KRN_ERROR_ALIGNMENT, "workspace is not aligned to %d bytes", WORKSPACE_ALIGNMENT);
+    if ((uintptr_t)device_flags % sizeof(int32_t) != 0)
+        return krn_fail(KRN_ERROR_ALIGNMENT, "device_flags is not aligned to %d bytes", (int)sizeof(int32_t));
+    if (weights->context != context)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "weights belong to another context");
+    if (m == 0 || weights->layout.desc.n == 0)
+        return KRN_OK;
+    const gemm_call call = {
+        .context = context,
+        .weights = weights,
+        .m = m,
+        .activations = activations,
+        .output = output,
+        .workspace = workspace,
+        .parts = cut_workspace(&weights->layout, activations->type, m),
+        .stream = stream,
+    };
+    return run(&call);
+}
