@@ -51,18 +51,18 @@ static void cut_decode(const krn_cuda_weights_layout *l, const krn_cuda_properti
     const int64_t slices = l->padded_k / KRN_CUDA_TILE_K;
     const int64_t rings = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, 0);
     p->group_pieces = (int32_t)divide_up(l->group_steps, KRN_CUDA_MAX_PIECE_STEPS);
-    p->piece_steps = p->group_pieces > 1 ? KRN_CUDA_MAX_PIECE_STEPS : (int32_t)l->group_steps;
-    if (p->piece_steps == 0) { /* K is 0 */
-        p->group_pieces = p->piece_steps = 1;
-    }
+    if (p->group_pieces == 0) /* K is 0 */
+        p->group_pieces = 1;
+    p->piece_steps = l->group_steps == 0 ? 1 : (int32_t)divide_up(l->group_steps, p->group_pieces);
+    const int64_t shortest = l->group_steps - (int64_t)(p->group_pieces - 1) * p->piece_steps;
     p->pieces_are_whole = KRN_CUDA_SLICE_STEPS % p->piece_steps == 0;
     /* Two blocks to a multiprocessor where a chunk still gives every warp a slice, else as much as one can have. */
     const int64_t half = device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES;
     int64_t ring = ring_of(l, p, half - rings);
-    if (chunk_of(ring, p->piece_steps, slices) < (slices < KRN_CUDA_DECODE_WARPS ? slices : KRN_CUDA_DECODE_WARPS))
+    if (chunk_of(ring, shortest, slices) < (slices < KRN_CUDA_DECODE_WARPS ? slices : KRN_CUDA_DECODE_WARPS))
         ring = ring_of(l, p, device->shared_bytes_per_block - rings);
     p->ring_pieces = (int32_t)ring;
-    p->chunk_slices = (int32_t)chunk_of(ring, p->piece_steps, slices);
+    p->chunk_slices = (int32_t)chunk_of(ring, shortest, slices);
     p->shared_bytes =
         (uint32_t)krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, (int32_t)p->ring_pieces);
 }

@@ -45,8 +45,8 @@ typedef struct krn_cuda_gemm_params {
     int32_t piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
 } krn_cuda_gemm_params;
 
-/* The most steps of 32 inputs whose sum of products of signed bytes stays below 2^31; a multiple of 4. */
-enum { KRN_CUDA_MAX_PIECE_STEPS = 4092 };
+/* The most steps of 32 inputs whose sum of products of signed bytes stays below 2^31. */
+enum { KRN_CUDA_MAX_PIECE_STEPS = 4095 };
 /* The most inputs of a group for short_groups: 256 * 128 * 128 = 2^22. */
 enum { KRN_CUDA_SHORT_GROUP = 256 };
 /* With u8 activations sums are corrected by a zero point of up to 128 in magnitude, so less fits. */

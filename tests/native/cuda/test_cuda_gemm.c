@@ -2,6 +2,8 @@
  * and path over ragged shapes. */
 #include "cuda_gemm_check.h"
 
+#include <string.h>
+
 static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
 static const int32_t output_types[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
 static const int32_t scale_types[] = {0, KRN_TYPE_F16, KRN_TYPE_BF16, KRN_TYPE_U8};
@@ -109,6 +111,27 @@ static void test_large_tiles(krn_cuda_context *device, krn_context *host) {
     }
 }
 
+/* Sums that do not fit 32 bits: all products are as large as they can be. */
+static void test_long(krn_cuda_context *device, krn_context *host) {
+    static const int32_t activation_types[] = {KRN_TYPE_S8, KRN_TYPE_U8};
+    for (int i = 0; i < 4; i++) {
+        const gemm_shape shape = {.format = KRN_TYPE_S8,
+                                  .activation_type = activation_types[i % 2],
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = 1,
+                                  .n = 3,
+                                  .k = i < 2 ? 140001 : 290000,
+                                  .group_size = i < 2 ? 0 : 141000,
+                                  .seed = 400 + (uint64_t)i};
+        gemm_case c = gemm_case_make(&shape);
+        memset(c.codes, 0x80, (size_t)(shape.n * shape.k));
+        memset((void *)(uintptr_t)c.activations.data, i % 2 == 0 ? 0x80 : 0xFF, (size_t)shape.k);
+        if (i % 2 == 1)
+            memset((void *)(uintptr_t)c.activations.zero_points, 0, 4);
+        cuda_gemm_check(device, host, &c);
+    }
+}
+
 static void test_nothing(krn_cuda_context *device, krn_context *host) {
     static const int64_t shapes[][3] = {{0, 16, 32}, {3, 0, 32}, {3, 5, 0}, {50, 5, 0}};
     for (int i = 0; i < 4; i++) {
@@ -129,6 +152,7 @@ int main(void) {
         test_prefill(device, host);
         test_options(device, host);
         test_large_tiles(device, host);
+        test_long(device, host);
         test_nothing(device, host);
         krn_cuda_context_destroy(device);
     }

@@ -1,0 +1,102 @@
+/* The plans of gemm_heuristics.c hold what the kernels rely on, on every device that they are for. */
+#include "check.h"
+#include "cuda/gemm/gemm_heuristics.h"
+
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    int32_t multiprocessors, shared_per_block, shared_per_multiprocessor;
+} device_of;
+
+/* The shared memory of compute capability 8.0, 8.6 and 8.9, and 9.0. */
+static const device_of devices[] = {{"A100", 108, 163 * 1024, 164 * 1024},
+                                    {"A10", 72, 99 * 1024, 100 * 1024},
+                                    {"L40", 142, 99 * 1024, 100 * 1024},
+                                    {"H200", 132, 227 * 1024, 228 * 1024}};
+
+static krn_cuda_weights_layout layout_of(int32_t format, int64_t n, int64_t k, int64_t group_size) {
+    const krn_weights_desc desc = {
+        .struct_size = sizeof desc, .format = format, .n = n, .k = k, .group_size = group_size};
+    krn_cuda_weights_layout l;
+    krn_cuda_weights_place(&desc, 0, &l);
+    return l;
+}
+
+/* No two pieces that are summed at the same time share a place of the ring, and every slice is summed once. */
+static void check_ring(const krn_cuda_weights_layout *l, const krn_cuda_gemm_plan *p) {
+    const int64_t slices = l->padded_k / 128;
+    CHECK(p->ring_pieces > 0 && (p->ring_pieces & (p->ring_pieces - 1)) == 0, "ring of %d", p->ring_pieces);
+    CHECK(slices == 0 || p->chunk_slices > 0, "a chunk of nothing");
+    CHECK(p->piece_steps * 32LL * 128 * 128 < INT64_C(1) << 31, "pieces of %d steps do not fit", p->piece_steps);
+    if (p->group_pieces == 1)
+        CHECK(p->piece_steps == (l->group_steps > 0 ? l->group_steps : 1), "pieces of %d", p->piece_steps);
+    else
+        CHECK((int64_t)p->piece_steps * p->group_pieces >= l->group_steps, "pieces of %d", p->piece_steps);
+    for (int64_t chunk = 0; chunk < slices; chunk += p->chunk_slices) {
+        const int64_t end = (chunk + p->chunk_slices) * 4 < l->num_steps ? (chunk + p->chunk_slices) * 4 : l->num_steps;
+        const int64_t last = end - 1;
+#define PIECE(step) ((step) / l->group_steps * p->group_pieces + (step) % l->group_steps / p->piece_steps)
+        CHECK(PIECE(last) - PIECE(chunk * 4) < p->ring_pieces, "slices %lld and on have %lld pieces, the ring %d",
+              (long long)chunk, (long long)(PIECE(last) - PIECE(chunk * 4) + 1), p->ring_pieces);
+#undef PIECE
+    }
+    const int32_t shared = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->ring_pieces);
+    CHECK((int64_t)p->shared_bytes == shared, "%u bytes, not %d", p->shared_bytes, shared);
+}
+
+static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t activation_type, const device_of *d) {
+    const krn_cuda_properties device = {.struct_size = sizeof device,
+                                        .multiprocessors = d->multiprocessors,
+                                        .shared_bytes_per_block = d->shared_per_block,
+                                        .shared_bytes_per_multiprocessor = d->shared_per_multiprocessor};
+    krn_cuda_gemm_plan p;
+    krn_cuda_gemm_make_plan(l, activation_type, m, &device, &p);
+    CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
+          p.shared_bytes, d->name, d->shared_per_block);
+    CHECK((int64_t)p.blocks[0] * p.channels >= l->desc.n || !p.is_decode, "channels are left out");
+    const int64_t outputs = (int64_t)p.blocks[0] * p.blocks[1] * p.channels * p.tokens;
+    CHECK(outputs >= m * l->desc.n, "%s: %u x %u blocks", p.kernel, p.blocks[0], p.blocks[1]);
+    CHECK(p.is_decode || l->group_steps <= KRN_CUDA_MAX_PIECE_STEPS, "a sum does not fit");
+    CHECK(p.is_decode == (strstr(p.kernel, "decode") != NULL), "%s", p.kernel);
+    if (p.is_decode)
+        check_ring(l, &p);
+    if (p.short_groups)
+        CHECK((l->desc.k < l->group_size ? l->desc.k : l->group_size) * (activation_type == KRN_TYPE_U8 ? 255 : 128) *
+                      128 <= 1 << 22, "groups are not short");
+}
+
+static void check_kernel(int32_t format, int64_t m, int64_t n, int64_t group_size, const char *expected) {
+    const krn_cuda_properties device = {.struct_size = sizeof device,
+                                        .multiprocessors = 132,
+                                        .shared_bytes_per_block = 227 * 1024,
+                                        .shared_bytes_per_multiprocessor = 228 * 1024};
+    const krn_cuda_weights_layout l = layout_of(format, n, 4096, group_size);
+    krn_cuda_gemm_plan p;
+    krn_cuda_gemm_make_plan(&l, KRN_TYPE_S8, m, &device, &p);
+    CHECK(strcmp(p.kernel, expected) == 0, "m %lld n %lld: %s, not %s", (long long)m, (long long)n, p.kernel, expected);
+}
+
+int main(void) {
+    static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
+    static const int32_t activations[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U8};
+    static const int64_t ms[] = {1, 8, 9, 16, 17, 40, 49, 128, 4096};
+    static const int64_t ns[] = {1, 64, 4096, 14336, 128256};
+    static const int64_t ks[] = {0, 1, 100, 4096, 14336, 131072, 1000000};
+    static const int64_t groups[] = {0, 16, 24, 32, 64, 96, 128, 200, 1024, 200000};
+    int count = 0;
+    for (int i = 0; i < 4 * 3 * 9 * 5 * 7 * 10; i++) {
+        const krn_cuda_weights_layout l =
+            layout_of(formats[i / 4 % 3], ns[i / 108 % 5], ks[i / 540 % 7], groups[i / 3780]);
+        check_plan(&l, ms[i / 12 % 9], activations[i % 3], &devices[i % 4]);
+        count++;
+    }
+    check_kernel(KRN_TYPE_S8, 1, 4096, 0, "krn_gemm_decode_s8_16x8_sm80");
+    check_kernel(KRN_TYPE_S4, 8, 14336, 128, "krn_gemm_decode_s4_32x8_sm80");
+    check_kernel(KRN_TYPE_U4, 16, 4096, 128, "krn_gemm_decode_u4_32x16_sm80");
+    check_kernel(KRN_TYPE_S4, 17, 2048, 128, "krn_gemm_decode_s4_32x16_sm80");
+    check_kernel(KRN_TYPE_S8, 64, 4096, 0, "krn_gemm_prefill_s8_channel_64x64_sm80");
+    check_kernel(KRN_TYPE_U4, 4096, 4096, 128, "krn_gemm_prefill_u4_group_128x128_sm80");
+    printf("%d plans\n", count);
+    return 0;
+}
