@@ -87,6 +87,13 @@ void krn_quantize_measure(const krn_quantize_job *job, const void *source, const
 
 /* What other ops take to quantize on the way, with the same bits. */
 
+/* Bits of a code of `type`; 0 for a type that is not one of codes. */
+int32_t krn_quantize_code_bits(int32_t type);
+
+/* Of checked options: how many blocks a row is cut into, and the scales of a tensor. */
+int64_t krn_quantize_blocks_per_row(const krn_quantize_options *options, int64_t cols);
+int64_t krn_quantize_count_scales(const krn_quantize_options *options, int64_t rows, int64_t cols);
+
 /* All of the errors of options, and of where codes go. */
 krn_status krn_quantize_check_options(const krn_quantize_options *options);
 krn_status krn_quantize_check_codes(const krn_quantize_options *options, int64_t rows, int64_t cols, const void *codes,
