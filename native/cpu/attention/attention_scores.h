@@ -40,16 +40,24 @@ KRN_ALWAYS_INLINE void load_keys(scores_step *at, int units, lanes_i raw[]) {
     }
 }
 
-KRN_ALWAYS_INLINE void finish_scores(const scores_tile *tile, lanes_f product[TILE_VECTORS], int32_t r, int units) {
+/* Products to scores. What a job says is read before the first store, behind which it would be read again. */
+KRN_ALWAYS_INLINE void finish_scores(const scores_tile *tile, lanes_f products[][TILE_VECTORS], int rows, int units) {
     const krn_scores_job *job = tile->job;
-    const int32_t row = tile->first_row + r;
+    const float *q_scale = job->q_scale + tile->first_row, *q_bias = job->q_bias + tile->first_row;
+    float *s = job->s + tile->first_row * KRN_ATTENTION_BLOCK + tile->first_unit * KRN_ATTENTION_UNIT;
+    lanes_f scale[TILE_VECTORS];
     KRN_UNROLL
     for (int u = 0; u < units; u++) {
-        const int32_t unit = tile->first_unit + u;
-        if (job->keys->scales[unit] != NULL)
-            product[u] = lanes_mul(product[u], lanes_load(job->keys->scales[unit]));
-        lanes_store(job->s + row * KRN_ATTENTION_BLOCK + unit * KRN_ATTENTION_UNIT,
-                    lanes_fma(product[u], lanes_all(job->q_scale[row]), lanes_all(job->q_bias[row])));
+        const float *scales = job->keys->scales[tile->first_unit + u];
+        scale[u] = scales != NULL ? lanes_load(scales) : lanes_all(1.0f);
+    }
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++) {
+        const lanes_f factor = lanes_all(q_scale[r]), bias = lanes_all(q_bias[r]);
+        KRN_UNROLL
+        for (int u = 0; u < units; u++)
+            lanes_store(s + r * KRN_ATTENTION_BLOCK + u * KRN_ATTENTION_UNIT,
+                        lanes_fma(lanes_mul(products[r][u], scale[u]), factor, bias));
     }
 }
 
@@ -100,19 +108,22 @@ KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form
         at.query += form_elems(form);
     }
     keep_tile(acc, rows, units);
-    KRN_UNROLL
-    for (int r = 0; r < rows; r++) {
-        lanes_f product[TILE_VECTORS];
+    if (job->keys->zeros[tile->first_unit] != NULL) {
         KRN_UNROLL
         for (int u = 0; u < units; u++) {
-            if (job->keys->zeros[tile->first_unit + u] != NULL) {
-                const lanes_i zeros = lanes_widen_u8(job->keys->zeros[tile->first_unit + u]);
+            const lanes_i zeros = lanes_widen_u8(job->keys->zeros[tile->first_unit + u]);
+            KRN_UNROLL
+            for (int r = 0; r < rows; r++)
                 acc[r][u] = lanes_sub_i(acc[r][u], lanes_mul_i(zeros, lanes_all_i(job->q_sum[tile->first_row + r])));
-            }
-            product[u] = lanes_to_f32(acc[r][u]);
         }
-        finish_scores(tile, product, r, units);
     }
+    lanes_f products[TILE_ROWS][TILE_VECTORS];
+    KRN_UNROLL
+    for (int r = 0; r < rows; r++)
+        KRN_UNROLL
+    for (int u = 0; u < units; u++)
+        products[r][u] = lanes_to_f32(acc[r][u]);
+    finish_scores(tile, products, rows, units);
 }
 #endif
 
@@ -175,9 +186,7 @@ KRN_ALWAYS_INLINE void float_scores(const scores_tile *tile, operand_form form, 
         at.query += query_bytes;
     }
     keep_float_tile(acc, rows, units);
-    KRN_UNROLL
-    for (int r = 0; r < rows; r++)
-        finish_scores(tile, acc[r], r, units);
+    finish_scores(tile, acc, rows, units);
 }
 
 KRN_ALWAYS_INLINE void scores_of(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {

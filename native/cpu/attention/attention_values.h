@@ -84,13 +84,16 @@ KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form
         weights += form_elems(form);
     }
     keep_tile(acc, rows, vectors);
+    /* What the job says is read before the first store, behind which it would be read again. */
+    const float *alphas = job->alpha + tile->first_row, *w_steps = job->w_step + tile->first_row;
+    const int64_t channels = job->channels;
+    float *const sums = acc_row(tile, 0);
     KRN_UNROLL
     for (int r = 0; r < rows; r++) {
-        const lanes_f alpha = lanes_all(job->alpha[tile->first_row + r]);
-        const lanes_f w_step = lanes_all(job->w_step[tile->first_row + r]);
+        const lanes_f alpha = lanes_all(alphas[r]), w_step = lanes_all(w_steps[r]);
         KRN_UNROLL
         for (int v = 0; v < vectors; v++) {
-            float *sum = acc_row(tile, r) + v * 16;
+            float *sum = sums + r * channels + v * 16;
             lanes_store(sum, lanes_fma(lanes_to_f32(acc[r][v]), w_step, lanes_mul(lanes_load(sum), alpha)));
         }
     }
