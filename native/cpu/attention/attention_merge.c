@@ -19,6 +19,16 @@ static float total(const float *l) {
 
 static float log_sum(float highest, float sum) { return (float)((double)highest + log((double)sum)); }
 
+enum {
+    /* States of a row lie too far apart for the processor to see what comes next. */
+    STATES_AHEAD = 4,
+};
+
+static void look_ahead(const float *first, int64_t count) {
+    for (int64_t i = 0; i < count; i += 16)
+        KRN_PREFETCH(first + i);
+}
+
 void krn_attention_put_row(const krn_attention_call *call, const krn_attention_entry *entry, int64_t head, int64_t row,
                            const krn_attention_state *first, int64_t count, int64_t stride, float *merged) {
     const int64_t h = head * call->group + row % call->group, token = entry->first_token + row / call->group;
@@ -38,7 +48,11 @@ void krn_attention_put_row(const krn_attention_call *call, const krn_attention_e
         memset(merged, 0, (size_t)call->channels * sizeof *merged);
         acc = merged;
         factor = 1;
+        for (int64_t i = 0; i < krn_min(count, STATES_AHEAD); i++)
+            look_ahead(first->acc + i * stride * call->channels, call->channels);
         for (int64_t i = 0; i < count; i++) {
+            if (i + STATES_AHEAD < count)
+                look_ahead(first->acc + (i + STATES_AHEAD) * stride * call->channels, call->channels);
             if (first->m[i * stride] == -INFINITY)
                 continue;
             const float weight = krn_exp_weight(first->m[i * stride] - highest);

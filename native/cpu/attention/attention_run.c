@@ -100,8 +100,10 @@ static void decode_block(const krn_attention_worker *w, const krn_attention_entr
 }
 
 /* A chunk of tokens for some heads. Memory is read as one stream: page after page, the heads of a page one after the
- * other; of pages that are shorter than a block as many as make one. */
-static void run_decode(const krn_attention_worker *w, const krn_attention_entry *entry, int64_t item) {
+ * other; of pages that are shorter than a block as many as make one. `after` is what will probably be read next, or NULL;
+ * `asked` are lines of the first block that have been asked for, then those of that one. */
+static void run_decode(const krn_attention_worker *w, const krn_attention_entry *entry, int64_t item, int64_t *asked,
+                       const krn_block_view *after) {
     const krn_attention_call *call = w->call;
     const int64_t chunk = item / call->head_ranges, range = item % call->head_ranges;
     const int64_t kv_heads = call->cache->desc.kv_heads;
@@ -119,7 +121,7 @@ static void run_decode(const krn_attention_worker *w, const krn_attention_entry 
     const int64_t page_tokens = call->cache->layout.page_tokens;
     krn_block_view views[2];
     int filled = 0, now = 0;
-    stream at = {.asked = 0, .group = -1, .head = -1};
+    stream at = {.asked = *asked, .group = -1, .head = -1};
     for (int64_t token = chunk * KRN_ATTENTION_CHUNK; token < end;) {
         const int64_t page_end = (token / page_tokens + 1) * page_tokens / KRN_ATTENTION_BLOCK * KRN_ATTENTION_BLOCK;
         const int64_t stop = krn_min(end, max_i64(token + KRN_ATTENTION_BLOCK, page_end));
@@ -141,30 +143,57 @@ static void run_decode(const krn_attention_worker *w, const krn_attention_entry 
         token = stop;
     }
     if (filled)
-        decode_block(w, entry, first_state, &at, &views[now], NULL);
+        decode_block(w, entry, first_state, &at, &views[now], after);
+    *asked = after == NULL ? 0 : at.asked;
+}
+
+static const krn_attention_entry *entry_of(const krn_attention_call *call, int64_t item) {
+    const krn_attention_entry *entries = krn_attention_entries(call);
+    int64_t low = 0, high = call->batch->count;
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        if (entries[middle].first_item <= item)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &entries[low];
+}
+
+/* The first block of an item of decode; whether it is that. */
+static int view_first_block(const krn_attention_call *call, int64_t item, krn_block_view *view) {
+    if (item >= call->items)
+        return 0;
+    const krn_attention_entry *entry = entry_of(call, item);
+    const int64_t in_entry = item - entry->first_item, token = in_entry / call->head_ranges * KRN_ATTENTION_CHUNK;
+    if (!entry->is_decode || !krn_is_any_visible(call, krn_position_of(call, entry, 0), entry->length - 1, token))
+        return 0;
+    const int64_t range = in_entry % call->head_ranges;
+    krn_view_block(call, entry, krn_first_row(call->cache->desc.kv_heads, call->head_ranges, range), token, view);
+    return 1;
 }
 
 /* Takes items until there are no more. */
 static void work(void *task_context, int64_t index) {
     run_job *job = task_context;
     const krn_attention_worker w = worker_of(job->call, index);
-    const krn_attention_entry *entries = krn_attention_entries(job->call);
+    int64_t expected = -1, asked = 0;
     for (;;) {
         const int64_t item = atomic_fetch_add_explicit(&job->next_item, 1, memory_order_relaxed);
         if (item >= job->call->items)
             return;
-        int64_t low = 0, high = job->call->batch->count;
-        while (high - low > 1) {
-            const int64_t middle = (low + high) / 2;
-            if (entries[middle].first_item <= item)
-                low = middle;
-            else
-                high = middle;
+        const krn_attention_entry *entry = entry_of(job->call, item);
+        if (!entry->is_decode) {
+            run_prefill(&w, entry, item - entry->first_item);
+            continue;
         }
-        if (entries[low].is_decode)
-            run_decode(&w, &entries[low], item - entries[low].first_item);
-        else
-            run_prefill(&w, &entries[low], item - entries[low].first_item);
+        /* Unless another thread takes it, the next item is this thread's: asking for its start costs nothing else. */
+        if (item != expected)
+            asked = 0;
+        expected = atomic_load_explicit(&job->next_item, memory_order_relaxed);
+        krn_block_view after;
+        const int is_known = view_first_block(job->call, expected, &after);
+        run_decode(&w, entry, item - entry->first_item, &asked, is_known ? &after : NULL);
     }
 }
 
