@@ -40,9 +40,10 @@ KRN_ALWAYS_INLINE __m256 range_steps(__m256 low, __m256 high, float range) {
 static void derive_asymmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, krn_kv_block block,
                               block_encoder *encoder) {
     _Alignas(64) float lowest[KRN_KV_BLOCK], highest[KRN_KV_BLOCK];
-    for (int t = 0; t < KRN_KV_BLOCK; t++)
+    for (int t = 0; rows->lowest == NULL && t < KRN_KV_BLOCK; t++)
         e->quantize->extents(rows->type, row_at(rows, t), e->head_dim, e->head_dim, &lowest[t], &highest[t]);
-    const lanes_f low = _mm512_min_ps(load_f(lowest), zero_f()), high = _mm512_max_ps(load_f(highest), zero_f());
+    const lanes_f low = _mm512_min_ps(load_f(rows->lowest != NULL ? rows->lowest : lowest), zero_f());
+    const lanes_f high = _mm512_max_ps(load_f(rows->lowest != NULL ? rows->highest : highest), zero_f());
     const float range = (float)(e->scheme->q_max - e->scheme->q_min);
     const lanes_f quotient = _mm512_insertf32x8(
         _mm512_castps256_ps512(range_steps(_mm512_castps512_ps256(low), _mm512_castps512_ps256(high), range)),

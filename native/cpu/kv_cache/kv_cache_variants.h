@@ -41,6 +41,8 @@ typedef struct krn_kv_rows {
     int64_t ld_bytes;
     /* max|x| of each, finite. */
     const float *magnitudes;
+    /* [16]: the lowest and the highest element of each, or NULL: not known. */
+    const float *lowest, *highest;
 } krn_kv_rows;
 
 /* 16 tokens of a head of a page, where they are stored. */
