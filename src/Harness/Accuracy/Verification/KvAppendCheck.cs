@@ -6,9 +6,15 @@ using Kernels.Harness.Synthetic;
 namespace Kernels.Harness.Accuracy.Verification;
 
 /// <summary>A KV cache against the contract, bit for bit: what comes back of tokens that were appended in three calls, and that it refuses
-/// what is not finite without a change.</summary>
+/// what is not finite without a change. Keys that are rotated by a Hadamard matrix are held against float64 where they are quantized, with a
+/// bound: the order of its additions belongs to the variant.</summary>
 internal sealed class KvAppendCheck(CaseId id, Isa level, IReadOnlyList<string> features) : VerifyCheck(id, level, features)
 {
+    /// <summary>What is done to keys on their way in: a rotary embedding, their mean subtracted, a Hadamard rotation.</summary>
+    public const string RotaryEmbedding = "rope", Center = "center", Rotate = "rotate";
+
+    private const float UsualHuge = 3e38f, HugeToAdd = 1e4f, HugeF16 = 65504;
+
     private readonly KvAppendSpec _spec = (KvAppendSpec)id.Spec;
 
     /// <inheritdoc/>
@@ -17,7 +23,8 @@ internal sealed class KvAppendCheck(CaseId id, Isa level, IReadOnlyList<string> 
         int heads = (int)_spec.KvHeads, dim = (int)_spec.HeadDim, tokens = (int)_spec.Context, width = heads * dim;
         byte[] keys = MakeSource(tokens * width, 0), values = MakeSource(tokens * width, 1);
         KernelContext context = contexts.Get(Level, Case.Threads);
-        using var cache = new KvCache(_spec.Way.ToOptions(heads, dim, tokens + 1));
+        using var cache = new KvCache(
+            _spec.Way.ToOptions(heads, dim, tokens + 1) with { CenterKeys = Has(Center), RotateKeys = Has(Rotate) });
         int before = tokens - (int)_spec.Tokens;
         Append(context, cache, keys, values, 0, before);
         Append(context, cache, keys, values, before, (int)_spec.Tokens / 2);
@@ -27,12 +34,53 @@ internal sealed class KvAppendCheck(CaseId id, Isa level, IReadOnlyList<string> 
         var readKeys = new float[tokens * width];
         var readValues = new float[tokens * width];
         cache.Read<float>(context, 0, 0, tokens, readKeys, readValues);
-        var meter = new KernelErrorMeter("exact");
-        Compare(meter, readKeys, KvOracle.Keys(_spec.Way, heads, dim, ToFloats(keys)), "key", width);
+        var meter = new KernelErrorMeter(Has(Rotate) ? "bound" : "exact");
+        float[] changed = ToFloats(keys);
+        if (Has(RotaryEmbedding))
+            Embed(changed, width);
+        var mean = new float[width];
+        if (Has(Center))
+        {
+            cache.KeyMean(0, mean);
+            failure ??= KvOracle.CheckMean(mean, changed.AsSpan(0, width * FirstAppend()));
+        }
+
+        if (Has(Rotate))
+            KvOracle.CompareRotated(_spec.Way.Type, dim, changed, mean, readKeys, meter);
+        else
+            Compare(meter, readKeys, Has(Center) ? CenteredKeys(changed, mean) : KvOracle.Keys(_spec.Way, heads, dim, changed), "key", width);
         Compare(meter, readValues, KvOracle.Values(_spec.Way, heads, dim, ToFloats(values)), "value", width);
         return new CheckOutcome(
             meter.Result(2L * tokens * width), failure ?? meter.FirstMismatch, Hash(keys, values),
             Hash(MemoryMarshal.AsBytes(readKeys.AsSpan()).ToArray(), MemoryMarshal.AsBytes(readValues.AsSpan()).ToArray()));
+    }
+
+    // The mean is that of the first tokens that come.
+    private int FirstAppend()
+    {
+        int before = (int)(_spec.Context - _spec.Tokens), half = (int)_spec.Tokens / 2;
+        return before > 0 ? before : half > 0 ? half : (int)_spec.Tokens;
+    }
+
+    private RopeTable TableOf() => new(new RopeOptions(RopeLayout.Half, _spec.HeadDim), 0, _spec.Context + 1);
+
+    private void Embed(float[] keys, int width)
+    {
+        RopeTable table = TableOf();
+        int dim = (int)_spec.HeadDim;
+        for (int at = 0; at < keys.Length; at += dim)
+            RopeOracle.Rotate(table.Options, table.CosSin.Slice(at / width * dim, dim), keys.AsSpan(at, dim));
+    }
+
+    private float[] CenteredKeys(float[] keys, float[] mean)
+    {
+        var centered = new float[keys.Length];
+        for (int i = 0; i < keys.Length; i++)
+            centered[i] = keys[i] - mean[i % mean.Length];
+        float[] kept = KvOracle.Keys(_spec.Way, (int)_spec.KvHeads, (int)_spec.HeadDim, centered);
+        for (int i = 0; i < keys.Length; i++)
+            kept[i] += mean[i % mean.Length];
+        return kept;
     }
 
     private static void Compare(KernelErrorMeter meter, float[] read, float[] prescribed, string name, int width)
@@ -51,7 +99,8 @@ internal sealed class KvAppendCheck(CaseId id, Isa level, IReadOnlyList<string> 
         var values = new float[elements];
         int dim = (int)_spec.HeadDim;
         ElementType type = _spec.Way.Source;
-        float huge = type == ElementType.F16 ? 65504 : 3e38f;
+        // Sums of the largest numbers are infinite.
+        float huge = Has(Rotate) || Has(Center) || Has(RotaryEmbedding) ? HugeToAdd : type == ElementType.F16 ? HugeF16 : UsualHuge;
         for (int i = 0; i < elements; i++)
         {
             float value = (float)random.NextNormal();
@@ -78,17 +127,18 @@ internal sealed class KvAppendCheck(CaseId id, Isa level, IReadOnlyList<string> 
     private void Append(KernelContext context, KvCache cache, byte[] keys, byte[] values, int first, int count)
     {
         int width = (int)(_spec.KvHeads * _spec.HeadDim), bytes = _spec.Way.Source.Bits() / 8;
+        RopeTable? rope = Has(RotaryEmbedding) ? TableOf() : null;
         ReadOnlySpan<byte> k = keys.AsSpan(first * width * bytes, count * width * bytes), v = values.AsSpan(first * width * bytes, count * width * bytes);
         switch (_spec.Way.Source)
         {
             case ElementType.F32:
-                cache.Append(context, 0, count, MemoryMarshal.Cast<byte, float>(k), MemoryMarshal.Cast<byte, float>(v));
+                cache.Append(context, 0, count, MemoryMarshal.Cast<byte, float>(k), MemoryMarshal.Cast<byte, float>(v), rope: rope);
                 break;
             case ElementType.F16:
-                cache.Append(context, 0, count, MemoryMarshal.Cast<byte, Half>(k), MemoryMarshal.Cast<byte, Half>(v));
+                cache.Append(context, 0, count, MemoryMarshal.Cast<byte, Half>(k), MemoryMarshal.Cast<byte, Half>(v), rope: rope);
                 break;
             default:
-                cache.Append(context, 0, count, MemoryMarshal.Cast<byte, BFloat16>(k), MemoryMarshal.Cast<byte, BFloat16>(v));
+                cache.Append(context, 0, count, MemoryMarshal.Cast<byte, BFloat16>(k), MemoryMarshal.Cast<byte, BFloat16>(v), rope: rope);
                 break;
         }
     }

@@ -58,6 +58,15 @@ internal static partial class VerifyCatalog
     private static readonly (long Heads, long Dim, long Context, long Tokens)[] s_appendShapes =
         [(1, 8, 1, 1), (2, 64, 40, 17), (3, 72, 75, 75), (2, 80, 150, 3), (1, 256, 33, 32), (1, 120, 200, 199)];
 
+    // Heads that have a Hadamard matrix; from an empty sequence, and with a few tokens behind many.
+    private static readonly (long Heads, long Dim, long Context, long Tokens)[] s_changedAppendShapes = [(2, 64, 40, 40), (3, 80, 150, 7), (1, 128, 75, 58)];
+
+    private static readonly string[][] s_appendFeatures =
+    [
+        [KvAppendCheck.RotaryEmbedding], [KvAppendCheck.Center], [KvAppendCheck.Rotate], [KvAppendCheck.RotaryEmbedding, KvAppendCheck.Center],
+        [KvAppendCheck.Center, KvAppendCheck.Rotate], [KvAppendCheck.RotaryEmbedding, KvAppendCheck.Center, KvAppendCheck.Rotate],
+    ];
+
     private static readonly (long Heads, long Dim, long Context, long Tokens) s_goldenAppend = (3, 72, 75, 75);
 
     // Decode and prefill; MHA, GQA and MQA; less than a block, whole blocks, and more than a chunk of decode; heads that are no whole registers.
