@@ -107,6 +107,31 @@ static void weight_formats(krn_context *const *contexts, int num_contexts, krn_c
     }
 }
 
+/* A Y of more than a megabyte goes past the caches: in whole panels where its rows begin on cache lines, else in lines
+ * put together from two panels. */
+static void large_outputs(krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
+    static const int64_t NS[] = {4096, 4095, 4097, 4100, 4111};
+    static const int32_t OUTPUTS[] = {KRN_TYPE_F32, KRN_TYPE_BF16};
+    test_random random = {1024};
+    for (int n = 0; n < 5; n++) {
+        for (int output = 0; output < 2; output++) {
+            const gemm_shape shape = {.format = FORMATS[n % 2],
+                                      .activation_type = n % 3 == 2 ? KRN_TYPE_F32 : KRN_TYPE_S8,
+                                      .output_type = OUTPUTS[output],
+                                      .m = output == 0 ? 65 : 130,
+                                      .n = NS[n],
+                                      .k = 9,
+                                      .has_bias = n == 1,
+                                      .has_residual = n >= 3,
+                                      .residual_is_output = n == 4,
+                                      .slack = n == 2 ? 3 : 0,
+                                      .side = n % 2 == 0 ? GUARD_START : GUARD_END,
+                                      .seed = random_next(&random)};
+            run_case(&shape, contexts, num_contexts, threaded);
+        }
+    }
+}
+
 /* int32 would overflow: 70000 * 127 * 255 > 2^31. Codes and activations at their extremes, all of one sign. */
 static void huge_k_is_exact(krn_context *const *contexts, int num_contexts) {
     for (size_t f = 0; f < 4; f++) {
@@ -182,6 +207,7 @@ int main(void) {
     }
     sweep(contexts, count, threaded);
     weight_formats(contexts, count, threaded);
+    large_outputs(contexts, count, threaded);
     huge_k_is_exact(contexts, count);
     non_finite_activations_propagate(contexts, count);
     for (int i = 0; i < count; i++) {

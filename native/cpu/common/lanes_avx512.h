@@ -25,8 +25,6 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
 
 /* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a
  * block, n < 16 elements, is masked. */
-KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
-
 KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
     const __mmask16 lanes = first_lanes(n);
     const lanes_f x = type == KRN_TYPE_F32

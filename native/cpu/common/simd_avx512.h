@@ -22,13 +22,15 @@ KRN_ALWAYS_INLINE void store_f(void *p, zmm_f a) { _mm512_storeu_ps(p, a); }
 /* Past the caches; `p` is aligned to the vector. Ordered by KRN_STREAM_FENCE. */
 KRN_ALWAYS_INLINE void stream_f(void *p, zmm_f a) { _mm512_stream_ps((float *)p, a); }
 
+/* The lanes below `count`, which is at most 16. */
+KRN_ALWAYS_INLINE __mmask16 first_lanes(int64_t count) { return (__mmask16)((1u << count) - 1u); }
 /* The first `count` dwords, 0..16: nothing behind them is read, and their lanes are 0; or nothing behind them is
  * written. */
 KRN_ALWAYS_INLINE zmm_i load_first_i32(const void *p, int32_t count) {
-    return _mm512_maskz_loadu_epi32((__mmask16)((1u << count) - 1u), p);
+    return _mm512_maskz_loadu_epi32(first_lanes(count), p);
 }
 KRN_ALWAYS_INLINE void store_first_i32(void *p, zmm_i a, int32_t count) {
-    _mm512_mask_storeu_epi32(p, (__mmask16)((1u << count) - 1u), a);
+    _mm512_mask_storeu_epi32(p, first_lanes(count), a);
 }
 
 KRN_ALWAYS_INLINE zmm_i broadcast_i32(int32_t a) { return _mm512_set1_epi32(a); }
@@ -88,6 +90,15 @@ KRN_ALWAYS_INLINE zmm_i madd_i16(zmm_i a, zmm_i b) { return _mm512_madd_epi16(a,
 KRN_ALWAYS_INLINE zmm_f to_f32(zmm_i a) { return _mm512_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE zmm_f as_f32(zmm_i a) { return _mm512_castsi512_ps(a); }
 KRN_ALWAYS_INLINE zmm_i as_i(zmm_f a) { return _mm512_castps_si512(a); }
+
+/* 0..15. */
+KRN_ALWAYS_INLINE zmm_i lane_numbers(void) {
+    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+/* b in `lanes`, else a. */
+KRN_ALWAYS_INLINE zmm_f select_lanes_f(zmm_f a, zmm_f b, __mmask16 lanes) { return _mm512_mask_blend_ps(lanes, a, b); }
+/* Writes `lanes` and nothing else. */
+KRN_ALWAYS_INLINE void store_lanes_f(void *p, zmm_f a, __mmask16 lanes) { _mm512_mask_storeu_ps(p, lanes, a); }
 
 KRN_ALWAYS_INLINE zmm_f add_f(zmm_f a, zmm_f b) { return _mm512_add_ps(a, b); }
 KRN_ALWAYS_INLINE zmm_f mul_f(zmm_f a, zmm_f b) { return _mm512_mul_ps(a, b); }

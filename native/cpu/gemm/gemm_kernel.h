@@ -39,6 +39,7 @@ enum {
     KRN_MAX_STEP_GROUPS = 256,
     KRN_SMALL_GROUP = 128,
     KRN_LINE_BYTES = 64,
+    KRN_SEAM_ELEMS = KRN_LINE_BYTES / 4,
 };
 
 /* Rows of X to be packed. */
@@ -115,6 +116,10 @@ typedef struct krn_store_job {
     const krn_gemm_output *output;
     /* Y's rows begin on cache lines and Y is too large to stay in L2: whole panels may be written past the caches. */
     int32_t streams;
+    /* Too large a Y in f32 whose rows do not: [rows][16] floats that wait for the next panel (seam_avx512.h), which a
+     * variant may ignore; and whether the panel is the first or the last of those that follow each other. Or NULL. */
+    float *seams;
+    int32_t opens_seams, closes_seams;
 } krn_store_job;
 
 typedef struct krn_gemm_kernel {

@@ -1,6 +1,7 @@
 #include "gemm/gemm_run.h"
 
 #include "common/fma.h"
+#include "gemm/output_stores.h"
 
 #include <string.h>
 
@@ -11,9 +12,6 @@ enum {
     X_BLOCK_BYTES = 768 << 10,
     /* Bytes that a lone tile prefetches ahead: 100 ns at 40 GB/s. Half of it loses a tenth, twice gains nothing. */
     PREFETCH_DISTANCE = 4096,
-    /* A Y of this size would drive activations and weights out of L2 (1 MiB) without staying there itself: written
-     * past the caches, a GEMM with 128 rows gains 5 points of its peak. */
-    STREAMED_OUTPUT_BYTES = 1 << 20,
     /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K =
      * 14336). */
     PANEL_BLOCK_BYTES = 2 << 20,
@@ -38,7 +36,7 @@ typedef struct {
     /* Work is cut into panel_blocks x row_blocks, rows being the faster index. */
     int64_t row_blocks, panel_blocks;
     int64_t step_blocks;
-    int32_t streams;
+    krn_output_stores stores;
     /* Packed activations of all rows, and offsets [m][num_runs], each tile's interleaved. */
     uint8_t *x;
     int64_t x_row_bytes;
@@ -152,6 +150,7 @@ static int next_step(step *s, const gemm_job *job) {
 /* Tiles of a row block against one panel. */
 typedef struct {
     int64_t first_tile, num_tiles;
+    int64_t first_panel, end_panel;
     _Alignas(64) float t[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t w_sums[KRN_MAX_STEP_GROUPS * KRN_PANEL_CHANNELS];
@@ -159,6 +158,7 @@ typedef struct {
     _Alignas(64) float scales[KRN_MAX_SCALE_GROUPS * KRN_PANEL_CHANNELS];
     /* The rows of all tiles, one behind the other. */
     _Alignas(64) float side[MAX_BLOCK_TILES * KRN_MAX_TILE_ELEMS];
+    _Alignas(64) float seams[MAX_BLOCK_TILES][KRN_MAX_TILE_ROWS * KRN_SEAM_ELEMS];
 } tile_block;
 
 /* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step
@@ -192,7 +192,10 @@ static void store_tile(const gemm_job *job, int64_t panel, tile_block *block, in
                                  .first_channel = first_channel,
                                  .activations = job->activations,
                                  .output = job->output,
-                                 .streams = job->streams};
+                                 .streams = job->stores == KRN_STORES_STREAMED,
+                                 .seams = job->stores == KRN_STORES_SEAMED ? block->seams[i] : NULL,
+                                 .opens_seams = panel == block->first_panel,
+                                 .closes_seams = panel + 1 == block->end_panel};
     job->variant->store(&store);
 }
 
@@ -320,22 +323,15 @@ static void run_block(void *task_context, int64_t index) {
     block.first_tile = row_block * job->block_tiles;
     block.num_tiles = min_i64(job->block_tiles, job->num_tiles - block.first_tile);
     memset(block.acc, 0, (size_t)block.num_tiles * sizeof block.acc[0]);
-    const int64_t end = (panel_block + 1) * panels / job->panel_blocks;
-    for (int64_t panel = panel_block * panels / job->panel_blocks; panel < end; panel++)
+    block.first_panel = panel_block * panels / job->panel_blocks;
+    block.end_panel = (panel_block + 1) * panels / job->panel_blocks;
+    for (int64_t panel = block.first_panel; panel < block.end_panel; panel++)
         if (job->layout->num_groups > 0)
             run_panel(job, panel, &block);
         else
             run_empty_panel(job, panel, &block);
-    if (job->streams)
+    if (job->stores != KRN_STORES_PLAIN)
         KRN_STREAM_FENCE();
-}
-
-/* Not when it adds to what is there: those lines are in the caches already. */
-static int32_t streams_output(const gemm_job *job) {
-    const krn_gemm_output *y = job->output;
-    const int64_t row_bytes = y->ld * (y->type == KRN_TYPE_F32 ? 4 : 2);
-    return job->m * job->layout->n * (y->type == KRN_TYPE_F32 ? 4 : 2) >= STREAMED_OUTPUT_BYTES &&
-           (uintptr_t)y->data % KRN_LINE_BYTES == 0 && row_bytes % KRN_LINE_BYTES == 0 && y->residual != y->data;
 }
 
 static int32_t max_rows_of(const krn_gemm_kernel *variant, const krn_layout *layout) {
@@ -379,6 +375,7 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
                     .output = call->output,
                     .prepared = &prepared,
                     .m = call->m,
+                    .stores = krn_choose_stores(call->output, call->m, layout->n),
                     .num_tiles = divide_up(call->m, max_rows_of(variant, layout)),
                     .step_blocks = step_blocks_of(variant, layout),
                     .x = workspace,
@@ -386,7 +383,6 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
                     .x_offsets = (int32_t *)(void *)(workspace + space.x_offsets),
                     .num_runs = krn_num_runs(layout),
                     .x_sums = (float *)(void *)(workspace + space.x_sums)};
-    job.streams = streams_output(&job);
     job.tile_height = call->m / job.num_tiles;
     job.taller_tiles = call->m % job.num_tiles;
     split_work(&job, call->context->num_threads);

@@ -10,6 +10,7 @@
 #include "common/simd_neon.h"
 #elif defined(__AVX512F__)
 #include "common/simd_avx512.h"
+#include "gemm/seam_avx512.h"
 #else
 #include "common/simd_avx2.h"
 #endif
@@ -84,6 +85,25 @@ KRN_ALWAYS_INLINE void krn_scale_channels(vec_f y[KRN_PANEL_VECS], float scale) 
         y[v] = mul_f(y[v], broadcast_f32(scale));
 }
 
+/* 1 if the variant has written row r by its seam. */
+KRN_ALWAYS_INLINE int krn_store_seamed(const krn_store_job *job, int32_t r, const vec_f y[KRN_PANEL_VECS], void *to,
+                                       int32_t channels) {
+#if defined(__AVX512F__)
+    if (job->seams == NULL)
+        return 0;
+    float *const seam = job->seams + r * KRN_SEAM_ELEMS;
+    if (channels == KRN_PANEL_CHANNELS) {
+        krn_stream_seamed(to, y, seam, job->opens_seams, job->closes_seams);
+        return 1;
+    }
+    if (!job->opens_seams)
+        krn_close_seam(to, seam);
+#else
+    (void)job, (void)r, (void)y, (void)to, (void)channels;
+#endif
+    return 0;
+}
+
 KRN_ALWAYS_INLINE void krn_store_rows(const krn_store_job *job, int32_t channels) {
     const krn_gemm_output *output = job->output;
     const int64_t element_bytes = output->type == KRN_TYPE_F32 ? 4 : 2;
@@ -102,7 +122,8 @@ KRN_ALWAYS_INLINE void krn_store_rows(const krn_store_job *job, int32_t channels
             krn_add_channels(y, output->type, output->residual, row * output->residual_ld + job->first_channel,
                              channels);
         uint8_t *to = (uint8_t *)output->data + (row * output->ld + job->first_channel) * element_bytes;
-        krn_store_channels(y, output->type, to, channels, job->streams);
+        if (!krn_store_seamed(job, r, y, to, channels))
+            krn_store_channels(y, output->type, to, channels, job->streams);
     }
 }
 
