@@ -36,6 +36,10 @@ static double output_rounding(int32_t type) {
 
 void gemm_case_check(const gemm_case *c, const void *y, const char *variant) {
     const gemm_shape *s = &c->shape;
+    const int is_neon_bf16 = strcmp(variant, "neon_bf16") == 0;
+    const int bf16_entries = is_neon_bf16 || strcmp(variant, "avx512bf16") == 0;
+    /* Half as many roundings as products, each of up to two halves of a unit (docs/numerics.md). */
+    const int64_t roundings = s->k + (is_neon_bf16 ? 16 : 8);
     for (int64_t m = 0; m < s->m; m++) {
         for (int64_t n = 0; n < s->n; n++) {
             const int64_t index = m * c->ld + n;
@@ -49,9 +53,9 @@ void gemm_case_check(const gemm_case *c, const void *y, const char *variant) {
                 continue;
             }
             double magnitude, side_magnitude;
-            const double exact = float_oracle(c, m, n, strcmp(variant, "avx512bf16") == 0, &magnitude, &side_magnitude);
+            const double exact = float_oracle(c, m, n, bf16_entries, &magnitude, &side_magnitude);
             const double got = float_element(s->output_type, y, index);
-            const double compute = ((double)(s->k + 8) * magnitude + c->side_error * side_magnitude) * ldexp(1, -24);
+            const double compute = ((double)roundings * magnitude + c->side_error * side_magnitude) * ldexp(1, -24);
             const double bound = compute + (fabs(exact) + compute) * output_rounding(s->output_type) + ldexp(1, -24);
             CHECK(fabs(got - exact) <= bound,
                   "%s: format %d x %d, m%lld n%lld k%lld g%lld: Y[%lld,%lld] is %.9g, expected %.9g +- %.3g", variant,

@@ -32,7 +32,7 @@ enum {
      * 128, 256, 512, 1024 blocks. */
     KRN_STEP_BLOCKS = 1024,
     KRN_GROUPED_STEP_BLOCKS = 512,
-    /* Weights of a step as f32: half of the smallest L2, past which the tiles of a row block stream. */
+    /* Weights of a step, unpacked: half of the smallest L2, past which the tiles of a row block stream. */
     KRN_EXPANDED_BYTES = 64 << 10,
     KRN_MIN_EXPANDED_TILES = 3,
     /* Groups of at least 16 inputs that such a step can have. */
@@ -93,9 +93,9 @@ typedef struct krn_tile_job {
      * to the others; NULL when there are no others. */
     int32_t *w_sums;
     int32_t w_sums_known;
-    /* A variant that expands, among several tiles: the weights of the stretch as f32, KRN_EXPANDED_BYTES at most,
-     * which the first tile makes for all. */
-    float *expanded;
+    /* A variant that expands, among several tiles: the weights of the stretch as it multiplies them, elements of x_bytes
+     * each, KRN_EXPANDED_BYTES at most, which the first tile makes for all. */
+    void *expanded;
     int32_t shares_expanded, is_expanded;
     int32_t rows;
     krn_prefetch prefetch;
@@ -136,8 +136,8 @@ typedef struct krn_gemm_kernel {
     int32_t x_bytes;
     /* Takes a panel in steps; else always whole, with groups of any length. */
     int32_t in_steps;
-    /* The first of three tiles or more leaves the weights of a step to the others as f32: few registers make
-     * unpacking dear. */
+    /* The first of three tiles or more leaves the weights of a step to the others unpacked: to f32 where few registers
+     * make that dear, to what a matrix product takes where unpacking competes with it for pipes. */
     int32_t expands;
     void (*pack_rows)(const krn_pack_job *job);
     void (*tile)(const krn_tile_job *job);

@@ -154,7 +154,7 @@ typedef struct {
     _Alignas(64) float t[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t w_sums[KRN_MAX_STEP_GROUPS * KRN_PANEL_CHANNELS];
-    _Alignas(64) float expanded[KRN_EXPANDED_BYTES / sizeof(float)];
+    _Alignas(64) uint8_t expanded[KRN_EXPANDED_BYTES];
     _Alignas(64) float scales[KRN_MAX_SCALE_GROUPS * KRN_PANEL_CHANNELS];
     /* The rows of all tiles, one behind the other. */
     _Alignas(64) float side[MAX_BLOCK_TILES * KRN_MAX_TILE_ELEMS];
@@ -342,7 +342,7 @@ static int32_t max_rows_of(const krn_gemm_kernel *variant, const krn_layout *lay
 
 static int64_t step_blocks_of(const krn_gemm_kernel *variant, const krn_layout *layout) {
     if (variant->expands)
-        return KRN_EXPANDED_BYTES / (layout->block_k * KRN_PANEL_CHANNELS * (int64_t)sizeof(float));
+        return KRN_EXPANDED_BYTES / (layout->block_k * KRN_PANEL_CHANNELS * variant->x_bytes);
     if (!variant->in_steps)
         return INT64_MAX;
     return layout->num_groups > 1 ? KRN_GROUPED_STEP_BLOCKS : KRN_STEP_BLOCKS;

@@ -23,6 +23,7 @@
 
 #define KRN_NEEDS_DOTPROD (KRN_CPU_NEON | KRN_CPU_NEON_DOTPROD)
 #define KRN_NEEDS_I8MM (KRN_NEEDS_DOTPROD | KRN_CPU_NEON_I8MM)
+#define KRN_NEEDS_BFMMLA (KRN_NEEDS_I8MM | KRN_CPU_NEON_BF16)
 
 /* clang-format off */
 /*        function prefix      name          features          weights          activations  rows, bytes of x, in steps, expands */
@@ -42,10 +43,12 @@
     V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4C,         KRN_A16,      6,  6,  6, 4, 1, 1)
 #elif defined(KRN_ARM64)
 #  define KRN_GEMM_VECTOR_VARIANTS(V)                                                                                  \
-    V(krn_w8a8_neon_i8mm,      "neon_i8mm",    KRN_NEEDS_I8MM,    KRN_W8,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
-    V(krn_w4a8_neon_i8mm,      "neon_i8mm",    KRN_NEEDS_I8MM,    KRN_W4,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
+    V(krn_w8a16_neon_bf16,     "neon_bf16",    KRN_NEEDS_BFMMLA,  KRN_W8,       KRN_ABF16,  12, 12, 12, 2, 1, 1)  \
+    V(krn_w4a16_neon_bf16,     "neon_bf16",    KRN_NEEDS_BFMMLA,  KRN_W4C,      KRN_ABF16,  12, 12, 12, 2, 1, 1)  \
+    V(krn_w8a8_neon_i8mm,      "neon_i8mm",    KRN_NEEDS_I8MM,    KRN_W8,       KRN_A8,     12, 12, 12, 1, 1, 1)  \
+    V(krn_w4a8_neon_i8mm,      "neon_i8mm",    KRN_NEEDS_I8MM,    KRN_W4,       KRN_A8,     12, 12, 12, 1, 1, 1)  \
     V(krn_w8a8_neon_dotprod,   "neon_dotprod", KRN_NEEDS_DOTPROD, KRN_W8,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
-    V(krn_w4a8_neon_dotprod,   "neon_dotprod", KRN_NEEDS_DOTPROD, KRN_W4,       KRN_A8,     12, 12, 12, 1, 1, 0)  \
+    V(krn_w4a8_neon_dotprod,   "neon_dotprod", KRN_NEEDS_DOTPROD, KRN_W4,       KRN_A8,     12, 12, 12, 1, 1, 1)  \
     V(krn_w8a8_neon,           "neon",         KRN_CPU_NEON,      KRN_W8,       KRN_A8,      4,  4,  4, 1, 1, 0)  \
     V(krn_w4a8_neon,           "neon",         KRN_CPU_NEON,      KRN_W4,       KRN_A8,      4,  4,  4, 1, 1, 0)  \
     V(krn_w8a16_neon,          "neon",         KRN_CPU_NEON,      KRN_W8,       KRN_A16,    12, 12, 12, 4, 1, 1)  \

@@ -4,6 +4,7 @@
  *   octs     s8:   [k / 8][row]     8 inputs in order; of 4 left over, quads      (usmmla)
  *   pairs    16 b: [k / 2][row]     dwords of 2 inputs, (0,2) (1,3) of a block of 4,
  *                                   (0,2) (4,6) (1,3) (5,7) of a block of 8       (vpmaddwd, vdpbf16ps)
+ *   quads    bf16: [k / 4][row]     4 inputs in order                             (bfmmla)
  *   singles  f32:  [k][row]         in order in a block of 4, 0 4 1 5 2 6 3 7 in a block of 8
  *
  * The orders are those in which shifts and masks bring a weight dword's codes out (layout.h). Every group is padded
@@ -127,7 +128,8 @@ KRN_ALWAYS_INLINE void krn_pack_float_sums(const krn_pack_job *job) {
 typedef int32_t krn_order_function(const krn_pack_job *job, int32_t r, int64_t first, int64_t real, int64_t inputs,
                                    uint32_t *dwords);
 
-KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword) {
+KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_function *order, int64_t values_per_dword,
+                                        krn_interleave_function *interleave) {
     const krn_layout *layout = job->layout;
     krn_pack_chunk chunk;
     uint32_t *x = job->x;
@@ -139,7 +141,7 @@ KRN_ALWAYS_INLINE void krn_pack_ordered(const krn_pack_job *job, krn_order_funct
             for (int32_t r = 0; r < job->rows; r++)
                 order(job, r, krn_layout_group_start(layout, g) + start, krn_min64(length - start, inputs), inputs,
                       chunk.rows[r]);
-            krn_interleave(x, &chunk, inputs / values_per_dword, job->rows);
+            interleave(x, &chunk, inputs / values_per_dword, job->rows);
             x += inputs / values_per_dword * job->rows;
         }
     }
@@ -308,7 +310,21 @@ KRN_ALWAYS_INLINE int32_t krn_order_pairs_bf16(const krn_pack_job *job, int32_t 
 
 KRN_ALWAYS_INLINE void krn_pack_pairs_bf16(const krn_pack_job *job) {
     krn_pack_float_sums(job);
-    krn_pack_ordered(job, krn_order_pairs_bf16, 2);
+    krn_pack_ordered(job, krn_order_pairs_bf16, 2, krn_interleave);
+}
+
+KRN_ALWAYS_INLINE int32_t krn_order_quads_bf16(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
+                                               int64_t inputs, uint32_t *dwords) {
+    uint16_t *values = (uint16_t *)(void *)dwords;
+    krn_gathered gathered;
+    memcpy(values, krn_row_inputs(job, r, first, real, 2, &gathered), (size_t)real * sizeof values[0]);
+    memset(values + real, 0, (size_t)(inputs - real) * sizeof values[0]);
+    return 0;
+}
+
+KRN_ALWAYS_INLINE void krn_pack_quads_bf16(const krn_pack_job *job) {
+    krn_pack_float_sums(job);
+    krn_pack_ordered(job, krn_order_quads_bf16, 2, krn_interleave_pairs);
 }
 
 KRN_ALWAYS_INLINE int32_t krn_order_singles(const krn_pack_job *job, int32_t r, int64_t first, int64_t real,
@@ -338,7 +354,7 @@ KRN_ALWAYS_INLINE int32_t krn_order_singles(const krn_pack_job *job, int32_t r, 
 
 KRN_ALWAYS_INLINE void krn_pack_singles(const krn_pack_job *job) {
     krn_pack_float_sums(job);
-    krn_pack_ordered(job, krn_order_singles, 1);
+    krn_pack_ordered(job, krn_order_singles, 1, krn_interleave);
 }
 
 #endif

@@ -119,7 +119,7 @@ KRN_ALWAYS_INLINE void fma_codes(ymm_f acc[][2], const f32_codes *codes, const u
 
 KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits,
                                              int has_codebook, int is_expanded) {
-    const float *x = job->x, *expanded = job->expanded + half * HALF_PANEL;
+    const float *x = job->x, *expanded = (const float *)job->expanded + half * HALF_PANEL;
     float *tile = job->t + half * HALF_PANEL;
     krn_prefetch prefetch = job->prefetch;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {

@@ -159,7 +159,7 @@ KRN_ALWAYS_INLINE void fold_rows(neon_f sums[][PANEL_VECS], const neon_f *scales
 
 KRN_ALWAYS_INLINE void slice_of_rows(const krn_tile_job *job, int32_t first, int32_t rows, int32_t vecs, int bits,
                                      int has_codebook) {
-    const float *x = job->x, *expanded = job->expanded + first;
+    const float *x = job->x, *expanded = (const float *)job->expanded + first;
     krn_prefetch prefetch = job->prefetch;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *w =

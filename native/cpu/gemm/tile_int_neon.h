@@ -1,9 +1,12 @@
 /* The integer tiles of NEON, for both weight widths. A panel is gone through in slices of channels, the narrower the
- * more rows there are, so that the sums of a slice stay in registers. Written in one verb that the file defines which
+ * more rows there are, so that the sums of a slice stay in registers. Written in verbs that the file defines which
  * includes this header:
  *
- *   dot_slice(sums, w, x, blocks, rows, vecs, bits, prefetch)
- *       sums[r][v] = products of row r with the 4 channels v of a slice, from 0
+ *   dot_slice(sums, expanded, w, x, blocks, rows, vecs, bits, prefetch)
+ *       sums[r][v] = products of row r with the 4 channels v of a slice, from 0; from `expanded`, if that is not NULL
+ *   expand_blocks(to, w, blocks, bits)
+ *       the blocks of a group as dot_slice takes them fastest: of EXPANDED_INPUTS inputs at a time EXPANDED_VEC_BYTES
+ *       for each vector of channels; returns where that ends
  *
  * and in constants: TILE_ROWS, the tallest tile; SUBTRACTS_128 when dot_slice makes u8 codes signed, else 0, and
  * slice_vecs(rows). The codes' other offsets are taken out through the sums of the activations, as in
@@ -49,7 +52,8 @@ KRN_ALWAYS_INLINE void weigh(neon_i *sum, const krn_layout *layout, const uint8_
         sum[v] = mul_i32(zeros[v], broadcast_i32((int32_t)(-blocks * inputs)));
     for (int64_t b = 0; b < blocks; b += together) {
         neon_i part[1][PANEL_VECS];
-        dot_slice(part, w + b * KRN_BLOCK_BYTES, ones, blocks - b < together ? 1 : together, 1, vecs, bits, &nothing);
+        dot_slice(part, NULL, w + b * KRN_BLOCK_BYTES, ones, blocks - b < together ? 1 : together, 1, vecs, bits,
+                  &nothing);
         KRN_UNROLL
         for (int32_t v = 0; v < vecs; v++)
             sum[v] = add_i32(sum[v], part[0][v]);
@@ -98,8 +102,22 @@ KRN_ALWAYS_INLINE void fold_sums(neon_i sums[][PANEL_VECS], const krn_tile_job *
     }
 }
 
+/* Bytes that expand_blocks makes of a group. */
+KRN_ALWAYS_INLINE int64_t expanded_bytes(int64_t blocks, int bits) {
+    return blocks * (32 / bits) / EXPANDED_INPUTS * PANEL_VECS * EXPANDED_VEC_BYTES;
+}
+
+/* For all tiles of a step. */
+KRN_ALWAYS_INLINE void expand(const krn_tile_job *job, int bits) {
+    uint8_t *to = job->expanded;
+    for (int64_t g = job->group; g < job->group + job->num_groups; g++)
+        to = expand_blocks(to, krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES, krn_tile_blocks(job, g),
+                           bits);
+}
+
 KRN_ALWAYS_INLINE void slice_of_rows(const krn_tile_job *job, int32_t first, int32_t rows, int32_t vecs, int bits) {
     const krn_layout *layout = job->layout;
+    const uint8_t *expanded = (const uint8_t *)job->expanded + first / KRN_VEC_LANES * EXPANDED_VEC_BYTES;
     const int32_t *x = job->x, *x_offsets = job->x_offsets;
     krn_prefetch prefetch = job->prefetch;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
@@ -108,12 +126,13 @@ KRN_ALWAYS_INLINE void slice_of_rows(const krn_tile_job *job, int32_t first, int
         const int64_t blocks = krn_tile_blocks(job, g);
         neon_i sums[TILE_ROWS][PANEL_VECS], zeros[PANEL_VECS];
         load_zeros(zeros, job, g, first, vecs);
-        dot_slice(sums, w, x, blocks, rows, vecs, bits, &prefetch);
+        dot_slice(sums, job->shares_expanded ? expanded : NULL, w, x, blocks, rows, vecs, bits, &prefetch);
         if (job->x_zeros != NULL)
             subtract_x_zeros(sums, job, g, first, w, zeros, blocks, rows, vecs, bits);
         fold_sums(sums, job, g, first, zeros, x_offsets, rows, vecs);
         x += blocks * (layout->block_k / 4) * rows;
         x_offsets += rows;
+        expanded += expanded_bytes(blocks, bits);
         prefetch.next += prefetch.group_stride;
     }
 }
@@ -133,6 +152,8 @@ KRN_ALWAYS_INLINE void slice_of_tall(const krn_tile_job *job, int32_t first, int
 }
 
 KRN_ALWAYS_INLINE void tile_int(const krn_tile_job *job, int bits) {
+    if (job->shares_expanded && !job->is_expanded)
+        expand(job, bits);
     for (int32_t first = 0; first < KRN_PANEL_CHANNELS; first += slice_vecs(job->rows) * KRN_VEC_LANES) {
         switch (job->rows) {
         case 1: slice_of_rows(job, first, 1, slice_vecs(1), bits); break;

@@ -10,7 +10,7 @@
 
 #include "gemm/scales_neon.h"
 
-enum { SUBTRACTS_128 = 128, TILE_ROWS = 4, NARROW_BLOCKS = 8 };
+enum { SUBTRACTS_128 = 128, TILE_ROWS = 4, NARROW_BLOCKS = 8, EXPANDED_VEC_BYTES = 0, EXPANDED_INPUTS = 8 };
 
 KRN_ALWAYS_INLINE int32_t slice_vecs(int32_t rows) { return rows <= 1 ? 8 : rows <= 2 ? 4 : 2; }
 
@@ -65,8 +65,15 @@ KRN_ALWAYS_INLINE void dot_blocks_of_4_bits(wide_sums *sums, const uint8_t *w, c
     }
 }
 
-KRN_ALWAYS_INLINE void dot_slice(neon_i sums[][PANEL_VECS], const uint8_t *w, const int32_t *x, int64_t blocks,
-                                 int32_t rows, int32_t vecs, int bits, krn_prefetch *prefetch) {
+/* Nothing is left to other tiles: with 4 rows unpacking is 3 operations of 35. */
+KRN_ALWAYS_INLINE uint8_t *expand_blocks(uint8_t *to, const uint8_t *w, int64_t blocks, int bits) {
+    (void)w, (void)blocks, (void)bits;
+    return to;
+}
+
+KRN_ALWAYS_INLINE void dot_slice(neon_i sums[][PANEL_VECS], const uint8_t *expanded, const uint8_t *w, const int32_t *x,
+                                 int64_t blocks, int32_t rows, int32_t vecs, int bits, krn_prefetch *prefetch) {
+    (void)expanded;
     wide_sums wide[TILE_ROWS];
     KRN_UNROLL
     for (int32_t r = 0; r < rows; r++) {

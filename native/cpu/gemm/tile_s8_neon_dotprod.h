@@ -3,13 +3,14 @@
  *
  *   sums      12 rows x 2, 6 x 4 or 3 x 8 vectors: 24 of 32 registers
  *   x         [k / 4][row] dwords, 4 rows to a register
- *   weights   u8 codes made s8 by their top bit: with 12 rows 2 operations for 24 products */
+ *   weights   8 bits: u8 codes made s8 by their top bit, with 12 rows 2 operations for 24 products
+ *             4 bits: nibbles; of several tiles the first one leaves them to the others as bytes */
 #ifndef KRN_GEMM_TILE_S8_NEON_DOTPROD_H
 #define KRN_GEMM_TILE_S8_NEON_DOTPROD_H
 
 #include "gemm/scales_neon.h"
 
-enum { SUBTRACTS_128 = 128, TILE_ROWS = KRN_MAX_TILE_ROWS };
+enum { SUBTRACTS_128 = 128, TILE_ROWS = KRN_MAX_TILE_ROWS, EXPANDED_VEC_BYTES = 16, EXPANDED_INPUTS = 4 };
 
 KRN_ALWAYS_INLINE int32_t slice_vecs(int32_t rows) { return rows <= 3 ? 8 : rows <= 6 ? 4 : 2; }
 
@@ -51,14 +52,8 @@ KRN_ALWAYS_INLINE void dot_rows(neon_i sums[][PANEL_VECS], const int8x16_t *w, c
     }
 }
 
-KRN_ALWAYS_INLINE void dot_slice(neon_i sums[][PANEL_VECS], const uint8_t *w, const int32_t *x, int64_t blocks,
-                                 int32_t rows, int32_t vecs, int bits, krn_prefetch *prefetch) {
-    KRN_UNROLL
-    for (int32_t r = 0; r < rows; r++) {
-        KRN_UNROLL
-        for (int32_t v = 0; v < vecs; v++)
-            sums[r][v] = broadcast_i32(0);
-    }
+KRN_ALWAYS_INLINE void dot_blocks(neon_i sums[][PANEL_VECS], const uint8_t *w, const int32_t *x, int64_t blocks,
+                                  int32_t rows, int32_t vecs, int bits, krn_prefetch *prefetch) {
     for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES, x += 8 / bits * rows) {
         uint8x16_t raw[PANEL_VECS];
         int8x16_t codes[PANEL_VECS];
@@ -77,6 +72,44 @@ KRN_ALWAYS_INLINE void dot_slice(neon_i sums[][PANEL_VECS], const uint8_t *w, co
             codes[v] = vreinterpretq_s8_u8(vshrq_n_u8(raw[v], 4));
         dot_rows(sums, codes, x + rows, rows, vecs);
     }
+}
+
+/* 4-bit codes of a group for all tiles, as bytes: [k / 4][32] quads. 8-bit ones stay where they are. */
+KRN_ALWAYS_INLINE uint8_t *expand_blocks(uint8_t *to, const uint8_t *w, int64_t blocks, int bits) {
+    for (int64_t b = 0; bits == 4 && b < blocks; b++, to += KRN_BLOCK_BYTES) {
+        KRN_UNROLL
+        for (int32_t v = 0; v < PANEL_VECS; v++, w += 16, to += 16) {
+            const uint8x16_t raw = vld1q_u8(w);
+            vst1q_u8(to, vandq_u8(raw, vdupq_n_u8(0x0F)));
+            vst1q_u8(to + KRN_BLOCK_BYTES, vshrq_n_u8(raw, 4));
+        }
+    }
+    return to;
+}
+
+KRN_ALWAYS_INLINE void dot_expanded(neon_i sums[][PANEL_VECS], const uint8_t *expanded, const int32_t *x, int64_t quads,
+                                    int32_t rows, int32_t vecs) {
+    for (int64_t q = 0; q < quads; q++, expanded += KRN_BLOCK_BYTES, x += rows) {
+        int8x16_t codes[PANEL_VECS];
+        KRN_UNROLL
+        for (int32_t v = 0; v < vecs; v++)
+            codes[v] = vld1q_s8((const int8_t *)expanded + 16 * v);
+        dot_rows(sums, codes, x, rows, vecs);
+    }
+}
+
+KRN_ALWAYS_INLINE void dot_slice(neon_i sums[][PANEL_VECS], const uint8_t *expanded, const uint8_t *w, const int32_t *x,
+                                 int64_t blocks, int32_t rows, int32_t vecs, int bits, krn_prefetch *prefetch) {
+    KRN_UNROLL
+    for (int32_t r = 0; r < rows; r++) {
+        KRN_UNROLL
+        for (int32_t v = 0; v < vecs; v++)
+            sums[r][v] = broadcast_i32(0);
+    }
+    if (bits == 4 && expanded != NULL)
+        dot_expanded(sums, expanded, x, 2 * blocks, rows, vecs);
+    else
+        dot_blocks(sums, w, x, blocks, rows, vecs, bits, prefetch);
 }
 
 #endif

@@ -41,9 +41,9 @@
  *   at any thread count and at any place in a batch, and stays within (K + 8) * eps * sum |x| |w| of the exact result
  *   (eps = 2^-24; for a variant with bf16 products see docs/numerics.md), where with float offsets |w| is
  *   |code * scale| + |offset|. x_sum_g is summed in binary64, in an order that belongs to the variant, and rounded
- *   once. bf16 products (the variant "avx512bf16"): the entries of a codebook are rounded to bf16, to nearest even, and
- *   the result is that of the rounded codebook. Every other variant takes bf16 activations as f32, the codebook as it
- *   is.
+ *   once. bf16 products (the variants "avx512bf16" and "neon_bf16"): the entries of a codebook are rounded to bf16, to
+ *   nearest even, and the result is that of the rounded codebook. Every other variant takes bf16 activations as f32,
+ *   the codebook as it is.
  *
  *   `compute`: codes, scales and zero points are those of krn_quantize (per token, clip ratio 1; asymmetric for
  *   KRN_TYPE_U8), so the result has the bits of krn_quantize followed by krn_gemm.

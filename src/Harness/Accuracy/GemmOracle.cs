@@ -16,6 +16,7 @@ internal static class GemmOracle
 {
     /// <summary>2^-24, the unit roundoff of binary32.</summary>
     public const double UnitRoundoff = 1.0 / (1 << 24);
+    private const string NeonBf16 = "neon_bf16";
 
     /// <summary>An output with integer activations as the numeric contract prescribes it, bit for bit, in binary32 before it is rounded
     /// to the output type.</summary>
@@ -103,12 +104,15 @@ internal static class GemmOracle
         return sum;
     }
 
+    /// <summary>Whether products of a variant are bf16, and so are the entries of a codebook.</summary>
+    public static bool HasBf16Products(string variant) => variant is "avx512bf16" or NeonBf16;
+
     /// <summary>The bound of gemm.h on the error of a float cell: (K + 8) * eps * sum |x||w|, and half a unit in the last place of an
     /// output type narrower than binary32. With an adapter, K / 16 + rank + 12 roundings of its term are less than those of K + rank + 12
-    /// taken for both.</summary>
-    public static double Bound(in OracleOutput exact, long k, ElementType output, long rank = 0)
+    /// taken for both. A variant that rounds to odd has half as many roundings, each of up to two of these, and 8 more.</summary>
+    public static double Bound(in OracleOutput exact, long k, ElementType output, long rank = 0, string variant = "ref")
     {
-        double bound = (k + (rank == 0 ? 8 : rank + 12)) * UnitRoundoff * exact.Magnitude;
+        double bound = (k + (rank == 0 ? 8 : rank + 12) + (variant == NeonBf16 ? 8 : 0)) * UnitRoundoff * exact.Magnitude;
         double largest = Math.Abs(exact.Value) + bound;
         // Relative half unit of the type, and half of its smallest subnormal.
         return output switch

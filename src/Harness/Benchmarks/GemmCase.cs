@@ -12,9 +12,6 @@ internal sealed class GemmCase : MeasuredCase
 
     private const string ReferenceVariant = "ref";
 
-    // Its products are bf16, and so are the entries of a codebook.
-    private const string Bf16Variant = "avx512bf16";
-
     private readonly GemmSpec _spec;
     private readonly string _variant;
     private readonly KernelContext _context;
@@ -90,7 +87,7 @@ internal sealed class GemmCase : MeasuredCase
         long[] rows = SampleGrid.Indices(_spec.M), columns = SampleGrid.Indices(_spec.N);
         double[] unquantized = _layer.Exact(_spec.M);
         var channels = new OracleChannel[columns.Length];
-        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j], _variant == Bf16Variant));
+        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j], GemmOracle.HasBf16Products(_variant)));
 
         var outputs = new (float Prescribed, OracleOutput Exact)[columns.Length];
         for (int i = 0; i < rows.Length; i++)
@@ -103,7 +100,7 @@ internal sealed class GemmCase : MeasuredCase
             {
                 long n = columns[j];
                 (float prescribed, OracleOutput exact) = outputs[j];
-                double bound = GemmOracle.Bound(exact, _spec.K, ElementType.F32, _spec.Cell.LoraRank);
+                double bound = GemmOracle.Bound(exact, _spec.K, ElementType.F32, _spec.Cell.LoraRank, _variant);
                 if (_spec.Cell.IsInteger)
                     kernel.AddExact(actual[(int)n], prescribed, exact.Value, bound, () => $"Y[{m},{n}]");
                 else

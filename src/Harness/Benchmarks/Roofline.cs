@@ -1,3 +1,4 @@
+using Kernels.Harness.Accuracy;
 using Kernels.Harness.Cases;
 
 namespace Kernels.Harness.Benchmarks;
@@ -37,8 +38,8 @@ internal static class Roofline
     public static IReadOnlyList<Demand> OfGemm(GemmSpec spec, string variant, long bytesFromMemory)
     {
         Ceiling arithmetic = spec.Cell.IsInteger
-            ? variant.StartsWith("avx2", StringComparison.Ordinal) || variant == "avx512" ? Ceiling.Int16MultiplyAdd : Ceiling.Int8Dot
-            : variant == "avx512bf16" ? Ceiling.Bf16Dot : Ceiling.F32Fma;
+            ? variant.StartsWith("avx2", StringComparison.Ordinal) || variant is "avx512" or "neon" ? Ceiling.Int16MultiplyAdd : Ceiling.Int8Dot
+            : GemmOracle.HasBf16Products(variant) ? Ceiling.Bf16Dot : Ceiling.F32Fma;
         var operations = new Demand(arithmetic, spec.Operations);
         return bytesFromMemory == 0 ? [operations] : [operations, new Demand(Ceiling.Read, bytesFromMemory)];
     }
@@ -50,7 +51,7 @@ internal static class Roofline
     public static IReadOnlyList<Demand> OfAttention(AttentionSpec spec, string variant, long bytesFromMemory)
     {
         bool isInteger = spec.Way.Cache.Type is ElementType.S8 or ElementType.S4 or ElementType.U4;
-        Ceiling arithmetic = isInteger ? variant == "avx512vnni" ? Ceiling.Int8Dot : Ceiling.Int16MultiplyAdd
+        Ceiling arithmetic = isInteger ? variant is "avx512vnni" or "neon_dotprod" or "neon_i8mm" ? Ceiling.Int8Dot : Ceiling.Int16MultiplyAdd
             : variant == "avx512bf16" ? Ceiling.Bf16Dot : Ceiling.F32Fma;
         var operations = new Demand(arithmetic, spec.Operations);
         return bytesFromMemory == 0 ? [operations] : [operations, new Demand(Ceiling.Read, bytesFromMemory)];

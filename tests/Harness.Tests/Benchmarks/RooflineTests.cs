@@ -14,6 +14,8 @@ public sealed class RooflineTests
     [InlineData("w4g128-f32", "avx512", nameof(Ceiling.F32Fma))]
     [InlineData("w8-bf16", "avx512", nameof(Ceiling.F32Fma))]
     [InlineData("w8-bf16", "avx512bf16", nameof(Ceiling.Bf16Dot))]
+    [InlineData("w8-bf16", "neon_bf16", nameof(Ceiling.Bf16Dot))]
+    [InlineData("w8-a8", "neon_i8mm", nameof(Ceiling.Int8Dot))]
     [InlineData("w8-f16", "avx2", nameof(Ceiling.F32Fma))]
     public void ArithmeticIsThatOfTheVariant(string cell, string variant, string ceiling)
     {
