@@ -4,7 +4,7 @@ using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Benchmarks;
 
-/// <summary>Attention over the cache of one sequence: decode with caches that come from memory, because between two calls of a model's layer all
+/// <summary>Attention over the cache of one sequence or a ragged batch: decode with caches that come from memory, because between two calls of a model's layer all
 /// others run; prefill with one cache.</summary>
 internal sealed class AttentionCase : MeasuredCase
 {
@@ -23,6 +23,8 @@ internal sealed class AttentionCase : MeasuredCase
     private readonly float[] _query;
     private readonly float[] _output;
     private readonly AlignedBuffer _workspace;
+    private readonly int[] _sequences;
+    private readonly long[] _queryTokens;
     private readonly long _cacheBytes;
     private int _next;
     private int _last;
@@ -43,24 +45,31 @@ internal sealed class AttentionCase : MeasuredCase
         int period = (int)Math.Min(Period, spec.Context);
         _keys = LayerData.MakeActivations(period, kvWidth, seed);
         _values = LayerData.MakeActivations(period, kvWidth, seed + 1);
-        _query = LayerData.MakeActivations(spec.Queries, spec.Heads * spec.HeadDim, seed + 2);
+        _query = LayerData.MakeActivations(spec.Batch * spec.Queries, spec.Heads * spec.HeadDim, seed + 2);
         _output = new float[_query.Length];
-        KvCacheOptions options = spec.Way.Cache.ToOptions((int)spec.KvHeads, (int)spec.HeadDim, spec.Context);
+        _sequences = [.. Enumerable.Range(0, spec.Batch)];
+        _queryTokens = [.. Enumerable.Repeat(spec.Queries, spec.Batch)];
+        KvCacheOptions options = spec.Way.Cache.ToOptions(
+            (int)spec.KvHeads, (int)spec.HeadDim, [.. Enumerable.Range(0, spec.Batch).Select(spec.LengthOf)]);
         KvCacheSizes sizes = KvCache.SizesOf(options);
         _cacheBytes = sizes.KeyCodes + sizes.ValueCodes + sizes.KeyScales + sizes.ValueScales;
         _caches = new KvCache[spec.Way.IsDecode ? (int)(coldBytes / _cacheBytes) + 2 : 1];
         for (int i = 0; i < _caches.Length; i++)
         {
             _caches[i] = new KvCache(options);
+            // In turns, so that the pages of a sequence do not follow each other.
             for (long token = 0; token < spec.Context; token += period)
             {
-                long count = Math.Min(period, spec.Context - token);
-                _caches[i].Append<float>(appending, 0, count, _keys, _values);
+                foreach (int sequence in _sequences)
+                {
+                    long count = Math.Clamp(spec.LengthOf(sequence) - token, 0, period);
+                    _caches[i].Append<float>(appending, sequence, count, _keys, _values);
+                }
             }
         }
 
-        _workspace = new AlignedBuffer(Attention.WorkspaceBytes(context, _caches[0], Options, [0], [spec.Queries]));
-        Bytes = new CaseBytes(_cacheBytes, 2 * spec.Context * kvWidth * 2, _workspace.Length);
+        _workspace = new AlignedBuffer(Attention.WorkspaceBytes(context, _caches[0], Options, _sequences, _queryTokens));
+        Bytes = new CaseBytes(_cacheBytes, 2 * spec.Tokens * kvWidth * 2, _workspace.Length);
     }
 
     /// <inheritdoc/>
@@ -82,40 +91,18 @@ internal sealed class AttentionCase : MeasuredCase
     public override void Invoke()
     {
         _last = _next;
-        long queries = _spec.Queries;
-        int sequence = 0;
         Attention.Run<float, float>(
-            _context, _caches[_next], Options, new ReadOnlySpan<int>(in sequence), new ReadOnlySpan<long>(in queries), _query, _output, default, 0, 0,
-            _workspace.Span);
+            _context, _caches[_next], Options, _sequences, _queryTokens, _query, _output, default, 0, 0, _workspace.Span);
         _next = _next + 1 == _caches.Length ? 0 : _next + 1;
     }
 
     /// <inheritdoc/>
     public override (KernelError Kernel, QuantizationError? Quantization) Check()
     {
-        int kvHeads = (int)_spec.KvHeads, dim = (int)_spec.HeadDim, heads = (int)_spec.Heads, context = (int)_spec.Context;
-        var kept = new float[context * kvHeads * dim];
-        var keptValues = new float[kept.Length];
-        _caches[_last].Read<float>(_context, 0, 0, context, kept, keptValues);
-        var oracle = new AttentionOracle(_spec.Way.Cache, new AttentionWay(heads), kvHeads, dim, _keys, _values, kept, keptValues);
         var kernel = new KernelErrorMeter("bound");
         var quantization = new QuantizationErrorMeter();
-        int rows = (int)_spec.Queries * heads;
-        for (int i = 0; i < Math.Min(CheckedRows, rows); i++)
-        {
-            // Different heads, the first query token and the last.
-            int at = (int)((long)i * (rows - 1) / Math.Max(1, Math.Min(CheckedRows, rows) - 1));
-            AttentionRow row = oracle.Row(_query.AsSpan(at * dim, dim), at % heads, context - (int)_spec.Queries + (at / heads));
-            for (int c = 0; c < dim; c++)
-            {
-                int channel = c;
-                float actual = _output[(at * dim) + c];
-                double bound = row.Bounds[c] + (GemmOracle.UnitRoundoff * Math.Abs(row.Values[c]));
-                kernel.AddBounded(actual, row.Values[c], bound, () => $"the output at [{at / heads},{at % heads},{channel}]");
-                quantization.Add(actual, row.Unquantized[c]);
-            }
-        }
-
+        foreach (int sequence in _sequences)
+            Check(sequence, kernel, quantization);
         return (kernel.Result(_output.LongLength), _spec.Way.Cache.Type == ElementType.F32 ? null : quantization.Result());
     }
 
@@ -125,5 +112,30 @@ internal sealed class AttentionCase : MeasuredCase
         foreach (KvCache cache in _caches)
             cache.Dispose();
         _workspace.Dispose();
+    }
+
+    private void Check(int sequence, KernelErrorMeter kernel, QuantizationErrorMeter quantization)
+    {
+        int kvHeads = (int)_spec.KvHeads, dim = (int)_spec.HeadDim, heads = (int)_spec.Heads, context = (int)_spec.LengthOf(sequence);
+        var kept = new float[context * kvHeads * dim];
+        var keptValues = new float[kept.Length];
+        _caches[_last].Read<float>(_context, sequence, 0, context, kept, keptValues);
+        var oracle = new AttentionOracle(_spec.Way.Cache, new AttentionWay(heads), kvHeads, dim, _keys, _values, kept, keptValues);
+        int rows = (int)_spec.Queries * heads, before = sequence * rows, checkedRows = Math.Min(rows, Math.Max(1, CheckedRows / _spec.Batch));
+        for (int i = 0; i < checkedRows; i++)
+        {
+            // Different heads, the first query token and the last.
+            int at = (int)((((long)i * (rows - 1)) + sequence) / Math.Max(1, checkedRows - 1)) % rows;
+            AttentionRow row = oracle.Row(_query.AsSpan((before + at) * dim, dim), at % heads, context - (int)_spec.Queries + (at / heads));
+            for (int c = 0; c < dim; c++)
+            {
+                int channel = c;
+                float actual = _output[((before + at) * dim) + c];
+                double bound = row.Bounds[c] + (GemmOracle.UnitRoundoff * Math.Abs(row.Values[c]));
+                kernel.AddBounded(
+                    actual, row.Values[c], bound, () => $"the output at [{(before + at) / heads},{at % heads},{channel}]");
+                quantization.Add(actual, row.Unquantized[c]);
+            }
+        }
     }
 }

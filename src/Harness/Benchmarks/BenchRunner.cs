@@ -200,6 +200,7 @@ internal sealed class BenchRunner(
             ["h"] = attention.Heads,
             ["g"] = attention.KvHeads,
             ["d"] = attention.HeadDim,
+            ["b"] = attention.Batch,
             ["c"] = attention.Context,
             ["q"] = attention.Queries,
         },

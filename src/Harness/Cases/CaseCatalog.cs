@@ -151,9 +151,11 @@ internal static class CaseCatalog
 
         foreach (string format in new[] { "8", "4", "u4", "fp8", "bf16", "f32", "i8", "iu4" })
         {
-            int quick = format is "8" ? 2 : format is "4" or "bf16" ? 1 : 0;
+            int quick = format is "8" or "4" ? 2 : format is "bf16" ? 1 : 0;
             foreach (long context in new[] { 512L, 2048, 8192, 16384, 32768, 65536 })
                 yield return new CatalogEntry(new AttentionSpec(AttentionScheme.Parse($"decode-kv{format}"), 32, 8, 128, context, 1), context == 16384 ? quick : 0);
+            if (format is "8" or "4" or "bf16")
+                yield return new CatalogEntry(new AttentionSpec(AttentionScheme.Parse($"decode-kv{format}"), 32, 8, 128, 16384, 1, Batch: 8), 0);
             yield return new CatalogEntry(new AttentionSpec(AttentionScheme.Parse($"prefill-kv{format}"), 32, 8, 128, 4096, 512), quick);
         }
     }

@@ -127,17 +127,32 @@ internal sealed record CaseId(CaseSpec Spec, int Threads, string Variant)
             case AttentionSpec.OpName:
                 if (!AttentionScheme.TryParse(scheme, out AttentionScheme attention))
                     error = $"'{scheme}' is not a scheme of attention such as decode-kv8";
-                else if (!TryParseShape(shape, ["h", "g", "d", "c", "q"], out long[] hgdcq) || hgdcq[4] > hgdcq[3] || hgdcq[1] == 0
-                    || hgdcq[0] % hgdcq[1] != 0 || (attention.IsDecode && hgdcq[4] > AttentionScheme.MaxDecodeTokens))
-                    error = $"'{shape}' is not a shape such as h32-g8-d128-c16384-q1";
+                else if (TryParseAttention(attention, shape) is { } attending)
+                    return attending;
                 else
-                    return new AttentionSpec(attention, hgdcq[0], hgdcq[1], hgdcq[2], hgdcq[3], hgdcq[4]);
+                    error = $"'{shape}' is not a shape such as h32-g8-d128-c16384-q1 or h32-g8-d128-b8-c16384-q1";
                 return null;
 
             default:
                 error = $"'{op}' is not an op; there are {string.Join(", ", OpNames)}";
                 return null;
         }
+    }
+
+    private static AttentionSpec? TryParseAttention(AttentionScheme way, string shape)
+    {
+        long batch = 1;
+        if (!TryParseShape(shape, ["h", "g", "d", "c", "q"], out long[] sizes))
+        {
+            if (!TryParseShape(shape, ["h", "g", "d", "b", "c", "q"], out sizes) || sizes[3] is < 2 or > AttentionSpec.MaxBatch)
+                return null;
+            batch = sizes[3];
+            sizes = [.. sizes[..3], .. sizes[4..]];
+        }
+
+        if (sizes[4] > sizes[3] || sizes[1] == 0 || sizes[0] % sizes[1] != 0 || (way.IsDecode && sizes[4] > AttentionScheme.MaxDecodeTokens))
+            return null;
+        return new AttentionSpec(way, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], (int)batch);
     }
 
     private static bool TryParseShape(string text, string[] names, out long[] sizes)

@@ -143,11 +143,18 @@ internal sealed record KvAppendSpec(KvScheme Way, long KvHeads, long HeadDim, lo
     public override string Shape => $"h{KvHeads}-d{HeadDim}-c{Context}-q{Tokens}";
 }
 
-/// <summary>Attention of the last <paramref name="Queries"/> tokens of one sequence of <paramref name="Context"/> tokens, causal.</summary>
-internal sealed record AttentionSpec(AttentionScheme Way, long Heads, long KvHeads, long HeadDim, long Context, long Queries) : CaseSpec
+/// <summary>Attention of the last <paramref name="Queries"/> tokens of every sequence of a batch, causal. The longest sequence has
+/// <paramref name="Context"/> tokens, the others ever fewer (<see cref="LengthOf"/>).</summary>
+internal sealed record AttentionSpec(AttentionScheme Way, long Heads, long KvHeads, long HeadDim, long Context, long Queries, int Batch = 1) : CaseSpec
 {
     /// <summary>The op of these cases.</summary>
     public const string OpName = "attention";
+
+    /// <summary>The most sequences of a batch.</summary>
+    public const int MaxBatch = 64;
+
+    // No multiple of a block or a page.
+    private const long RaggedTokens = 5;
 
     /// <inheritdoc/>
     public override string Op => OpName;
@@ -156,8 +163,14 @@ internal sealed record AttentionSpec(AttentionScheme Way, long Heads, long KvHea
     public override string Scheme => Way.ToString();
 
     /// <inheritdoc/>
-    public override string Shape => $"h{Heads}-g{KvHeads}-d{HeadDim}-c{Context}-q{Queries}";
+    public override string Shape => $"h{Heads}-g{KvHeads}-d{HeadDim}{(Batch == 1 ? "" : $"-b{Batch}")}-c{Context}-q{Queries}";
+
+    /// <summary>Tokens of all sequences.</summary>
+    public long Tokens => Enumerable.Range(0, Batch).Sum(LengthOf);
 
     /// <summary>Multiplications and additions of both products, over the pairs of query and token that see each other.</summary>
-    public double Operations => 4.0 * Heads * HeadDim * ((Context * (double)Queries) - (Queries * (Queries - 1) / 2.0));
+    public double Operations => 4.0 * Heads * HeadDim * ((Tokens * (double)Queries) - (Batch * Queries * (Queries - 1) / 2.0));
+
+    /// <summary>Tokens of a sequence: each is shorter than the one before by an even share of the context and five tokens, but holds the queries.</summary>
+    public long LengthOf(int sequence) => Math.Max(Queries, (Context * (Batch - sequence) / Batch) - (RaggedTokens * sequence));
 }

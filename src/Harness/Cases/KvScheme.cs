@@ -69,13 +69,19 @@ internal readonly record struct KvScheme(ElementType Type, KvGranularity Granula
         Type == ElementType.U4 ? [.. Enumerable.Range(0, heads).Select(head => (7 + head) % 16)] : []);
 
     /// <summary>The cache of one sequence.</summary>
-    public KvCacheOptions ToOptions(int heads, int headDim, long maxTokens)
+    public KvCacheOptions ToOptions(int heads, int headDim, long maxTokens) => ToOptions(heads, headDim, [maxTokens]);
+
+    /// <summary>The cache of sequences of these lengths.</summary>
+    public KvCacheOptions ToOptions(int heads, int headDim, IReadOnlyList<long> lengths)
     {
         (float[] scales, int[] zeroPoints) = StaticScales(heads);
-        return new KvCacheOptions(1, heads, headDim, maxTokens)
+        long maxTokens = lengths.Max();
+        // Groups divide the usual page of 64 tokens, or are pages.
+        long pageTokens = KeyGroup == 0 || 64 % KeyGroup == 0 ? 64 : KeyGroup == 128 ? 128 : (maxTokens + KeyGroup - 1) / KeyGroup * KeyGroup;
+        return new KvCacheOptions(lengths.Count, heads, headDim, maxTokens)
         {
-            // Groups divide the usual page of 64 tokens, or are pages.
-            PageTokens = KeyGroup == 0 || 64 % KeyGroup == 0 ? 64 : KeyGroup == 128 ? 128 : (maxTokens + KeyGroup - 1) / KeyGroup * KeyGroup,
+            PageTokens = pageTokens,
+            Pages = lengths.Sum(length => (length + pageTokens - 1) / pageTokens),
             KeyType = Type,
             ValueType = Type,
             KeyGranularity = Granularity,

@@ -17,6 +17,8 @@ internal sealed class AttentionCheck(CaseId id, Isa level, IReadOnlyList<string>
 
     private ElementType Type => Has(F16) ? ElementType.F16 : Has(Bf16) ? ElementType.BF16 : ElementType.F32;
 
+    private int[] Sequences => [.. Enumerable.Range(0, _spec.Batch)];
+
     private AttentionWay Way => new(
         (int)_spec.Heads, Has(Full), Has(Window) ? 20 : 0, Has(Window) ? 2 : 0, Has(SoftCap) ? 4 : 0,
         Has(Sinks) ? [.. Enumerable.Range(0, (int)_spec.Heads).Select(h => h % 3 == 2 ? float.NegativeInfinity : (h / 2f) - 1)] : null,
@@ -25,36 +27,31 @@ internal sealed class AttentionCheck(CaseId id, Isa level, IReadOnlyList<string>
     /// <inheritdoc/>
     public override CheckOutcome Run(ContextPool contexts)
     {
-        int kvHeads = (int)_spec.KvHeads, dim = (int)_spec.HeadDim, tokens = (int)_spec.Context, heads = (int)_spec.Heads, queries = (int)_spec.Queries;
+        int width = (int)(_spec.KvHeads * _spec.HeadDim), tokens = (int)_spec.Tokens;
+        int rows = (int)(_spec.Queries * _spec.Heads), outputs = rows * (int)_spec.HeadDim;
         KernelContext context = contexts.Get(Level, Case.Threads);
-        float[] keys = Make(tokens * kvHeads * dim, 0, 3), values = Make(tokens * kvHeads * dim, 1, 0);
-        var query = new byte[queries * heads * dim * Type.Bits() / 8];
-        FloatConvert.FromSingle(Type, Make(queries * heads * dim, 2, 0), query);
-        var rounded = new float[queries * heads * dim];
+        float[] keys = Make(tokens * width, 0, 3), values = Make(tokens * width, 1, 0);
+        var query = new byte[_spec.Batch * outputs * Type.Bits() / 8];
+        FloatConvert.FromSingle(Type, Make(_spec.Batch * outputs, 2, 0), query);
+        var rounded = new float[_spec.Batch * outputs];
         FloatConvert.ToSingle(Type, query, rounded);
-        using var cache = new KvCache(_spec.Way.Cache.ToOptions(kvHeads, dim, tokens));
-        cache.Append<float>(context, 0, tokens, keys, values);
-        var kept = new float[keys.Length];
-        var keptValues = new float[keys.Length];
-        cache.Read<float>(context, 0, 0, tokens, kept, keptValues);
+        long[] lengths = [.. Sequences.Select(_spec.LengthOf)];
+        using var cache = new KvCache(_spec.Way.Cache.ToOptions((int)_spec.KvHeads, (int)_spec.HeadDim, lengths));
+        cache.Append<float>(context, Sequences, lengths, keys, values);
 
         var output = new byte[query.Length];
-        var logSumExp = new float[queries * heads];
+        var logSumExp = new float[_spec.Batch * rows];
         Attend(context, cache, query, output, logSumExp);
         var actual = new float[rounded.Length];
         FloatConvert.ToSingle(Type, output, actual);
-        var oracle = new AttentionOracle(_spec.Way.Cache, Way, kvHeads, dim, keys, values, kept, keptValues);
         var meter = new KernelErrorMeter("bound", Type == ElementType.F32);
-        double rounding = Type switch { ElementType.F32 => GemmOracle.UnitRoundoff, ElementType.F16 => 1 / 2048.0, _ => 1 / 256.0 };
-        for (int row = 0; row < queries * heads; row++)
+        int firstToken = 0;
+        foreach (int sequence in Sequences)
         {
-            AttentionRow expected = oracle.Row(rounded.AsSpan(row * dim, dim), row % heads, tokens - queries + (row / heads));
-            for (int c = 0; c < dim; c++)
-            {
-                int at = row, channel = c;
-                double bound = expected.Bounds[c] + (rounding * (Math.Abs(expected.Values[c]) + expected.Bounds[c])) + 1e-7;
-                meter.AddBounded(actual[(row * dim) + c], expected.Values[c], bound, () => $"the output at [{at / heads},{at % heads},{channel}]");
-            }
+            var own = new Range(firstToken * width, (firstToken + (int)lengths[sequence]) * width);
+            var theirs = new Range(sequence * outputs, (sequence + 1) * outputs);
+            Compare(context, cache, sequence, keys[own], values[own], rounded.AsSpan(theirs), actual.AsSpan(theirs), meter);
+            firstToken += (int)lengths[sequence];
         }
 
         string? failure = CheckRefusal(context, cache, query) ?? meter.FirstMismatch;
@@ -63,6 +60,31 @@ internal sealed class AttentionCheck(CaseId id, Isa level, IReadOnlyList<string>
         return new CheckOutcome(
             meter.Result(actual.LongLength), failure, Hash(MemoryMarshal.AsBytes(keys.AsSpan()).ToArray(), MemoryMarshal.AsBytes(values.AsSpan()).ToArray(), query),
             isShared ? Hash(output, MemoryMarshal.AsBytes(logSumExp.AsSpan()).ToArray()) : null);
+    }
+
+    private void Compare(
+        KernelContext context, KvCache cache, int sequence, float[] keys, float[] values, ReadOnlySpan<float> query, ReadOnlySpan<float> actual,
+        KernelErrorMeter meter)
+    {
+        int kvHeads = (int)_spec.KvHeads, dim = (int)_spec.HeadDim, heads = (int)_spec.Heads, queries = (int)_spec.Queries;
+        int tokens = (int)_spec.LengthOf(sequence);
+        var kept = new float[keys.Length];
+        var keptValues = new float[keys.Length];
+        cache.Read<float>(context, sequence, 0, tokens, kept, keptValues);
+        var oracle = new AttentionOracle(_spec.Way.Cache, Way, kvHeads, dim, keys, values, kept, keptValues);
+        double rounding = Type switch { ElementType.F32 => GemmOracle.UnitRoundoff, ElementType.F16 => 1 / 2048.0, _ => 1 / 256.0 };
+        for (int row = 0; row < queries * heads; row++)
+        {
+            AttentionRow expected = oracle.Row(query.Slice(row * dim, dim), row % heads, tokens - queries + (row / heads));
+            for (int c = 0; c < dim; c++)
+            {
+                int at = row, channel = c;
+                double bound = expected.Bounds[c] + (rounding * (Math.Abs(expected.Values[c]) + expected.Bounds[c])) + 1e-7;
+                meter.AddBounded(
+                    actual[(row * dim) + c], expected.Values[c], bound,
+                    () => $"the output of sequence {sequence} at [{at / heads},{at % heads},{channel}]");
+            }
+        }
     }
 
     // Ordinary values with a channel that has a mean, and now and then a large one.
@@ -106,7 +128,7 @@ internal sealed class AttentionCheck(CaseId id, Isa level, IReadOnlyList<string>
             AlibiSlopes = way.AlibiSlopes,
         };
         Attention.Run<T, T>(
-            context, cache, options, [0], [_spec.Queries], MemoryMarshal.Cast<byte, T>(query), MemoryMarshal.Cast<byte, T>(output.AsSpan()), logSumExp);
+            context, cache, options, Sequences, [.. Sequences.Select(_ => _spec.Queries)], MemoryMarshal.Cast<byte, T>(query), MemoryMarshal.Cast<byte, T>(output.AsSpan()), logSumExp);
     }
 
     private string? CheckRefusal(KernelContext context, KvCache cache, byte[] query)
@@ -117,7 +139,7 @@ internal sealed class AttentionCheck(CaseId id, Isa level, IReadOnlyList<string>
         var output = new byte[query.Length];
         try
         {
-            Attend(context, cache, bad, output, new float[_spec.Queries * _spec.Heads]);
+            Attend(context, cache, bad, output, new float[_spec.Batch * _spec.Queries * _spec.Heads]);
         }
         catch (KernelException exception) when (exception.Status == KernelStatus.NonFinite)
         {

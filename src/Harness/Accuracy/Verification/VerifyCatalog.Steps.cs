@@ -125,13 +125,34 @@ internal static partial class VerifyCatalog
             {
                 // Every format meets every shape; features and threads take turns, in step with neither.
                 turn++;
-                string phase = queries <= AttentionScheme.MaxDecodeTokens ? "decode" : "prefill";
-                var spec = new AttentionSpec(AttentionScheme.Parse($"{phase}-kv{cache}"), heads, kvHeads, dim, context, queries);
+                AttentionSpec spec = SpecOf(cache, (heads, kvHeads, dim, context, queries), 1);
                 foreach (VerifyCheck check in ForVariants(
                     contexts, levels, spec, turn % 2 == 0 ? 1 : 2, s_attentionFeatures[turn % s_attentionFeatures.Length],
                     (id, level, f) => new AttentionCheck(id, level, f)))
                     yield return check;
             }
+        }
+
+        foreach (string cache in new[] { "8", "4", "bf16", "iu4" })
+        {
+            foreach ((long, long, long, long, long) shape in s_raggedAttentionShapes)
+            {
+                turn++;
+                foreach (int threads in new[] { 1, 2 })
+                {
+                    foreach (VerifyCheck check in ForVariants(
+                        contexts, levels, SpecOf(cache, shape, RaggedBatch), threads, s_attentionFeatures[turn % s_attentionFeatures.Length],
+                        (id, level, f) => new AttentionCheck(id, level, f)))
+                        yield return check;
+                }
+            }
+        }
+
+        static AttentionSpec SpecOf(string cache, (long Heads, long KvHeads, long Dim, long Context, long Queries) shape, int batch)
+        {
+            string phase = shape.Queries <= AttentionScheme.MaxDecodeTokens ? "decode" : "prefill";
+            return new AttentionSpec(
+                AttentionScheme.Parse($"{phase}-kv{cache}"), shape.Heads, shape.KvHeads, shape.Dim, shape.Context, shape.Queries, batch);
         }
     }
 }

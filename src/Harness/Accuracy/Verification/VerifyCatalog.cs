@@ -73,6 +73,12 @@ internal static partial class VerifyCatalog
     private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries)[] s_attentionShapes =
         [(2, 2, 64, 1, 1), (6, 2, 80, 70, 3), (8, 1, 128, 600, 1), (4, 2, 24, 64, 8), (6, 3, 96, 130, 20), (7, 1, 8, 75, 75)];
 
+    // Ragged batches: of decode, with more than a chunk and with less than a block; of decode with several tokens; of prefill.
+    private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries)[] s_raggedAttentionShapes =
+        [(8, 2, 64, 1100, 1), (4, 4, 40, 300, 4), (6, 2, 80, 100, 11)];
+
+    private const int RaggedBatch = 8;
+
     private static readonly (long Heads, long KvHeads, long Dim, long Context, long Queries) s_goldenAttention = (6, 2, 80, 70, 3);
 
     private static readonly string[][] s_attentionFeatures =
