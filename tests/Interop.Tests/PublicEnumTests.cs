@@ -13,6 +13,9 @@ public class PublicEnumTests
     public void CudaClass_is_krn_cuda_class() => Assert.Equal(Names<krn_cuda_class>("KRN_CUDA_CLASS_"), Names<CudaClass>(""));
 
     [Fact]
+    public void CudaCeiling_is_krn_cuda_ceiling() => Assert.Equal(Names<krn_cuda_ceiling>("KRN_CUDA_CEILING_"), Names<CudaCeiling>(""));
+
+    [Fact]
     public void KernelStatus_is_krn_status_code() => Assert.Equal(Names<krn_status_code>("KRN_", ("KRN_ERROR_", "")), Names<KernelStatus>(""));
 
     [Fact]

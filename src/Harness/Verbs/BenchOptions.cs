@@ -7,6 +7,10 @@ namespace Kernels.Harness.Verbs;
 [Verb("bench", HelpText = "Measure throughput, memory and error of the kernels beside the ceilings of this machine; without options, the linear layers of Llama-3-8B in under 3 minutes.")]
 internal sealed class BenchOptions
 {
+    /// <summary>Which device.</summary>
+    [Option("device", MetaValue = "DEVICE", HelpText = "Measure the kernels of a CUDA device instead: cuda or cuda:NUMBER. --isa then names classes, sm80 or sm90a.")]
+    public string? Device { get; set; }
+
     /// <summary>Every case.</summary>
     [Option("full", HelpText = "Run every case, timed by BenchmarkDotNet. Takes an hour or more.")]
     public bool Full { get; set; }

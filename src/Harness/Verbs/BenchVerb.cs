@@ -1,5 +1,6 @@
 using Kernels.Harness.Benchmarks;
 using Kernels.Harness.Cases;
+using Kernels.Harness.Devices;
 using Kernels.Harness.Models;
 using Kernels.Harness.Peers;
 using Kernels.Harness.Results;
@@ -16,6 +17,8 @@ internal static class BenchVerb
     /// <summary>Runs the verb.</summary>
     public static int Run(BenchOptions options, Terminal terminal)
     {
+        if (DeviceChoice.Parse(options.Device) is { } device)
+            return DeviceVerbs.Bench(device, options, terminal);
         CaseSelection selection = Check(options);
         using var contexts = new ContextPool();
         using ModelFile? model = options.Model is { } path ? ModelFile.Open(path) : null;

@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using CommandLine;
 using Kernels.Harness.Benchmarks;
 using Kernels.Harness.Cases;
+using Kernels.Harness.Devices;
 using Kernels.Harness.Peers;
 using Kernels.Harness.Results;
 using Spectre.Console;
@@ -13,6 +14,10 @@ namespace Kernels.Harness.Verbs;
 [Verb("info", HelpText = "Show this machine: processor, instruction sets, the variant that would run each cell, measured ceilings, peers found.")]
 internal sealed class InfoOptions
 {
+    /// <summary>Which device.</summary>
+    [Option("device", MetaValue = "DEVICE", HelpText = "Show a CUDA device instead of the processor: cuda, cuda:NUMBER or emulator.")]
+    public string? Device { get; set; }
+
     /// <summary>JSON instead of tables.</summary>
     [Option("json", HelpText = "Print JSON instead of tables.")]
     public bool Json { get; set; }
@@ -57,6 +62,13 @@ internal static class InfoVerb
     /// <summary>Runs the verb.</summary>
     public static int Run(InfoOptions options, Terminal terminal)
     {
+        if (DeviceChoice.Parse(options.Device) is { } device)
+        {
+            return options.Json
+                ? throw new UsageException("--json shows the processor: leave --device out.")
+                : DeviceVerbs.Info(device, terminal);
+        }
+
         InfoResult info = Collect();
         if (options.Json)
             terminal.Raw(JsonSerializer.Serialize(info, InfoJsonContext.Default.InfoResult) + "\n");

@@ -2,6 +2,7 @@ using CommandLine;
 using Kernels.Harness.Accuracy.Verification;
 using Kernels.Harness.Benchmarks;
 using Kernels.Harness.Cases;
+using Kernels.Harness.Devices;
 using Kernels.Harness.Results;
 using Spectre.Console;
 
@@ -11,6 +12,10 @@ namespace Kernels.Harness.Verbs;
 [Verb("verify", HelpText = "Check every variant of every op against the float64 oracle, the prescribed bits and the golden vectors. Exit code 1 on any difference.")]
 internal sealed class VerifyOptions
 {
+    /// <summary>Which device.</summary>
+    [Option("device", MetaValue = "DEVICE", HelpText = "Check the kernels of a CUDA device instead: cuda, cuda:NUMBER, or emulator, which runs them on the processor. --isa then names classes, sm80 or sm90a.")]
+    public string? Device { get; set; }
+
     /// <summary>Levels.</summary>
     [Option("isa", MetaValue = "LIST", HelpText = "Instruction sets, such as ref,avx2. Default: all that this machine has.")]
     public string? Isa { get; set; }
@@ -47,6 +52,8 @@ internal static class VerifyVerb
     /// <summary>Runs the verb.</summary>
     public static int Run(VerifyOptions options, Terminal terminal)
     {
+        if (DeviceChoice.Parse(options.Device) is { } device)
+            return DeviceVerbs.Verify(device, options, terminal);
         DateTimeOffset start = DateTimeOffset.UtcNow;
         OptionValues.Writable("--json", options.Json);
         OptionValues.Writable("--write-golden", options.WriteGolden);
