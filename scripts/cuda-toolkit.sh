@@ -153,7 +153,8 @@ esac
 command -v "${CXX:-c++}" >/dev/null || die "nvcc needs a C++ compiler: install g++ first."
 
 started=$SECONDS
-mkdir -p "$(dirname "$prefix")" 2>/dev/null && [[ -w $(dirname "$prefix") ]] || die "cannot write to $(dirname "$prefix")."
+mkdir -p "$(dirname "$prefix")" 2>/dev/null || true
+[[ -w $(dirname "$prefix") ]] || die "cannot write to $(dirname "$prefix")."
 work="$(mktemp -d "$(dirname "$prefix")/.cuda-toolkit.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 download
