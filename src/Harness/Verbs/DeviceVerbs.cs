@@ -1,11 +1,10 @@
 using System.Globalization;
 using Kernels.Harness.Cases;
+using Kernels.Harness.Devices;
 using Kernels.Harness.Results;
-using Kernels.Harness.Verbs;
 using Spectre.Console;
-using CommandLine = Kernels.Harness.Verbs.CommandLine;
 
-namespace Kernels.Harness.Devices;
+namespace Kernels.Harness.Verbs;
 
 /// <summary>What info, verify and bench do with <c>--device</c>.</summary>
 internal static class DeviceVerbs
