@@ -11,8 +11,8 @@
 enum { MAX_CASES = 512 };
 
 /* The loops over memory come first: what others are held against is measured before them. */
-extern const bench_op bench_memory;
-static const bench_op *const ops[] = {&bench_memory};
+extern const bench_op bench_memory, bench_gemm, bench_quantize;
+static const bench_op *const ops[] = {&bench_memory, &bench_gemm, &bench_quantize};
 
 typedef struct result {
     bench_case the_case;
