@@ -21,9 +21,9 @@ KRN_DEVICE float side_of(const krn_cuda_gemm_params &p, int32_t token, int32_t c
     const float *const x = p.outlier_x + static_cast<int64_t>(token) * p.num_outliers;
     float side = 0;
     for (int32_t i = 0; i < p.num_outliers; i++)
-        side = ptx::fma_rn(
-            ptx::load_global_nc(x + i),
-            ptx::load_global_nc(p.outlier_weights + static_cast<int64_t>(i) * p.padded_n + channel), side);
+        side =
+            ptx::fma_rn(ptx::load_global_nc(x + i),
+                        ptx::load_global_nc(p.outlier_weights + static_cast<int64_t>(i) * p.padded_n + channel), side);
     return side;
 }
 
@@ -69,8 +69,8 @@ KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t
     const int64_t at = token * p.y_ld + channel, from = token * p.residual_ld + channel;
     if (p.y_type == KRN_TYPE_F32) {
         if (p.residual != nullptr) {
-            const auto r = ptx::load_global(
-                reinterpret_cast<const F32x4 *>(static_cast<const float *>(p.residual) + from));
+            const auto r =
+                ptx::load_global(reinterpret_cast<const F32x4 *>(static_cast<const float *>(p.residual) + from));
             for (int32_t i = 0; i < 4; i++)
                 t.v[i] = ptx::add_rn(t.v[i], r.v[i]);
         }
@@ -79,8 +79,8 @@ KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t
     }
     const bool is_f16 = p.y_type == KRN_TYPE_F16;
     if (p.residual != nullptr) {
-        const auto r = ptx::load_global(
-            reinterpret_cast<const ptx::U32x2 *>(static_cast<const uint16_t *>(p.residual) + from));
+        const auto r =
+            ptx::load_global(reinterpret_cast<const ptx::U32x2 *>(static_cast<const uint16_t *>(p.residual) + from));
         t.v[0] = ptx::add_rn(t.v[0], is_f16 ? ptx::f32_from_f16_low(r.x) : ptx::f32_from_bf16_low(r.x));
         t.v[1] = ptx::add_rn(t.v[1], is_f16 ? ptx::f32_from_f16_high(r.x) : ptx::f32_from_bf16_high(r.x));
         t.v[2] = ptx::add_rn(t.v[2], is_f16 ? ptx::f32_from_f16_low(r.y) : ptx::f32_from_bf16_low(r.y));
@@ -105,15 +105,15 @@ KRN_DEVICE void store_tile(const krn_cuda_gemm_params &p, ptx::SharedAddress tur
     KRN_UNROLL_ALL
     for (int32_t u = 0; u < units; u++)
         KRN_UNROLL_ALL
-        for (int32_t j = 0; j < 4; j++)
-            ptx::store_shared(
-                turn + static_cast<uint32_t>(((column + j % 2) * PITCH + 16 * u + row + j / 2 * 8) * 4), t[u][j]);
+    for (int32_t j = 0; j < 4; j++)
+        ptx::store_shared(turn + static_cast<uint32_t>(((column + j % 2) * PITCH + 16 * u + row + j / 2 * 8) * 4),
+                          t[u][j]);
     ptx::sync_warp();
     KRN_UNROLL_ALL
     for (int32_t i = ptx::lane(); i < 8 * FOURS; i += 32) {
         const int32_t token = first_token + i / FOURS, channel = first_channel + i % FOURS * 4;
-        const auto four = ptx::load_shared<F32x4>(
-            turn + static_cast<uint32_t>((i / FOURS * PITCH + i % FOURS * 4) * 4));
+        const auto four =
+            ptx::load_shared<F32x4>(turn + static_cast<uint32_t>((i / FOURS * PITCH + i % FOURS * 4) * 4));
         if (token >= p.m)
             continue;
         if (channel + 4 <= p.n && p.vector_y && p.vector_residual) {

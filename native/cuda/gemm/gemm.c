@@ -104,6 +104,9 @@ static krn_status prepare(const gemm_call *c, int needs_copy) {
                         c->stream);
 }
 
+/* Steps that the warps of a decoding block take in one turn. */
+enum { TURN_STEPS = KRN_CUDA_DECODE_WARPS * KRN_CUDA_SLICE_STEPS };
+
 static krn_cuda_gemm_params params_of(const gemm_call *c, const krn_cuda_gemm_plan *plan, int copied) {
     const krn_cuda_weights *w = c->weights;
     const krn_cuda_weights_layout *l = &w->layout;
@@ -143,6 +146,8 @@ static krn_cuda_gemm_params params_of(const gemm_call *c, const krn_cuda_gemm_pl
         .chunk_slices = plan->chunk_slices,
         .ring_pieces = plan->ring_pieces,
         .pieces_are_whole = plan->pieces_are_whole,
+        .turn_groups = l->group_steps == 0 ? 0 : (int32_t)(TURN_STEPS / l->group_steps),
+        .turn_steps = l->group_steps == 0 ? 0 : (int32_t)(TURN_STEPS % l->group_steps),
     };
 }
 
@@ -170,8 +175,7 @@ krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weig
     if (output == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "output is NULL");
     int64_t needed = 0;
-    krn_status status =
-        krn_cuda_gemm_workspace_bytes(context, weights, activations->type, options, m, &needed);
+    krn_status status = krn_cuda_gemm_workspace_bytes(context, weights, activations->type, options, m, &needed);
     if (status == KRN_OK)
         status = krn_cuda_gemm_check_activations(weights, m, activations);
     if (status == KRN_OK)

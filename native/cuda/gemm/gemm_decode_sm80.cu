@@ -10,73 +10,26 @@
  *   group 64   0 1 2 3 4 5 ...                                     groups of the chunk, in order, as gemm.h has it
  *
  * A piece is a group, or a part of one so long that its sum does not fit 32 bits. */
+#include "cuda/gemm/decode_slices.h"
 #include "cuda/gemm/epilogue.h"
-#include "cuda/gemm/operands.h"
 #include "cuda/ptx/atomic.h"
 #include "cuda/ptx/barrier.h"
-#include "cuda/ptx/copy_async.h"
 #include "cuda/ptx/matrix.h"
 #include "cuda/ptx/mma.h"
 #include "cuda/ptx/warp.h"
 
 namespace gemm {
 
-using Params = krn_cuda_gemm_params;
-using ptx::SharedAddress;
-
-constexpr int32_t WARPS = KRN_CUDA_DECODE_WARPS, THREADS = 32 * WARPS;
-constexpr int32_t SLICE_K = KRN_CUDA_SLICE_K, SLICE_STEPS = KRN_CUDA_SLICE_STEPS;
-
-/* A block of `units` times 16 channels and `tiles` times 8 tokens, and how its shared memory is cut. */
-template <int32_t format, int32_t units, int32_t tiles> struct DecodeShape {
-    static constexpr int32_t CHANNELS = 16 * units, TOKENS = 8 * tiles;
-    static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS, CHANNELS, TOKENS);
-    static constexpr int32_t CODE_BYTES = CHANNELS * SLICE_K * BITS / 8, X_BYTES = TOKENS * SLICE_K;
-    static constexpr int32_t SCALES_AT = CODE_BYTES + X_BYTES, ZEROS_AT = SCALES_AT + SLICE_STEPS * CHANNELS * 4;
-    static constexpr int32_t STAGE_BYTES = krn_cuda_decode_stage_bytes(BITS, CHANNELS, TOKENS);
-    static constexpr int32_t RINGS_BYTES = WARPS * STAGES * STAGE_BYTES;
-    /* Four more than the channels, so that the fragments of a warp's sums lie in different banks. */
-    static constexpr int32_t PITCH = CHANNELS + 4, PIECE_BYTES = TOKENS * PITCH * 4;
-    static constexpr int32_t OUTPUTS = (CHANNELS * TOKENS + THREADS - 1) / THREADS;
-};
-
-/* Where a step stands: its group, its piece, and the steps to the end of both, itself included. */
-struct Position {
-    int32_t group, piece, steps_of_group, steps_of_piece;
-};
-
-KRN_DEVICE Position locate(const Params &p, int32_t step) {
-    Position at;
-    at.group = step / p.group_steps;
-    at.steps_of_group = p.group_steps - (step - at.group * p.group_steps);
-    at.piece = at.group;
-    at.steps_of_piece = at.steps_of_group;
-    if (p.group_pieces > 1) {
-        const int32_t in_group = p.group_steps - at.steps_of_group, part = in_group / p.piece_steps;
-        at.piece = at.group * p.group_pieces + part;
-        const int32_t left = (part + 1) * p.piece_steps - in_group;
-        at.steps_of_piece = left < at.steps_of_group ? left : at.steps_of_group;
-    }
-    return at;
-}
-
-/* Whether a group ends with this step. */
-KRN_DEVICE bool ends_group(const Params &p, int32_t step, int32_t steps_of_group) {
-    return steps_of_group == 1 || step == p.num_steps - 1;
-}
-
-template <int32_t format, int32_t units, int32_t tiles> class Decoder {
+template <int32_t format, int32_t units, int32_t tiles, bool long_groups> class Decoder {
   public:
     using Shape = DecodeShape<format, units, tiles>;
 
     KRN_DEVICE_MEMBER explicit Decoder(const Params &params)
-        : p(params), ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::STAGES * Shape::STAGE_BYTES)),
-          sums(ptx::shared_base() + Shape::RINGS_BYTES),
+        : p(params), ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::RING_BYTES)), from(ring),
+          sums(ptx::shared_base() + WARPS * Shape::RING_BYTES),
           scales(sums + static_cast<uint32_t>(params.ring_pieces * Shape::PIECE_BYTES)),
           first_channel(ptx::block_x() * Shape::CHANNELS), first_token(ptx::block_y() * Shape::TOKENS),
-          tokens(params.m - first_token < Shape::TOKENS ? params.m - first_token : Shape::TOKENS),
-          policy(ptx::evict_first_policy()) {}
+          tokens(params.m - first_token < Shape::TOKENS ? params.m - first_token : Shape::TOKENS) {}
 
     KRN_DEVICE_MEMBER void run() {
         float t[Shape::OUTPUTS];
@@ -85,27 +38,33 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
             t[i] = 0;
         clear_shared();
         clear();
-        int32_t slice = ptx::warp();
+        SliceLoader<format, units, tiles, long_groups> loader(p, ring, first_channel, first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
-            load(stage, slice + stage * WARPS);
+            loader.load();
         if (p.offsets != nullptr)
             add_offsets(t);
         ptx::sync_threads();
 
-        int32_t stage = 0, done = 0;
+        int32_t slice = ptx::warp(), done = 0;
+        Position at = slice < p.tiles_k ? locate<long_groups>(p, slice * SLICE_STEPS) : Position{};
         for (int32_t chunk = 0; chunk < p.tiles_k; chunk += p.chunk_slices) {
             const int32_t end = chunk + p.chunk_slices < p.tiles_k ? chunk + p.chunk_slices : p.tiles_k;
             for (; slice < end; slice += WARPS) {
                 ptx::cp_async_wait<Shape::STAGES - 2>();
                 ptx::sync_warp();
-                load(stage == 0 ? Shape::STAGES - 1 : stage - 1, slice + (Shape::STAGES - 1) * WARPS);
-                multiply(stage, slice, slice + WARPS < end ? slice + WARPS : -1);
-                stage = stage + 1 == Shape::STAGES ? 0 : stage + 1;
+                loader.load();
+                const Position next = one_turn_on<long_groups>(p, at, slice * SLICE_STEPS);
+                const int32_t last = multiply(at, p.num_steps - slice * SLICE_STEPS);
+                /* Sums of a piece that did not end stay in registers when the next slice goes on with it. */
+                if (last >= 0 && (slice + WARPS >= end || last != piece_of(next)))
+                    leave(last);
+                at = next;
+                from = from + Shape::STAGE_BYTES == ring + Shape::RING_BYTES ? ring : from + Shape::STAGE_BYTES;
             }
             ptx::sync_threads();
             const int32_t complete =
-                end == p.tiles_k ? p.num_groups * p.group_pieces : locate(p, end * SLICE_STEPS).piece;
+                end == p.tiles_k ? p.num_groups * p.group_pieces : piece_of(locate<long_groups>(p, end * SLICE_STEPS));
             add_pieces(t, done, complete);
             done = complete;
             ptx::sync_threads();
@@ -115,160 +74,138 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
 
   private:
     const Params &p;
-    const SharedAddress ring, sums, scales;
+    const SharedAddress ring;
+    SharedAddress from; /* the stage of the slice */
+    const SharedAddress sums, scales;
     const int32_t first_channel, first_token, tokens;
-    const uint64_t policy;
     int32_t acc[units][tiles][4];
 
-    KRN_DEVICE_MEMBER SharedAddress stage_of(int32_t stage) const {
-        return ring + static_cast<uint32_t>(stage * Shape::STAGE_BYTES);
-    }
+    static KRN_DEVICE_MEMBER int32_t piece_of(const Position &at) { return long_groups ? at.piece : at.group; }
 
     /* Rows of x that no token has stay zero in every stage, and so do sums that nothing has been added to. */
     KRN_DEVICE_MEMBER void clear_shared() {
         const ptx::U32x4 zero = {0, 0, 0, 0};
         for (int32_t stage = 0; stage < Shape::STAGES; stage++)
             for (int32_t i = tokens * 8 + ptx::lane(); i < Shape::TOKENS * 8; i += 32)
-                ptx::store_shared(stage_of(stage) + static_cast<uint32_t>(Shape::CODE_BYTES + i * 16), zero);
+                ptx::store_shared(ring + static_cast<uint32_t>(stage * Shape::STAGE_BYTES + Shape::CODE_BYTES + i * 16),
+                                  zero);
         if (p.pieces_are_whole)
             return;
         for (int32_t i = ptx::thread_x(); i < p.ring_pieces * Shape::PIECE_BYTES / 16; i += THREADS)
             ptx::store_shared(sums + static_cast<uint32_t>(i * 16), zero);
     }
 
-    /* Starts the copies of a slice into a stage; past the last slice, of nothing. */
-    KRN_DEVICE_MEMBER void load(int32_t stage, int32_t slice) {
-        if (slice < p.tiles_k) {
-            const SharedAddress to = stage_of(stage);
-            load_codes(to, slice);
-            load_x(to + Shape::CODE_BYTES, slice);
-            load_groups(to, slice);
-        }
-        ptx::cp_async_commit();
-    }
-
-    KRN_DEVICE_MEMBER void load_codes(SharedAddress to, int32_t slice) {
-        constexpr int32_t TILE_BYTES = 64 * SLICE_K * Shape::BITS / 8;
-        const int64_t tile = static_cast<int64_t>(first_channel / 64) * p.tiles_k + slice;
-        const uint8_t *from = p.codes + tile * TILE_BYTES + first_channel % 64 * (SLICE_K * Shape::BITS / 8);
-        KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::CODE_BYTES / 512; i++) {
-            const int32_t at = i * 512 + ptx::lane() * 16;
-            ptx::cp_async_16_with_policy(to + static_cast<uint32_t>(at), from + at, policy);
-        }
-    }
-
-    /* Chunk c of token r lies where c ^ (r % 8) would: ldmatrix then meets no bank twice. */
-    KRN_DEVICE_MEMBER void load_x(SharedAddress to, int32_t slice) {
-        KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::X_BYTES / 512; i++) {
-            const int32_t row = i * 4 + ptx::lane() / 8, chunk = ptx::lane() % 8;
-            const int32_t first = slice * SLICE_K + chunk * 16;
-            if (row < tokens) {
-                const int8_t *from = p.x + (first_token + row) * p.x_ld;
-                const int32_t valid = clamp(p.x_bytes - first, 0, 16);
-                ptx::cp_async_16(to + static_cast<uint32_t>(row * SLICE_K + ((chunk ^ (row % 8)) * 16)),
-                                 from + (valid > 0 ? first : 0), valid);
-            }
-        }
-    }
-
-    /* Scales of the groups that end in the slice, and the zero points of every step. */
-    KRN_DEVICE_MEMBER void load_groups(SharedAddress to, int32_t slice) {
-        const int32_t first = slice * SLICE_STEPS, scale_size = scale_bytes(p.scale_type);
-        const int32_t per_group = Shape::CHANNELS * scale_size / 16;
-        Position at = locate(p, first);
-        KRN_UNROLL_ALL
-        for (int32_t q = 0; q < SLICE_STEPS; q++) {
-            if (first + q >= p.num_steps)
-                break;
-            const int64_t channel = static_cast<int64_t>(at.group) * p.padded_n + first_channel;
-            if (ends_group(p, first + q, at.steps_of_group) && ptx::lane() < per_group)
-                ptx::cp_async_16(
-                    to + static_cast<uint32_t>(Shape::SCALES_AT + q * Shape::CHANNELS * 4 + ptx::lane() * 16),
-                    static_cast<const uint8_t *>(p.scales) + channel * scale_size + ptx::lane() * 16);
-            if (format == KRN_TYPE_U4 && ptx::lane() < units)
-                ptx::cp_async_16(to + static_cast<uint32_t>(Shape::ZEROS_AT + q * Shape::CHANNELS + ptx::lane() * 16),
-                                 p.zeros == nullptr ? p.codes : p.zeros + channel + ptx::lane() * 16,
-                                 p.zeros == nullptr ? 0 : 16);
-            if (--at.steps_of_group == 0) {
-                at.group++;
-                at.steps_of_group = p.group_steps;
-            }
-        }
-    }
-
     KRN_DEVICE_MEMBER void clear() {
         KRN_UNROLL_ALL
         for (int32_t u = 0; u < units; u++)
             KRN_UNROLL_ALL
-            for (int32_t i = 0; i < tiles; i++)
-                KRN_UNROLL_ALL
-                for (int32_t j = 0; j < 4; j++)
-                    acc[u][i][j] = 0;
-    }
-
-    /* Sums a slice. The sums of a piece that does not end in it stay in registers when the warp goes on with the piece in
-     * slice `following`, if there is one in the chunk. */
-    KRN_DEVICE_MEMBER void multiply(int32_t stage, int32_t slice, int32_t following) {
-        const SharedAddress from = stage_of(stage);
-        const int32_t first = slice * SLICE_STEPS;
-        Position at = locate(p, first);
-        bool holds_sums = false;
-        KRN_UNROLL_ALL
-        for (int32_t half = 0; half < 2; half++) {
-            uint32_t b[tiles][4], words[units][4];
-            load_b(from + Shape::CODE_BYTES, half, b);
-            if constexpr (format != KRN_TYPE_S8)
-                load_words(from, half, words);
-            KRN_UNROLL_ALL
-            for (int32_t s = 0; s < 2; s++) {
-                const int32_t step = first + 2 * half + s;
-                if (step >= p.num_steps)
-                    break;
-                KRN_UNROLL_ALL
-                for (int32_t u = 0; u < units; u++) {
-                    uint32_t a[4];
-                    load_a(from, 2 * half + s, u, words[u][2 * s], words[u][2 * s + 1], a);
-                    KRN_UNROLL_ALL
-                    for (int32_t i = 0; i < tiles; i++)
-                        ptx::mma_m16n8k32_s8(acc[u][i], a, {b[i][2 * s], b[i][2 * s + 1]});
-                }
-                if (ends_group(p, step, at.steps_of_group))
-                    keep_scales(from, 2 * half + s, at.group);
-                holds_sums = at.steps_of_piece > 1;
-                if (!holds_sums)
-                    leave(at.piece);
-                at.steps_of_group--;
-                if (--at.steps_of_piece == 0)
-                    at = locate(p, step + 1);
-            }
-        }
-        if (holds_sums && (following < 0 || at.piece != locate(p, following * SLICE_STEPS).piece))
-            leave(at.piece);
-    }
-
-    KRN_DEVICE_MEMBER void load_b(SharedAddress x, int32_t half, uint32_t (&b)[tiles][4]) const {
-        const int32_t row = ptx::lane() % 8, chunk = 4 * half + ptx::lane() / 8;
-        KRN_UNROLL_ALL
         for (int32_t i = 0; i < tiles; i++)
-            ptx::ldmatrix_x4(b[i], x + static_cast<uint32_t>((8 * i + row) * SLICE_K + ((chunk ^ row) * 16)));
+            KRN_UNROLL_ALL
+        for (int32_t j = 0; j < 4; j++)
+            acc[u][i][j] = 0;
     }
 
-    KRN_DEVICE_MEMBER void load_words(SharedAddress codes, int32_t half, uint32_t (&words)[units][4]) const {
+    /* Sums the slice at `at`, of which `steps` steps are left in K. Gives the piece that the sums in registers belong
+     * to; -1 when the last piece ended with the slice. */
+    KRN_DEVICE_MEMBER int32_t multiply(Position at, int32_t steps) {
+        uint32_t b[tiles][8], words[units][8];
+        load_b(b);
+        if constexpr (format != KRN_TYPE_S8)
+            load_words(words);
+        const int32_t left = long_groups ? at.piece_left : at.group_left;
+        if (left >= SLICE_STEPS && steps >= SLICE_STEPS) {
+            KRN_UNROLL_ALL
+            for (int32_t q = 0; q < SLICE_STEPS; q++)
+                multiply_step(q, 0, b, words);
+            if (at.group_left == SLICE_STEPS || steps == SLICE_STEPS)
+                keep_scales(SLICE_STEPS - 1, at.group);
+            if (left > SLICE_STEPS)
+                return piece_of(at);
+            leave(piece_of(at));
+            return -1;
+        }
+        return multiply_ends(at, steps, b, words);
+    }
+
+    /* The same when groups or pieces end within the slice, or K does. */
+    KRN_DEVICE_MEMBER int32_t multiply_ends(Position at, int32_t steps, const uint32_t (&b)[tiles][8],
+                                            const uint32_t (&words)[units][8]) {
+        /* The loader has the zero points of the first step alone when all are of one group. */
+        const bool one_group = at.group_left >= SLICE_STEPS && steps >= SLICE_STEPS;
+        int32_t holds = -1;
+        KRN_UNROLL_ALL
+        for (int32_t q = 0; q < SLICE_STEPS; q++) {
+            if (q >= steps)
+                break;
+            multiply_step(q, one_group ? 0 : q, b, words);
+            if (at.group_left == 1 || q == steps - 1)
+                keep_scales(q, at.group);
+            holds = piece_of(at);
+            if ((long_groups ? at.piece_left : at.group_left) == 1) {
+                leave(holds);
+                holds = -1;
+            }
+            step_on(at);
+        }
+        return holds;
+    }
+
+    KRN_DEVICE_MEMBER void step_on(Position &at) const {
+        if (long_groups && --at.piece_left == 0) {
+            at.piece++;
+            const int32_t left = at.group_left - 1;
+            at.piece_left = left == 0              ? (p.piece_steps < p.group_steps ? p.piece_steps : p.group_steps)
+                            : left < p.piece_steps ? left
+                                                   : p.piece_steps;
+        }
+        if (--at.group_left == 0) {
+            at.group++;
+            at.group_left = p.group_steps;
+        }
+    }
+
+    /* One step of 32 inputs; `zeros` is the step whose zero points count. */
+    KRN_DEVICE_MEMBER void multiply_step(int32_t q, int32_t zeros, const uint32_t (&b)[tiles][8],
+                                         const uint32_t (&words)[units][8]) {
         KRN_UNROLL_ALL
         for (int32_t u = 0; u < units; u++) {
-            const auto v = ptx::load_shared<ptx::U32x4>(codes + static_cast<uint32_t>(u * 1024 + half * 512 +
-                                                                                      ptx::lane() * 16));
-            words[u][0] = v.x;
-            words[u][1] = v.y;
-            words[u][2] = v.z;
-            words[u][3] = v.w;
+            uint32_t a[4];
+            load_a(q, zeros, u, words[u][2 * q], words[u][2 * q + 1], a);
+            KRN_UNROLL_ALL
+            for (int32_t i = 0; i < tiles; i++)
+                ptx::mma_m16n8k32_s8(acc[u][i], a, {b[i][2 * q], b[i][2 * q + 1]});
+        }
+    }
+
+    KRN_DEVICE_MEMBER void load_b(uint32_t (&b)[tiles][8]) const {
+        const int32_t row = ptx::lane() % 8, chunk = ptx::lane() / 8;
+        const SharedAddress x = from + Shape::CODE_BYTES;
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < tiles; i++)
+            KRN_UNROLL_ALL
+        for (int32_t half = 0; half < 2; half++) {
+            uint32_t four[4];
+            ptx::ldmatrix_x4(four,
+                             x + static_cast<uint32_t>((8 * i + row) * SLICE_K + (((4 * half + chunk) ^ row) * 16)));
+            KRN_UNROLL_ALL
+            for (int32_t j = 0; j < 4; j++)
+                b[i][4 * half + j] = four[j];
+        }
+    }
+
+    KRN_DEVICE_MEMBER void load_words(uint32_t (&words)[units][8]) const {
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < 2 * units; i++) {
+            const auto v = ptx::load_shared<ptx::U32x4>(from + static_cast<uint32_t>(i * 512 + ptx::lane() * 16));
+            words[i / 2][i % 2 * 4] = v.x;
+            words[i / 2][i % 2 * 4 + 1] = v.y;
+            words[i / 2][i % 2 * 4 + 2] = v.z;
+            words[i / 2][i % 2 * 4 + 3] = v.w;
         }
     }
 
     /* Matrix a of unit u at step q of the slice. */
-    KRN_DEVICE_MEMBER void load_a(SharedAddress from, int32_t q, int32_t u, uint32_t low, uint32_t high,
+    KRN_DEVICE_MEMBER void load_a(int32_t q, int32_t zeros, int32_t u, uint32_t low, uint32_t high,
                                   uint32_t (&a)[4]) const {
         if constexpr (format == KRN_TYPE_S8) {
             const int32_t row = 16 * u + ptx::lane() % 16, chunk = 2 * q + ptx::lane() / 16;
@@ -276,15 +213,15 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
         } else if constexpr (format == KRN_TYPE_S4) {
             unpack_s4(low, high, a);
         } else {
-            const SharedAddress zeros =
-                from + static_cast<uint32_t>(Shape::ZEROS_AT + q * Shape::CHANNELS + 16 * u + ptx::lane() / 4);
-            unpack_u4(low, high, spread_zero(ptx::load_shared<uint8_t>(zeros)),
-                      spread_zero(ptx::load_shared<uint8_t>(zeros + 8)), a);
+            const SharedAddress at =
+                from + static_cast<uint32_t>(Shape::ZEROS_AT + zeros * Shape::CHANNELS + 16 * u + ptx::lane() / 4);
+            unpack_u4(low, high, spread_zero(ptx::load_shared<uint8_t>(at)),
+                      spread_zero(ptx::load_shared<uint8_t>(at + 8)), a);
         }
     }
 
     /* Keeps the scales of the group that ended at step q of the slice, where the chain will look for them. */
-    KRN_DEVICE_MEMBER void keep_scales(SharedAddress from, int32_t q, int32_t group) {
+    KRN_DEVICE_MEMBER void keep_scales(int32_t q, int32_t group) {
         const int32_t at = (group & (p.ring_pieces - 1)) * Shape::CHANNELS + ptx::lane();
         if (ptx::lane() < Shape::CHANNELS)
             ptx::store_shared(
@@ -295,24 +232,26 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
 
     /* Adds the warp's sums to those of the piece, and clears them. */
     KRN_DEVICE_MEMBER void leave(int32_t piece) {
-        const SharedAddress to = sums + static_cast<uint32_t>((piece & (p.ring_pieces - 1)) * Shape::PIECE_BYTES);
         const int32_t row = ptx::lane() / 4, column = ptx::lane() % 4 * 2;
+        const SharedAddress to = sums + static_cast<uint32_t>((piece & (p.ring_pieces - 1)) * Shape::PIECE_BYTES +
+                                                              (column * Shape::PITCH + row) * 4);
+        const bool whole = p.pieces_are_whole != 0;
         KRN_UNROLL_ALL
-        for (int32_t u = 0; u < units; u++)
+        for (int32_t i = 0; i < tiles; i++)
             KRN_UNROLL_ALL
-            for (int32_t i = 0; i < tiles; i++)
-                KRN_UNROLL_ALL
-                for (int32_t j = 0; j < 4; j++) {
-                    const int32_t channel = 16 * u + row + j / 2 * 8, token = 8 * i + column + j % 2;
-                    const SharedAddress at = to + static_cast<uint32_t>((token * Shape::PITCH + channel) * 4);
-                    const int32_t sum = acc[u][i][j] >> SUM_SHIFT<format>;
-                    if (token >= tokens)
-                        continue;
-                    if (p.pieces_are_whole)
-                        ptx::store_shared(at, sum);
-                    else
-                        ptx::atomic_add_shared(at, sum);
-                }
+        for (int32_t j = 0; j < 2; j++) {
+            if (8 * i + column + j >= tokens)
+                continue;
+            KRN_UNROLL_ALL
+            for (int32_t u = 0; u < 2 * units; u++) {
+                const SharedAddress at = to + static_cast<uint32_t>(((8 * i + j) * Shape::PITCH + 8 * u) * 4);
+                const int32_t sum = acc[u / 2][i][u % 2 * 2 + j] >> SUM_SHIFT<format>;
+                if (whole)
+                    ptx::store_shared(at, sum);
+                else
+                    ptx::atomic_add_shared(at, sum);
+            }
+        }
         clear();
     }
 
@@ -360,30 +299,39 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
             const int32_t channel = channel_of(i), token = token_of(i);
             if (token >= tokens)
                 continue;
-            if (p.group_pieces == 1 && p.x_zeros == nullptr) {
+            if constexpr (long_groups) {
+                add_long_groups(t[i], long_sums[i], first, end, channel, token);
+            } else if (p.x_zeros == nullptr) {
                 KRN_UNROLL_8
-                for (int32_t piece = first; piece < end; piece++)
-                    t[i] = ptx::fma_rn(ptx::f32_from_s32_rn(take_sum(piece, channel, token)), scale_of(piece, channel),
+                for (int32_t group = first; group < end; group++)
+                    t[i] = ptx::fma_rn(ptx::f32_from_s32_rn(take_sum(group, channel, token)), scale_of(group, channel),
                                        t[i]);
             } else {
-                add_long_groups(t[i], long_sums[i], first, end, channel, token);
+                const int32_t zero = ptx::load_global_nc(p.x_zeros + first_token + token);
+                for (int32_t group = first; group < end; group++)
+                    t[i] = ptx::fma_rn(
+                        static_cast<float>(take_sum(group, channel, token) - correction(group, channel, zero)),
+                        scale_of(group, channel), t[i]);
             }
         }
     }
 
-    /* The same for groups in pieces, and for activations that still lack their zero point. */
+    /* What activations of a token that still lack their zero point add to the sum of a group. */
+    KRN_DEVICE_MEMBER int64_t correction(int32_t group, int32_t channel, int32_t zero) const {
+        return static_cast<int64_t>(zero) *
+               ptx::load_global_nc(p.code_sums + static_cast<int64_t>(group) * p.padded_n + first_channel + channel);
+    }
+
+    /* Groups in pieces. */
     KRN_DEVICE_MEMBER void add_long_groups(float &t, int64_t &sum, int32_t first, int32_t end, int32_t channel,
                                            int32_t token) {
-        const int32_t zero = p.x_zeros == nullptr ? 0 : ptx::load_global_nc(p.x_zeros + first_token + token);
         for (int32_t piece = first; piece < end; piece++) {
             const int32_t group = piece / p.group_pieces;
             sum += take_sum(piece, channel, token);
             if ((group + 1) * p.group_pieces != piece + 1)
                 continue;
             if (p.x_zeros != nullptr)
-                sum -= static_cast<int64_t>(zero) *
-                            ptx::load_global_nc(p.code_sums + static_cast<int64_t>(group) * p.padded_n + first_channel +
-                                                channel);
+                sum -= correction(group, channel, ptx::load_global_nc(p.x_zeros + first_token + token));
             t = ptx::fma_rn(static_cast<float>(sum), scale_of(group, channel), t);
             sum = 0;
         }
@@ -403,17 +351,21 @@ template <int32_t format, int32_t units, int32_t tiles> class Decoder {
 
 } // namespace gemm
 
-#define KRN_DECODE(name, format, units, tiles, blocks)                                                                 \
+#define KRN_DECODE(name, format, units, tiles, long_groups, blocks)                                                    \
     KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, blocks) {                                       \
-        gemm::Decoder<format, units, tiles>(p).run();                                                                  \
+        gemm::Decoder<format, units, tiles, long_groups>(p).run();                                                     \
     }
 
-KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, 2)
-KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, 1)
-KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, 2)
-KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, 2)
-KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, 2)
-KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, 1)
-KRN_DECODE(krn_gemm_decode_u4_16x8_sm80, KRN_TYPE_U4, 1, 1, 2)
-KRN_DECODE(krn_gemm_decode_u4_32x8_sm80, KRN_TYPE_U4, 2, 1, 2)
-KRN_DECODE(krn_gemm_decode_u4_32x16_sm80, KRN_TYPE_U4, 2, 2, 1)
+KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, false, 2)
+KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, false, 3)
+KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, false, 2)
+KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, false, 2)
+KRN_DECODE(krn_gemm_decode_u4_16x8_sm80, KRN_TYPE_U4, 1, 1, false, 3)
+KRN_DECODE(krn_gemm_decode_u4_32x8_sm80, KRN_TYPE_U4, 2, 1, false, 2)
+KRN_DECODE(krn_gemm_decode_u4_32x16_sm80, KRN_TYPE_U4, 2, 2, false, 2)
+/* Groups whose sums do not fit 32 bits. */
+KRN_DECODE(krn_gemm_decode_s8_long_16x8_sm80, KRN_TYPE_S8, 1, 1, true, 2)
+KRN_DECODE(krn_gemm_decode_s4_long_16x8_sm80, KRN_TYPE_S4, 1, 1, true, 2)
+KRN_DECODE(krn_gemm_decode_u4_long_16x8_sm80, KRN_TYPE_U4, 1, 1, true, 2)

@@ -67,22 +67,24 @@ static void cut_decode(const krn_cuda_weights_layout *l, const krn_cuda_properti
         (uint32_t)krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, (int32_t)p->ring_pieces);
 }
 
-/* 16 channels to a block spread small N over the multiprocessors; 32 read x half as often, but those of 8 bits leave no
- * room for 16 tokens. */
+/* 32 channels to a block read x half as often, and have fewer instructions to a byte of weights; 16 spread small N over the
+ * multiprocessors, and 8-bit codes beside 16 tokens leave no room for more. */
 static void plan_decode(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
                         krn_cuda_gemm_plan *p) {
     p->is_decode = 1;
-    p->tokens = m <= 8 ? 8 : 16;
-    const int fills_with_32 = divide_up(l->desc.n, 32) >= 2 * (int64_t)device->multiprocessors;
+    const int is_long = l->group_steps > KRN_CUDA_MAX_PIECE_STEPS;
+    p->tokens = m <= 8 || is_long ? 8 : 16;
+    const int fills_with_32 = 8 * divide_up(l->desc.n, 32) >= 7 * (int64_t)device->multiprocessors;
     if (p->tokens == 16)
         p->channels = l->code_bits == 8 ? 16 : 32;
     else
-        p->channels = fills_with_32 ? 32 : 16;
+        p->channels = fills_with_32 && !is_long ? 32 : 16;
     p->threads = 32 * KRN_CUDA_DECODE_WARPS;
     p->blocks[0] = (uint32_t)divide_up(l->desc.n, p->channels);
     p->blocks[1] = (uint32_t)divide_up(m, p->tokens);
     cut_decode(l, device, p);
-    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_decode_%s_%dx%d_sm80", format_name(l), p->channels, p->tokens);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_decode_%s%s_%dx%d_sm80", format_name(l), is_long ? "_long" : "",
+             p->channels, p->tokens);
 }
 
 static void plan_prefill(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,

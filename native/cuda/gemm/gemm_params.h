@@ -43,6 +43,8 @@ typedef struct krn_cuda_gemm_params {
      * chunk_slices slices of 128 inputs, in a ring of ring_pieces, a power of two, before they enter the result.
      * 1 in pieces_are_whole: no piece crosses a slice. */
     int32_t piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
+    /* Whole groups in the steps that the warps take in one turn, and the steps that are left. */
+    int32_t turn_groups, turn_steps;
 } krn_cuda_gemm_params;
 
 /* The most steps of 32 inputs whose sum of products of signed bytes stays below 2^31. */

@@ -104,12 +104,12 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
         KRN_UNROLL_ALL
         for (int32_t i = 0; i < tiles; i++)
             KRN_UNROLL_ALL
-            for (int32_t u = 0; u < units; u++)
-                KRN_UNROLL_ALL
-                for (int32_t j = 0; j < 4; j++) {
-                    acc[i][u][j] = sum_start();
-                    t[i][u][j] = 0;
-                }
+        for (int32_t u = 0; u < units; u++)
+            KRN_UNROLL_ALL
+        for (int32_t j = 0; j < 4; j++) {
+            acc[i][u][j] = sum_start();
+            t[i][u][j] = 0;
+        }
         if (grouped && p.offsets != nullptr)
             for (int32_t g = 0; g < p.num_groups; g++)
                 add_offsets(g);
@@ -217,8 +217,8 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
             KRN_UNROLL_ALL
             for (int32_t i = 0; i < tiles; i++)
                 KRN_UNROLL_ALL
-                for (int32_t u = 0; u < units; u++)
-                    ptx::mma_m16n8k32_s8(acc[i][u], a[u], b[i]);
+            for (int32_t u = 0; u < units; u++)
+                ptx::mma_m16n8k32_s8(acc[i][u], a[u], b[i]);
             if (grouped && (--left == 0 || step == p.num_steps - 1)) {
                 end_group(from + static_cast<uint32_t>(Shape::SCALES_AT + s * Shape::CHANNELS * 4), group);
                 left = p.group_steps;
@@ -262,8 +262,7 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
             unpack_s4(low, high, a);
         } else {
             const int32_t channel = warp_channel() + 16 * u + ptx::lane() / 4;
-            const SharedAddress zeros =
-                from + static_cast<uint32_t>(Shape::ZEROS_AT + s * Shape::CHANNELS + channel);
+            const SharedAddress zeros = from + static_cast<uint32_t>(Shape::ZEROS_AT + s * Shape::CHANNELS + channel);
             unpack_u4(low, high, spread_zero(ptx::load_shared<uint8_t>(zeros)),
                       spread_zero(ptx::load_shared<uint8_t>(zeros + 8)), a);
         }
@@ -281,18 +280,18 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
         KRN_UNROLL_ALL
         for (int32_t u = 0; u < units; u++)
             KRN_UNROLL_ALL
-            for (int32_t j = 0; j < 4; j++) {
-                const int32_t channel = channel_of(u, j);
-                const float offset =
-                    channel < p.n ? ptx::load_global_nc(p.offsets + static_cast<int64_t>(g) * p.padded_n + channel) : 0;
-                KRN_UNROLL_ALL
-                for (int32_t i = 0; i < tiles; i++) {
-                    const int32_t token = token_of(i, j);
-                    const float sum =
-                        token < p.m ? ptx::load_global_nc(p.x_sums + static_cast<int64_t>(g) * p.m + token) : 0;
-                    t[i][u][j] = ptx::fma_rn(sum, offset, t[i][u][j]);
-                }
+        for (int32_t j = 0; j < 4; j++) {
+            const int32_t channel = channel_of(u, j);
+            const float offset =
+                channel < p.n ? ptx::load_global_nc(p.offsets + static_cast<int64_t>(g) * p.padded_n + channel) : 0;
+            KRN_UNROLL_ALL
+            for (int32_t i = 0; i < tiles; i++) {
+                const int32_t token = token_of(i, j);
+                const float sum =
+                    token < p.m ? ptx::load_global_nc(p.x_sums + static_cast<int64_t>(g) * p.m + token) : 0;
+                t[i][u][j] = ptx::fma_rn(sum, offset, t[i][u][j]);
             }
+        }
     }
 
     /* What the sum of a group lacks for the zero points of activations, in the units of the sum. */
@@ -300,18 +299,17 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
         KRN_UNROLL_ALL
         for (int32_t u = 0; u < units; u++)
             KRN_UNROLL_ALL
-            for (int32_t j = 0; j < 4; j++) {
-                const int32_t channel = channel_of(u, j);
-                const int32_t sum =
-                    channel < p.n ? ptx::load_global_nc(p.code_sums + static_cast<int64_t>(g) * p.padded_n + channel)
-                                  : 0;
-                KRN_UNROLL_ALL
-                for (int32_t i = 0; i < tiles; i++) {
-                    const int32_t token = token_of(i, j);
-                    const int32_t zero = token < p.m ? ptx::load_global_nc(p.x_zeros + token) : 0;
-                    acc[i][u][j] -= zero * sum * (1 << SUM_SHIFT<format>);
-                }
+        for (int32_t j = 0; j < 4; j++) {
+            const int32_t channel = channel_of(u, j);
+            const int32_t sum =
+                channel < p.n ? ptx::load_global_nc(p.code_sums + static_cast<int64_t>(g) * p.padded_n + channel) : 0;
+            KRN_UNROLL_ALL
+            for (int32_t i = 0; i < tiles; i++) {
+                const int32_t token = token_of(i, j);
+                const int32_t zero = token < p.m ? ptx::load_global_nc(p.x_zeros + token) : 0;
+                acc[i][u][j] -= zero * sum * (1 << SUM_SHIFT<format>);
             }
+        }
     }
 
     /* One link of the chain. `scales` are those of the block's channels, in shared memory. */
@@ -327,20 +325,20 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
                 KRN_UNROLL_ALL
                 for (int32_t i = 0; i < tiles; i++)
                     KRN_UNROLL_ALL
-                    for (int32_t j = 0; j < 4; j++) {
-                        const float sum = ptx::bits_as<float>(acc[i][u][j]) - FLOAT_START_VALUE<format>;
-                        t[i][u][j] = ptx::fma_rn(sum, scale[j / 2], t[i][u][j]);
-                        acc[i][u][j] = FLOAT_START<format>;
-                    }
+                for (int32_t j = 0; j < 4; j++) {
+                    const float sum = ptx::bits_as<float>(acc[i][u][j]) - FLOAT_START_VALUE<format>;
+                    t[i][u][j] = ptx::fma_rn(sum, scale[j / 2], t[i][u][j]);
+                    acc[i][u][j] = FLOAT_START<format>;
+                }
             } else {
                 KRN_UNROLL_ALL
                 for (int32_t i = 0; i < tiles; i++)
                     KRN_UNROLL_ALL
-                    for (int32_t j = 0; j < 4; j++) {
-                        const float sum = ptx::f32_from_s32_rn(acc[i][u][j] >> SUM_SHIFT<format>);
-                        t[i][u][j] = ptx::fma_rn(sum, scale[j / 2], t[i][u][j]);
-                        acc[i][u][j] = 0;
-                    }
+                for (int32_t j = 0; j < 4; j++) {
+                    const float sum = ptx::f32_from_s32_rn(acc[i][u][j] >> SUM_SHIFT<format>);
+                    t[i][u][j] = ptx::fma_rn(sum, scale[j / 2], t[i][u][j]);
+                    acc[i][u][j] = 0;
+                }
             }
         }
     }
@@ -351,23 +349,21 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
         KRN_UNROLL_ALL
         for (int32_t u = 0; u < units; u++)
             KRN_UNROLL_ALL
-            for (int32_t j = 0; j < 4; j++) {
-                const int32_t channel = channel_of(u, j);
-                const bool is_there = channel < p.n && p.num_groups > 0;
-                const float scale = is_there ? load_scale(p.scales, p.scale_type, channel) : 0;
-                const float offset = is_there && p.offsets != nullptr ? ptx::load_global_nc(p.offsets + channel) : 0;
-                const int32_t code_sum =
-                    is_there && p.x_zeros != nullptr ? ptx::load_global_nc(p.code_sums + channel) : 0;
-                KRN_UNROLL_ALL
-                for (int32_t i = 0; i < tiles; i++) {
-                    const int32_t token = token_of(i, j);
-                    const float x_sum =
-                        token < p.m && p.offsets != nullptr ? ptx::load_global(p.x_sums + token) : 0;
-                    const int32_t zero = token < p.m && p.x_zeros != nullptr ? ptx::load_global(p.x_zeros + token) : 0;
-                    const int32_t sum = (acc[i][u][j] >> SUM_SHIFT<format>) - zero * code_sum;
-                    t[i][u][j] = ptx::fma_rn(ptx::f32_from_s32_rn(sum), scale, ptx::fma_rn(x_sum, offset, 0.0f));
-                }
+        for (int32_t j = 0; j < 4; j++) {
+            const int32_t channel = channel_of(u, j);
+            const bool is_there = channel < p.n && p.num_groups > 0;
+            const float scale = is_there ? load_scale(p.scales, p.scale_type, channel) : 0;
+            const float offset = is_there && p.offsets != nullptr ? ptx::load_global_nc(p.offsets + channel) : 0;
+            const int32_t code_sum = is_there && p.x_zeros != nullptr ? ptx::load_global_nc(p.code_sums + channel) : 0;
+            KRN_UNROLL_ALL
+            for (int32_t i = 0; i < tiles; i++) {
+                const int32_t token = token_of(i, j);
+                const float x_sum = token < p.m && p.offsets != nullptr ? ptx::load_global(p.x_sums + token) : 0;
+                const int32_t zero = token < p.m && p.x_zeros != nullptr ? ptx::load_global(p.x_zeros + token) : 0;
+                const int32_t sum = (acc[i][u][j] >> SUM_SHIFT<format>)-zero * code_sum;
+                t[i][u][j] = ptx::fma_rn(ptx::f32_from_s32_rn(sum), scale, ptx::fma_rn(x_sum, offset, 0.0f));
             }
+        }
     }
 
     KRN_DEVICE_MEMBER void store() {

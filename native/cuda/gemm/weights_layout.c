@@ -46,6 +46,5 @@ void krn_cuda_weights_place(const krn_weights_desc *desc, int64_t scale_count, k
     l->order_at = place(l, l->has_order, l->padded_k * (int64_t)sizeof(int32_t));
     l->codebook_at = place(l, desc->format == KRN_TYPE_C4, 16 * (int64_t)sizeof(float));
     l->outlier_columns_at = place(l, desc->num_outliers > 0, desc->num_outliers * (int64_t)sizeof(int32_t));
-    l->outlier_weights_at =
-        place(l, desc->num_outliers > 0, desc->num_outliers * l->padded_n * (int64_t)sizeof(float));
+    l->outlier_weights_at = place(l, desc->num_outliers > 0, desc->num_outliers * l->padded_n * (int64_t)sizeof(float));
 }

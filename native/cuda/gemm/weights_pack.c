@@ -49,8 +49,8 @@ static int64_t cut(const krn_cuda_weights_layout *l, uint8_t *memory, unpacked *
     return at;
 }
 
-static krn_status unpack(const krn_cuda_weights_layout *l, krn_context *host, const krn_weights *weights, uint8_t *image,
-                         const unpacked *u, float *scale_offset) {
+static krn_status unpack(const krn_cuda_weights_layout *l, krn_context *host, const krn_weights *weights,
+                         uint8_t *image, const unpacked *u, float *scale_offset) {
     const krn_weights_desc *d = &l->desc;
     const krn_weights_parts parts = {
         .struct_size = sizeof parts,

@@ -14,7 +14,8 @@ static void check_output(const gemm_case *c, const void *expected, const void *y
     for (int64_t i = 0; i < bytes; i++) {
         const int64_t at = i / elem;
         CHECK(((const uint8_t *)expected)[i] == ((const uint8_t *)y)[i],
-              "row %lld, column %lld of format %d, activations %d, output %d, m %lld n %lld k %lld group %lld: %g, not %g",
+              "row %lld, column %lld of format %d, activations %d, output %d, m %lld n %lld k %lld group %lld: %g, not "
+              "%g",
               (long long)(at / c->ld), (long long)(at % c->ld), s->format, s->activation_type, s->output_type,
               (long long)s->m, (long long)s->n, (long long)s->k, (long long)s->group_size,
               float_element(s->output_type, y, at), float_element(s->output_type, expected, at));
@@ -51,8 +52,8 @@ void cuda_gemm_check(krn_cuda_context *device, krn_context *host, const gemm_cas
     int64_t workspace_bytes = -1;
     CHECK_OK(krn_cuda_gemm_workspace_bytes(device, device_weights, a.type, c->options, s->m, &workspace_bytes));
     void *workspace = cuda_allocate(device, workspace_bytes);
-    CHECK_OK(krn_cuda_gemm(device, device_weights, s->m, &a, &output, c->options, workspace, workspace_bytes, NULL,
-                           NULL));
+    CHECK_OK(
+        krn_cuda_gemm(device, device_weights, s->m, &a, &output, c->options, workspace, workspace_bytes, NULL, NULL));
     uint8_t *y = malloc((size_t)y_bytes + 1);
     cuda_read(device, y, output.data, y_bytes);
     check_output(c, expected, y);

@@ -13,10 +13,10 @@ static const int32_t scale_types[] = {0, KRN_TYPE_F16, KRN_TYPE_BF16, KRN_TYPE_U
 static void test_decode(krn_cuda_context *device, krn_context *host) {
     static const struct {
         int64_t m, n, k, group_size;
-    } shapes[] = {
-        {1, 64, 128, 0},   {1, 16, 256, 128}, {8, 65, 512, 64},   {3, 33, 1000, 32}, {5, 20, 300, 0},   {16, 40, 384, 128},
-        {9, 70, 96, 16},   {2, 17, 400, 96},  {7, 48, 640, 256},  {1, 16, 100, 40},  {12, 5, 37, 0},    {1, 1, 1, 0},
-        {4, 32, 2080, 16}, {1, 16, 3000, 24}, {11, 36, 1100, 32}, {1, 20, 2100, 32}, {2, 16, 2400, 480}};
+    } shapes[] = {{1, 64, 128, 0},    {1, 16, 256, 128}, {8, 65, 512, 64},  {3, 33, 1000, 32}, {5, 20, 300, 0},
+                  {16, 40, 384, 128}, {9, 70, 96, 16},   {2, 17, 400, 96},  {7, 48, 640, 256}, {1, 16, 100, 40},
+                  {12, 5, 37, 0},     {1, 1, 1, 0},      {4, 32, 2080, 16}, {1, 16, 3000, 24}, {11, 36, 1100, 32},
+                  {1, 20, 2100, 32},  {2, 16, 2400, 480}};
     for (int i = 0; i < 17 * 3; i++) {
         const gemm_shape shape = {.format = formats[i % 3],
                                   .activation_type = KRN_TYPE_S8,
@@ -40,8 +40,8 @@ static void test_decode(krn_cuda_context *device, krn_context *host) {
 static void test_prefill(krn_cuda_context *device, krn_context *host) {
     static const struct {
         int64_t m, n, k, group_size;
-    } shapes[] = {{64, 64, 128, 0},  {65, 70, 256, 128}, {50, 130, 320, 64}, {100, 20, 200, 32},
-                  {49, 65, 100, 0},  {70, 64, 96, 16},   {51, 100, 800, 480}, {64, 33, 37, 0}};
+    } shapes[] = {{64, 64, 128, 0}, {65, 70, 256, 128}, {50, 130, 320, 64},  {100, 20, 200, 32},
+                  {49, 65, 100, 0}, {70, 64, 96, 16},   {51, 100, 800, 480}, {64, 33, 37, 0}};
     for (int i = 0; i < 8 * 3; i++) {
         const gemm_shape shape = {.format = formats[i % 3],
                                   .activation_type = KRN_TYPE_S8,
@@ -135,8 +135,13 @@ static void test_long(krn_cuda_context *device, krn_context *host) {
 static void test_nothing(krn_cuda_context *device, krn_context *host) {
     static const int64_t shapes[][3] = {{0, 16, 32}, {3, 0, 32}, {3, 5, 0}, {50, 5, 0}};
     for (int i = 0; i < 4; i++) {
-        const gemm_shape shape = {.format = KRN_TYPE_S4, .activation_type = KRN_TYPE_S8, .output_type = KRN_TYPE_F32,
-                                  .m = shapes[i][0], .n = shapes[i][1], .k = shapes[i][2], .has_bias = 1};
+        const gemm_shape shape = {.format = KRN_TYPE_S4,
+                                  .activation_type = KRN_TYPE_S8,
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = shapes[i][0],
+                                  .n = shapes[i][1],
+                                  .k = shapes[i][2],
+                                  .has_bias = 1};
         const gemm_case c = gemm_case_make(&shape);
         cuda_gemm_check(device, host, &c);
     }

@@ -111,8 +111,13 @@ int main(void) {
     int32_t classes[4];
     cuda_classes(classes);
     krn_context *host = context_of(KRN_ISA_REF, 1);
-    const gemm_shape shape = {.format = KRN_TYPE_S4, .activation_type = KRN_TYPE_S8, .output_type = KRN_TYPE_F32,
-                              .m = M, .n = N, .k = K, .group_size = 32};
+    const gemm_shape shape = {.format = KRN_TYPE_S4,
+                              .activation_type = KRN_TYPE_S8,
+                              .output_type = KRN_TYPE_F32,
+                              .m = M,
+                              .n = N,
+                              .k = K,
+                              .group_size = 32};
     const gemm_case c = gemm_case_make(&shape);
     krn_weights *weights = gemm_case_pack(&c, host);
     call good = {.device = cuda_context_of(classes[0]), .other = cuda_context_of(classes[0]), .m = M};
@@ -120,10 +125,8 @@ int main(void) {
     good.a = c.activations;
     good.a.data = cuda_copy_of(good.device, c.activations.data, M * K);
     good.a.scales = cuda_copy_of(good.device, c.activations.scales, M * 4);
-    good.y = (krn_gemm_output){.struct_size = sizeof good.y,
-                               .type = KRN_TYPE_F32,
-                               .data = cuda_allocate(good.device, M * N * 4),
-                               .ld = N};
+    good.y = (krn_gemm_output){
+        .struct_size = sizeof good.y, .type = KRN_TYPE_F32, .data = cuda_allocate(good.device, M * N * 4), .ld = N};
     good.options.struct_size = sizeof good.options;
     CHECK_OK(krn_cuda_gemm_workspace_bytes(good.device, good.weights, KRN_TYPE_S8, NULL, M, &good.workspace_bytes));
     good.workspace = cuda_allocate(good.device, good.workspace_bytes);

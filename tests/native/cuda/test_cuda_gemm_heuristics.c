@@ -63,7 +63,9 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
         check_ring(l, &p);
     if (p.short_groups)
         CHECK((l->desc.k < l->group_size ? l->desc.k : l->group_size) * (activation_type == KRN_TYPE_U8 ? 255 : 128) *
-                      128 <= 1 << 22, "groups are not short");
+                      128 <=
+                  1 << 22,
+              "groups are not short");
 }
 
 static void check_kernel(int32_t format, int64_t m, int64_t n, int64_t group_size, const char *expected) {
@@ -91,7 +93,8 @@ int main(void) {
         check_plan(&l, ms[i / 12 % 9], activations[i % 3], &devices[i % 4]);
         count++;
     }
-    check_kernel(KRN_TYPE_S8, 1, 4096, 0, "krn_gemm_decode_s8_16x8_sm80");
+    check_kernel(KRN_TYPE_S8, 1, 2048, 0, "krn_gemm_decode_s8_16x8_sm80");
+    check_kernel(KRN_TYPE_S8, 1, 4096, 0, "krn_gemm_decode_s8_32x8_sm80");
     check_kernel(KRN_TYPE_S4, 8, 14336, 128, "krn_gemm_decode_s4_32x8_sm80");
     check_kernel(KRN_TYPE_U4, 16, 4096, 128, "krn_gemm_decode_u4_32x16_sm80");
     check_kernel(KRN_TYPE_S4, 17, 2048, 128, "krn_gemm_decode_s4_32x16_sm80");

@@ -72,8 +72,7 @@ static void check_codes(const gemm_case *c, const packed *p, const int64_t *plac
                 const int lane = i / 16, reg = i / 4 % 4, byte = i % 4;
                 const int64_t n = block * 16 + lane / 4 + reg % 2 * 8;
                 const int64_t place = step * 32 + reg / 2 * 16 + lane % 4 * 4 + byte;
-                const int32_t expected =
-                    n < c->shape.n && places[place] >= 0 ? expected_code(c, n, places[place]) : 0;
+                const int32_t expected = n < c->shape.n && places[place] >= 0 ? expected_code(c, n, places[place]) : 0;
                 CHECK(fragment(p, block, step, lane, reg, byte) == expected, "channel %lld, place %lld: %d, not %d",
                       (long long)n, (long long)place, fragment(p, block, step, lane, reg, byte), expected);
             }
@@ -117,7 +116,8 @@ static void check_case(krn_context *context, const gemm_shape *shape) {
         CHECK(places[i] == (i < shape->k ? i : -1), "place %lld stands in the tensor's order", (long long)i);
     if (l->zeros_at >= 0 && l->num_groups > 0)
         for (int64_t n = 0; n < shape->n; n++)
-            CHECK(p.image[l->zeros_at + n] == c.zero_points[krn_cuda_scale_index(l, n, 0)], "zero of %lld", (long long)n);
+            CHECK(p.image[l->zeros_at + n] == c.zero_points[krn_cuda_scale_index(l, n, 0)], "zero of %lld",
+                  (long long)n);
     if (l->codebook_at >= 0)
         CHECK(memcmp(p.image + l->codebook_at, c.codebook, 64) == 0, "codebook");
     free(places);
@@ -125,8 +125,13 @@ static void check_case(krn_context *context, const gemm_shape *shape) {
 }
 
 static void test_outliers(krn_context *context) {
-    const gemm_shape shape = {.format = KRN_TYPE_S8, .activation_type = KRN_TYPE_F32, .output_type = KRN_TYPE_F32,
-                              .m = 1, .n = 70, .k = 50, .seed = 5};
+    const gemm_shape shape = {.format = KRN_TYPE_S8,
+                              .activation_type = KRN_TYPE_F32,
+                              .output_type = KRN_TYPE_F32,
+                              .m = 1,
+                              .n = 70,
+                              .k = 50,
+                              .seed = 5};
     gemm_case c = gemm_case_make(&shape);
     const int32_t columns[3] = {0, 17, 49};
     float weights[70 * 3];
@@ -150,8 +155,8 @@ int main(void) {
     static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_C4};
     static const struct {
         int64_t n, k, group_size;
-    } shapes[] = {{64, 128, 0}, {1, 1, 0},     {70, 200, 0},  {65, 256, 128}, {33, 300, 32},
-                  {16, 96, 16}, {80, 130, 24}, {20, 100, 40}, {5, 257, 100},  {0, 64, 32},   {3, 0, 0}};
+    } shapes[] = {{64, 128, 0},  {1, 1, 0},     {70, 200, 0},  {65, 256, 128}, {33, 300, 32}, {16, 96, 16},
+                  {80, 130, 24}, {20, 100, 40}, {5, 257, 100}, {0, 64, 32},    {3, 0, 0}};
     static const int32_t scale_types[] = {0, KRN_TYPE_F16, KRN_TYPE_BF16, KRN_TYPE_U8};
     static const int32_t zero_types[] = {0, KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
     for (int i = 0; i < 11 * 4 * 4; i++) {
