@@ -99,7 +99,37 @@ KRN_DEVICE void store_quad(void *row, int64_t i, int32_t count, bool is_aligned,
             store_element<type>(row, i + e, q.at[e]);
 }
 
-/* The same where the type is known at run time only, as that of weights and targets is: every thread of a launch takes
+/* Elements i..i+7 of a row, of which `count` are there; 16 bytes at a time where `is_aligned`. */
+template <int32_t type>
+KRN_DEVICE void load_octet(const void *row, int64_t i, int32_t count, bool is_aligned, Quad &low, Quad &high) {
+    if constexpr (type != KRN_TYPE_F32) {
+        if (is_aligned && count >= 2 * QUAD) {
+            const auto bits =
+                ptx::load_global(reinterpret_cast<const ptx::U32x4 *>(static_cast<const uint16_t *>(row) + i));
+            low = widen<type>(ptx::U32x2{bits.x, bits.y});
+            high = widen<type>(ptx::U32x2{bits.z, bits.w});
+            return;
+        }
+    }
+    low = load_quad<type>(row, i, count, is_aligned);
+    high = load_quad<type>(row, i + QUAD, count - QUAD, is_aligned);
+}
+
+template <int32_t type>
+KRN_DEVICE void store_octet(void *row, int64_t i, int32_t count, bool is_aligned, const Quad &low, const Quad &high) {
+    if constexpr (type != KRN_TYPE_F32) {
+        if (is_aligned && count >= 2 * QUAD) {
+            const ptx::U32x2 a = narrow<type>(low), b = narrow<type>(high);
+            ptx::store_global(reinterpret_cast<ptx::U32x4 *>(static_cast<uint16_t *>(row) + i),
+                              ptx::U32x4{a.x, a.y, b.x, b.y});
+            return;
+        }
+    }
+    store_quad<type>(row, i, count, is_aligned, low);
+    store_quad<type>(row, i + QUAD, count - QUAD, is_aligned, high);
+}
+
+/* Quads where the type is known at run time only, as that of weights and targets is: every thread of a launch takes
  * the same branch. */
 KRN_DEVICE Quad load_quad_of(int32_t type, const void *row, int64_t i, int32_t count, bool is_aligned) {
     switch (type) {

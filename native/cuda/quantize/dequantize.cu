@@ -100,16 +100,7 @@ template <int32_t type> KRN_DEVICE void dequantize(const krn_cuda_flat_params &p
             low = decode_by_element(p, row, i, count, codes.x);
             high = decode_by_element(p, row, i + QUAD, count - QUAD, codes.y);
         }
-        if constexpr (type != KRN_TYPE_F32) {
-            if (p.is_aligned && count >= KRN_CUDA_FLAT_ELEMS) {
-                const ptx::U32x2 a = narrow<type>(low), b = narrow<type>(high);
-                ptx::store_global(reinterpret_cast<ptx::U32x4 *>(static_cast<uint16_t *>(target) + i),
-                                  ptx::U32x4{a.x, a.y, b.x, b.y});
-                return;
-            }
-        }
-        store_quad<type>(target, i, count, p.is_aligned != 0, low);
-        store_quad<type>(target, i + QUAD, count - QUAD, p.is_aligned != 0, high);
+        store_octet<type>(target, i, count, p.is_aligned != 0, low, high);
     });
 }
 

@@ -30,8 +30,8 @@ template <int32_t type> KRN_DEVICE void measure(const krn_cuda_flat_params &p) {
     walk(p.plan, [&](int64_t row, int32_t i) {
         const void *const floats = static_cast<const uint8_t *>(p.floats) + row * p.floats_ld_bytes;
         const int32_t count = p.plan.cols - i;
-        const Quad low = load_quad<type>(floats, i, count, p.is_aligned != 0);
-        const Quad high = load_quad<type>(floats, i + QUAD, count - QUAD, p.is_aligned != 0);
+        Quad low, high;
+        load_octet<type>(floats, i, count, p.is_aligned != 0, low, high);
         KRN_UNROLL_ALL
         for (int32_t e = 0; e < QUAD; e++) {
             extend(range, low.at[e]);
@@ -56,8 +56,8 @@ template <int32_t type> KRN_DEVICE void encode_tensor(const krn_cuda_flat_params
         const void *const floats = static_cast<const uint8_t *>(p.floats) + row * p.floats_ld_bytes;
         uint8_t *const codes = p.codes.codes + row * p.codes.codes_ld_bytes;
         const int32_t count = p.plan.cols - i;
-        const Quad low = load_quad<type>(floats, i, count, p.is_aligned != 0);
-        const Quad high = load_quad<type>(floats, i + QUAD, count - QUAD, p.is_aligned != 0);
+        Quad low, high;
+        load_octet<type>(floats, i, count, p.is_aligned != 0, low, high);
         const uint32_t bad = static_cast<uint32_t>(p.codes.scheme.zero & 0xFF) * 0x01010101u;
         store_codes(p.codes, codes, i, count, is_good ? encode_quad(p.codes.scheme, encoder, low) : bad);
         if (count > QUAD)

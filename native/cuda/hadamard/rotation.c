@@ -1,0 +1,61 @@
+#include "cuda/hadamard/rotation.h"
+
+#include "common/status.h"
+#include "hadamard/hadamard_plan.h"
+
+#include <stddef.h>
+
+/* Levels that one pass does: up to five in the first, then evenly in as few as it takes. */
+static void cut_levels(int32_t levels, krn_cuda_rotation *r) {
+    const int32_t most = KRN_CUDA_ROTATION_LEVELS;
+    const int32_t first = levels < most ? levels : most, rest = levels - first;
+    r->first_levels = (int16_t)first;
+    r->pass_levels[0] = (int16_t)(rest <= most ? rest : (rest + 1) / 2);
+    r->pass_levels[1] = (int16_t)(rest - r->pass_levels[0]);
+}
+
+/* The signs of 4 x 4 entries to a word. */
+static void pack_signs(const krn_hadamard_base *base, uint16_t *words) {
+    const int32_t quads = base->order / 4;
+    for (int32_t rows = 0; rows < quads; rows++) {
+        for (int32_t q = 0; q < quads; q++) {
+            uint32_t word = 0;
+            for (int32_t r = 0; r < 4; r++)
+                word |= (uint32_t)(base->signs[(4 * rows + r) * quads + q] >> 4) << 4 * r;
+            *words++ = (uint16_t)word;
+        }
+    }
+}
+
+krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_rotation *rotation) {
+    krn_hadamard_plan plan;
+    const krn_status status = krn_hadamard_make_plan(options, &plan);
+    if (status != KRN_OK)
+        return status;
+    if (plan.n > KRN_CUDA_ROTATION_MAX_N)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "n is %lld; kernels of devices rotate up to %d elements",
+                        (long long)plan.n, KRN_CUDA_ROTATION_MAX_N);
+    if ((uintptr_t)plan.signs_before % 4 != 0 || (uintptr_t)plan.signs_after % 4 != 0)
+        return krn_fail(KRN_ERROR_ALIGNMENT, "signs are not aligned to 4 bytes");
+    *rotation = (krn_cuda_rotation){
+        .signs_before = plan.signs_before,
+        .signs_after = plan.signs_after,
+        .scale = plan.scale,
+        .n = (int32_t)plan.n,
+        .num_bases = (int16_t)plan.num_bases,
+    };
+    cut_levels(plan.levels, rotation);
+    int32_t words = 0;
+    for (int32_t b = 0; b < plan.num_bases; b++) {
+        const int32_t order = plan.bases[b].order, count = order / 4 * (order / 4);
+        if (words + count > KRN_CUDA_ROTATION_SIGN_WORDS)
+            return krn_fail(KRN_ERROR_UNSUPPORTED,
+                            "n is %lld, whose matrix has a base of order %d; kernels of devices take one up to 172",
+                            (long long)plan.n, order);
+        rotation->orders[b] = (int16_t)order;
+        rotation->first_words[b] = (int16_t)words;
+        pack_signs(&plan.bases[b], rotation->signs + words);
+        words += count;
+    }
+    return KRN_OK;
+}

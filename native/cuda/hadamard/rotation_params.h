@@ -1,0 +1,32 @@
+/* A Hadamard transform as kernels do it: krn_hadamard_plan (hadamard/hadamard_plan.h of kernels_cpu) cut into passes. */
+#ifndef KRN_CUDA_ROTATION_PARAMS_H
+#define KRN_CUDA_ROTATION_PARAMS_H
+
+#include <stdint.h>
+
+enum {
+    /* What a thread holds in registers during a pass. */
+    KRN_CUDA_ROTATION_ELEMS = 32,
+    KRN_CUDA_ROTATION_LEVELS = 5,
+    /* Two passes of five levels behind the first. */
+    KRN_CUDA_ROTATION_MAX_N = 32768,
+    KRN_CUDA_ROTATION_MAX_BASES = 3,
+    /* Signs of all bases: those of order 172, as many as the parameters of a kernel, 4 KiB, hold. */
+    KRN_CUDA_ROTATION_SIGN_WORDS = 1849,
+};
+
+typedef struct krn_cuda_rotation {
+    /* Device memory, n bits each, or NULL. */
+    const uint8_t *signs_before, *signs_after;
+    float scale;
+    int32_t n;
+    /* Levels of the first pass, in which a thread has consecutive elements, and of the others; 0 where there is none. */
+    int16_t first_levels, pass_levels[2];
+    int16_t num_bases;
+    int16_t orders[KRN_CUDA_ROTATION_MAX_BASES];
+    /* Base b, of order m: bit 4 r + e of word first_words[b] + m / 4 * c + q is set where entry (4 c + r, 4 q + e) is -1. */
+    int16_t first_words[KRN_CUDA_ROTATION_MAX_BASES];
+    uint16_t signs[KRN_CUDA_ROTATION_SIGN_WORDS];
+} krn_cuda_rotation;
+
+#endif

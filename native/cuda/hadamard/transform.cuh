@@ -1,0 +1,237 @@
+/* The transform of kernels/hadamard.h over a tile of f32, with the order of additions that is fixed there: levels h = 1, 2,
+ * 4 .. first, then bases.
+ *
+ * A thread takes 32 elements through several levels in registers; between passes the tile is exchanged through shared
+ * memory. That moves 8 bytes of every element for up to five levels, where shuffles move 4 for each level:
+ *
+ *   first pass    32 consecutive elements: levels 1 to 16
+ *   two others    2^levels elements that are h apart, of up to four columns: h = 32, then h = 32 * 2^levels
+ *   bases         4 rows of a base for 8 columns; all is read before anything is written
+ *
+ * so n = 32768 takes three passes and two exchanges. In shared memory chunks of four floats are exchanged within 32, chunk
+ * c of row r is c ^ r % 8: eight lanes that read 32 consecutive elements each meet eight different groups of banks, and so
+ * do those that read along a row.
+ *
+ * Loads are told as load(i, low, high), eight elements from i on; stores as store(i, Values<C>), C elements. */
+#ifndef KRN_CUDA_TRANSFORM_H
+#define KRN_CUDA_TRANSFORM_H
+
+#include "cuda/common/elements.cuh"
+#include "cuda/hadamard/rotation_params.h"
+#include "cuda/ptx/arithmetic.h"
+#include "cuda/ptx/barrier.h"
+
+namespace kernels {
+
+template <int32_t count> struct alignas(4 * count) Values {
+    float at[count];
+};
+
+/* A tile and the thread's place in its block; `elems` is a multiple of n, shared memory has room for whole 32. */
+struct Tile {
+    ptx::SharedAddress memory;
+    int32_t elems, rank, threads;
+
+    KRN_DEVICE_MEMBER ptx::SharedAddress address(int32_t i) const {
+        return memory + 4 * static_cast<uint32_t>(i ^ (i >> 5 & 7) << 2);
+    }
+
+    /* Elements i.., a multiple of `count`, which is 1, 2 or 4. */
+    template <int32_t count> KRN_DEVICE_MEMBER Values<count> load(int32_t i) const {
+        return ptx::load_shared<Values<count>>(address(i));
+    }
+
+    template <int32_t count> KRN_DEVICE_MEMBER void store(int32_t i, const Values<count> &values) const {
+        ptx::store_shared(address(i), values);
+    }
+};
+
+/* `levels` levels over rows of `columns` elements each. */
+template <int32_t rows, int32_t columns> KRN_DEVICE void butterflies(float (&x)[rows * columns], int32_t levels) {
+    KRN_UNROLL_ALL
+    for (int32_t level = 0; 1 << level < rows; level++) {
+        if (level >= levels)
+            break;
+        const int32_t half = columns << level;
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < rows * columns; i++) {
+            if ((i & half) == 0) {
+                const float a = x[i], b = x[i + half];
+                x[i] = ptx::add_rn(a, b);
+                x[i + half] = ptx::sub_rn(a, b);
+            }
+        }
+    }
+}
+
+KRN_DEVICE float negate_if(float x, uint32_t bit) {
+    return ptx::bits_as<float>(ptx::bits_as<uint32_t>(x) ^ bit << 31);
+}
+
+/* Signs of elements i..i+31, one to a bit, i a multiple of 32; those from `elems` on mean nothing. */
+KRN_DEVICE uint32_t signs_of_32(const uint8_t *signs, int32_t n, int32_t i, int32_t elems) {
+    if (n % 32 == 0)
+        return ptx::load_global_nc(reinterpret_cast<const uint32_t *>(signs) + i % n / 32);
+    uint32_t bits = 0;
+    for (int32_t e = 0; e < 32 && i + e < elems; e++) {
+        const int32_t at = (i + e) % n;
+        bits |= static_cast<uint32_t>(ptx::load_global_nc(signs + at / 8) >> at % 8 & 1) << e;
+    }
+    return bits;
+}
+
+/* What remains to be done with element i behind all passes. */
+KRN_DEVICE float finished(const krn_cuda_rotation &r, int32_t i, float x) {
+    const float scaled = ptx::mul_rn(x, r.scale);
+    if (r.signs_after == nullptr)
+        return scaled;
+    const int32_t at = i % r.n;
+    return negate_if(scaled, ptx::load_global_nc(r.signs_after + at / 8) >> at % 8 & 1u);
+}
+
+template <class Load, class Store>
+KRN_DEVICE void first_pass(const Tile &t, const krn_cuda_rotation &r, Load load, Store store) {
+    for (int32_t i = KRN_CUDA_ROTATION_ELEMS * t.rank; i < t.elems; i += KRN_CUDA_ROTATION_ELEMS * t.threads) {
+        float x[KRN_CUDA_ROTATION_ELEMS];
+        KRN_UNROLL_ALL
+        for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e += 2 * QUAD) {
+            Quad low, high;
+            load(i + e, low, high);
+            KRN_UNROLL_ALL
+            for (int32_t j = 0; j < QUAD; j++) {
+                x[e + j] = low.at[j];
+                x[e + QUAD + j] = high.at[j];
+            }
+        }
+        if (r.signs_before != nullptr) {
+            const uint32_t signs = signs_of_32(r.signs_before, r.n, i, t.elems);
+            KRN_UNROLL_ALL
+            for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e++)
+                x[e] = negate_if(x[e], signs >> e & 1);
+        }
+        butterflies<KRN_CUDA_ROTATION_ELEMS, 1>(x, r.first_levels);
+        KRN_UNROLL_ALL
+        for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e += QUAD)
+            store(i + e, Values<QUAD>{{x[e], x[e + 1], x[e + 2], x[e + 3]}});
+    }
+}
+
+/* Levels h = 2^shift and on. */
+template <int32_t levels, class Store> KRN_DEVICE void strided_pass(const Tile &t, int32_t shift, Store store) {
+    constexpr int32_t rows = 1 << levels, columns = rows <= 8 ? QUAD : KRN_CUDA_ROTATION_ELEMS / rows;
+    const int32_t groups = t.elems / (rows * columns);
+    for (int32_t g = t.rank; g < groups; g += t.threads) {
+        const int32_t column = g * columns;
+        const int32_t first = column >> shift << (shift + levels) | (column & ((1 << shift) - 1));
+        float x[rows * columns];
+        KRN_UNROLL_ALL
+        for (int32_t row = 0; row < rows; row++) {
+            const auto values = t.load<columns>(first + (row << shift));
+            KRN_UNROLL_ALL
+            for (int32_t c = 0; c < columns; c++)
+                x[row * columns + c] = values.at[c];
+        }
+        butterflies<rows, columns>(x, levels);
+        KRN_UNROLL_ALL
+        for (int32_t row = 0; row < rows; row++) {
+            Values<columns> values;
+            KRN_UNROLL_ALL
+            for (int32_t c = 0; c < columns; c++)
+                values.at[c] = x[row * columns + c];
+            store(first + (row << shift), values);
+        }
+    }
+}
+
+template <class Store> KRN_DEVICE void strided_pass_of(const Tile &t, int32_t levels, int32_t shift, Store store) {
+    switch (levels) {
+    case 1: strided_pass<1>(t, shift, store); break;
+    case 2: strided_pass<2>(t, shift, store); break;
+    case 3: strided_pass<3>(t, shift, store); break;
+    case 4: strided_pass<4>(t, shift, store); break;
+    default: strided_pass<5>(t, shift, store); break;
+    }
+}
+
+/* The sum of four elements with the signs that the lowest bits of `signs` are, the first sign taken out of it. */
+KRN_DEVICE float signed_sum(const float (&x)[4], uint32_t signs) {
+    const float low = ptx::add_rn(x[0], negate_if(x[1], signs ^ signs >> 1));
+    const float high = ptx::add_rn(x[2], negate_if(x[3], signs >> 2 ^ signs >> 3));
+    return negate_if(ptx::add_rn(low, negate_if(high, signs ^ signs >> 2)), signs);
+}
+
+/* Base b over elements `stride` apart. A thread has up to eight times four rows of it, of one column each: their sums are
+ * all there before the block writes. Blocks have a thread for every 32 elements at least. */
+template <class Store>
+KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, int32_t stride, Store store) {
+    constexpr int32_t ITEMS = KRN_CUDA_ROTATION_ELEMS / 4;
+    const int32_t order = r.orders[b], quads = order / 4, columns = t.elems / order;
+    float sums[ITEMS][4];
+    KRN_UNROLL_ALL
+    for (int32_t u = 0; u < ITEMS; u++) {
+        const int32_t item = t.rank + u * t.threads, column = item % columns, rows = item / columns;
+        if (rows >= quads)
+            break;
+        const int32_t first = column / stride * stride * order + column % stride;
+        KRN_UNROLL_NONE
+        for (int32_t q = 0; q < quads; q++) {
+            float x[4];
+            KRN_UNROLL_ALL
+            for (int32_t e = 0; e < 4; e++)
+                x[e] = t.load<1>(first + (4 * q + e) * stride).at[0];
+            const uint32_t signs = r.signs[r.first_words[b] + rows * quads + q];
+            KRN_UNROLL_ALL
+            for (int32_t row = 0; row < 4; row++) {
+                const float term = signed_sum(x, signs >> 4 * row);
+                sums[u][row] = q == 0 ? term : ptx::add_rn(sums[u][row], term);
+            }
+        }
+    }
+    ptx::sync_threads();
+    KRN_UNROLL_ALL
+    for (int32_t u = 0; u < ITEMS; u++) {
+        const int32_t item = t.rank + u * t.threads, column = item % columns, rows = item / columns;
+        if (rows >= quads)
+            break;
+        const int32_t first = column / stride * stride * order + column % stride;
+        KRN_UNROLL_ALL
+        for (int32_t row = 0; row < 4; row++)
+            store(first + (4 * rows + row) * stride, Values<1>{{sums[u][row]}});
+    }
+}
+
+/* All passes; what the last one makes goes to `finish`, which is not told to scale. A block transforms one tile. */
+template <class Load, class Finish>
+KRN_DEVICE void transform(const Tile &t, const krn_cuda_rotation &r, Load load, Finish finish) {
+    const auto keep = [&](int32_t i, const auto &values) { t.store(i, values); };
+    const int32_t passes = (r.pass_levels[0] > 0) + (r.pass_levels[1] > 0);
+    int32_t left = passes + r.num_bases;
+    if (left == 0) {
+        first_pass(t, r, load, finish);
+        return;
+    }
+    first_pass(t, r, load, keep);
+    int32_t shift = r.first_levels;
+    for (int32_t pass = 0; pass < passes; pass++) {
+        ptx::sync_threads();
+        const int32_t levels = r.pass_levels[pass];
+        if (--left > 0)
+            strided_pass_of(t, levels, shift, keep);
+        else
+            strided_pass_of(t, levels, shift, finish);
+        shift += levels;
+    }
+    int32_t stride = 1 << shift;
+    for (int32_t b = 0; b < r.num_bases; b++) {
+        ptx::sync_threads();
+        if (--left > 0)
+            base_pass(t, r, b, stride, keep);
+        else
+            base_pass(t, r, b, stride, finish);
+        stride *= r.orders[b];
+    }
+}
+
+} // namespace kernels
+
+#endif
