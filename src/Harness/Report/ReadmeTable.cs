@@ -4,7 +4,8 @@ using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Report;
 
-/// <summary>The table of a README: a function of a results file, between two comments of which the first names the file.</summary>
+/// <summary>The table of a README: a function of a results file, between two comments of which the first names the file. Of a run with GEMM it is
+/// that of one layer; of a run without, one of every op (<see cref="StepTables"/>).</summary>
 internal static class ReadmeTable
 {
     /// <summary>How the first comment begins; the file's name and " -->" follow.</summary>
@@ -41,11 +42,13 @@ internal static class ReadmeTable
     }
 
     /// <summary>The table without the comments around it.</summary>
-    /// <exception cref="FormatException">The run has no GEMM to show.</exception>
+    /// <exception cref="FormatException">The run has nothing to show.</exception>
     public static string Write(RunResult run, string source)
     {
+        if (!run.Cases.Any(IsShown))
+            return StepTables.Write(run, source);
         (long n, long k) = ShapeOf(run);
-        CaseResult[] cases = [.. run.Cases.Where(c => c is { Op: "gemm", Layer: null, OfCeiling: not null } && c.Shape["n"] == n && c.Shape["k"] == k)];
+        CaseResult[] cases = [.. run.Cases.Where(c => IsShown(c) && c.Shape["n"] == n && c.Shape["k"] == k)];
         long[] batches = [.. cases.Select(c => c.Shape["m"]).Distinct().Order()];
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"{run.Machine.Cpu}, {run.Run.CreatedUtc:yyyy-MM-dd}, N = {n}, K = {k}, weights cold for M <= 8. ")
@@ -89,9 +92,9 @@ internal static class ReadmeTable
 
     // The layer with most cases; the first of those that have as many.
     private static (long N, long K) ShapeOf(RunResult run) => run.Cases
-        .Where(c => c is { Op: "gemm", Layer: null, OfCeiling: not null })
-        .GroupBy(c => (c.Shape["n"], c.Shape["k"])).MaxBy(group => group.Count())?.Key
-        ?? throw new FormatException("the run has no GEMM with a ceiling");
+        .Where(IsShown).GroupBy(c => (c.Shape["n"], c.Shape["k"])).MaxBy(group => group.Count())!.Key;
+
+    private static bool IsShown(CaseResult result) => result is { Op: "gemm", Layer: null, OfCeiling: not null };
 
     private static IEnumerable<Block> Blocks(string text)
     {
