@@ -41,6 +41,9 @@ static void list_pieces(const krn_kv_layout *layout, krn_block_view *view) {
     for (int32_t unit = 0; unit < view->units; unit += page_units) {
         const int32_t end = (int32_t)krn_min(unit + page_units, view->units);
         add_operand(view, &view->keys, layout->key_block_bytes, unit, end);
+        for (int32_t u = unit; u < end; u++)
+            if (view->group_scales[u] != NULL)
+                add_piece(view, view->group_scales[u], layout->key_group_bytes);
         add_operand(view, &view->values, layout->value_block_bytes, unit, end);
     }
 }
@@ -63,6 +66,7 @@ void krn_view_block(const krn_attention_call *call, const krn_attention_entry *e
     const unsigned char *base = krn_kv_head(cache, table[page], head);
     for (int32_t u = 0; u < KRN_ATTENTION_UNITS; u++) {
         const int64_t token = first_token + u * KRN_ATTENTION_UNIT;
+        view->group_scales[u] = NULL;
         if (u >= view->units) {
             view->keys.codes[u] = view->keys.codes[0];
             view->keys.scales[u] = view->keys.scales[0];
@@ -82,6 +86,8 @@ void krn_view_block(const krn_attention_call *call, const krn_attention_entry *e
         if (token >= paged)
             view->keys.codes[u] =
                 (const uint8_t *)(krn_kv_tail(cache, entry->sequence, head) + (token - paged) * layout->head_dim);
+        else if (cache->keys.granularity == KRN_KV_CHANNEL)
+            view->group_scales[u] = base + layout->key_scales_at + at / cache->desc.key_group * layout->key_group_bytes;
         view->values.codes[u] = base + layout->value_codes_at + unit * layout->value_block_bytes;
         if (has_key_scales)
             view->keys.scales[u] = (const float *)(const void *)key_scales + at;
@@ -119,6 +125,8 @@ void krn_view_next_head(const krn_attention_call *call, const krn_attention_entr
     view->units = before->units;
     move_operand(&view->keys, &before->keys, bytes);
     move_operand(&view->values, &before->values, bytes);
+    for (int32_t u = 0; u < KRN_ATTENTION_UNITS; u++)
+        view->group_scales[u] = before->group_scales[u] == NULL ? NULL : before->group_scales[u] + bytes;
     view->num_pieces = before->num_pieces;
     view->lines = before->lines;
     for (int32_t p = 0; p < view->num_pieces; p++)

@@ -9,6 +9,8 @@ typedef struct krn_block_view {
     int64_t head, first_token;
     int32_t units;
     krn_attention_operand keys, values;
+    /* Scales of the channels for each unit's group of keys (KIVI), or NULL. */
+    const uint8_t *group_scales[KRN_ATTENTION_UNITS];
     /* All of it in the order in which it is asked for. */
     krn_attention_piece pieces[KRN_ATTENTION_MAX_PIECES];
     int32_t num_pieces;
