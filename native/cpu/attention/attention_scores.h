@@ -132,18 +132,18 @@ KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], operand_form 
 #if defined(__AVX512BF16__)
     if (is_pairs(form)) {
         const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
+        zmm_i k[TILE_VECTORS][2];
+        KRN_UNROLL
+        for (int u = 0; u < units; u++)
+            pairs_of(raw[u], form, k[u]);
         KRN_UNROLL
         for (int i = 0; i < pairs; i++) {
-            zmm_i k[TILE_VECTORS];
-            KRN_UNROLL
-            for (int u = 0; u < units; u++)
-                k[u] = pair_of(raw[u], form, i);
             KRN_UNROLL
             for (int r = 0; r < rows; r++) {
                 const zmm_i q = broadcast_i32(dword_at(at->query + r * at->q_row_bytes, i));
                 KRN_UNROLL
                 for (int u = 0; u < units; u++)
-                    acc[r][u] = dot_bf16(acc[r][u], k[u], q);
+                    acc[r][u] = dot_bf16(acc[r][u], k[u][i], q);
             }
         }
         return;

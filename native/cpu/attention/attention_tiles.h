@@ -77,11 +77,20 @@ KRN_ALWAYS_INLINE zmm_i e4m3_to_bf16(zmm_i words) {
 #endif
 
 #if defined(__AVX512BF16__)
-/* Pair `index` of every dword: its two bf16; of e4m3 the first and third, or the second and fourth. */
-KRN_ALWAYS_INLINE zmm_i pair_of(lanes_i raw, operand_form form, int index) {
-    if (form == FORM_BF16_PAIRS)
-        return raw;
-    return e4m3_to_bf16(index == 0 ? raw : _mm512_srli_epi16(raw, 8));
+/* Pairs of every dword: its two bf16; of e4m3 the first and third, and the second and fourth. Among e4m3 that are all
+ * normal, the rule, shifts put a byte at the high end of a word in place, its sign extended and cut off again. */
+KRN_ALWAYS_INLINE void pairs_of(lanes_i raw, operand_form form, zmm_i pairs[2]) {
+    if (form == FORM_BF16_PAIRS) {
+        pairs[0] = raw;
+        return;
+    }
+    const zmm_i kept = broadcast_i32(INT32_C(-2014279696)), rebias = broadcast_i32(0x3C003C00);
+    pairs[0] = _mm512_add_epi16(and_i(_mm512_srai_epi16(_mm512_slli_epi16(raw, 8), 4), kept), rebias);
+    pairs[1] = _mm512_add_epi16(and_i(_mm512_srai_epi16(raw, 4), kept), rebias);
+    if (_mm512_testn_epi8_mask(raw, broadcast_i32(0x78787878)) != 0) {
+        pairs[0] = e4m3_to_bf16(raw);
+        pairs[1] = e4m3_to_bf16(_mm512_srli_epi16(raw, 8));
+    }
 }
 #endif
 

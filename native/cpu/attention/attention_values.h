@@ -105,18 +105,18 @@ KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], operand_for
 #if defined(__AVX512BF16__)
     if (is_pairs(form)) {
         const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
+        zmm_i c[TILE_VECTORS][2];
+        KRN_UNROLL
+        for (int v = 0; v < vectors; v++)
+            pairs_of(raw[v], form, c[v]);
         KRN_UNROLL
         for (int i = 0; i < pairs; i++) {
-            zmm_i c[TILE_VECTORS];
-            KRN_UNROLL
-            for (int v = 0; v < vectors; v++)
-                c[v] = pair_of(raw[v], form, i);
             KRN_UNROLL
             for (int r = 0; r < rows; r++) {
                 const zmm_i w = broadcast_i32(dword_at(weights + r * w_row_bytes, i));
                 KRN_UNROLL
                 for (int v = 0; v < vectors; v++)
-                    acc[r][v] = dot_bf16(acc[r][v], c[v], w);
+                    acc[r][v] = dot_bf16(acc[r][v], c[v][i], w);
             }
         }
         return;
