@@ -55,6 +55,9 @@ static krn_ahead take_ahead(tile *t, int64_t count) {
     return ahead;
 }
 
+/* A rotation is two passes at least, but no longer than a gate. */
+static int64_t rotation_shares(const krn_fused_job *job) { return job->op == KRN_FUSED_GATE ? 1 : 2; }
+
 static void end_pass(tile *t) {
     t->pass++;
     t->done = 0;
@@ -114,6 +117,10 @@ static void squares_pass(tile *t) {
     end_pass(t);
 }
 
+/* Whether only the magnitude behind a rotation counts: no norm is taken, and a row that was not finite before a
+ * rotation is not finite behind it. */
+static int is_measured_later(const krn_fused_job *job) { return job->op == KRN_FUSED_MULTIPLY && job->rotate != NULL; }
+
 static void measure_tile(tile *t) {
     for (int64_t r = 0; r < t->rows; r++) {
         t->means[r] = 0;
@@ -123,6 +130,11 @@ static void measure_tile(tile *t) {
         add_pass(t);
     if (t->job->op == KRN_FUSED_LAYERNORM)
         total_pass(t);
+    if (is_measured_later(t->job)) {
+        for (int64_t r = 0; r < t->rows; r++)
+            t->sums[r].magnitude = 0;
+        return;
+    }
     squares_pass(t);
 }
 
@@ -239,8 +251,13 @@ static float make_row(tile *t, int64_t r, float *y) {
     }
     end_pass(t);
     magnitude = t->sums[r].magnitude;
-    if (job->rotate != NULL)
-        job->rotate->row(&job->plan, job->cols / job->plan.n, y);
+    if (job->rotate != NULL) {
+        krn_ahead ahead = take_ahead(t, job->cols);
+        ahead.bytes_per_64 *= rotation_shares(job);
+        job->rotate->row(&job->plan, job->cols / job->plan.n, ahead, y);
+        t->pass += rotation_shares(job) - 1;
+        end_pass(t);
+    }
     /* A row that was not finite before a rotation is not finite behind it. */
     if (job->codes.data != NULL && magnitude <= FLT_MAX && (job->rotate != NULL || job->bias != NULL))
         job->quantize.kernels->magnitudes(KRN_TYPE_F32, y, job->cols, job->cols, &magnitude);
@@ -284,9 +301,10 @@ static void run_piece(void *task_context, int64_t index) {
     int64_t bad_row = -1;
     /* Of squares and of codes, of a sum with a residual, of a mean, and of a row that is made between them. Next to a
      * gate the pass that makes codes is too short to bring anything near. */
-    t.passes = job->op == KRN_FUSED_GATE
-                   ? 1
-                   : 2 + (job->residual.data != NULL) + (job->op == KRN_FUSED_LAYERNORM) + !job->is_direct;
+    t.passes = job->op == KRN_FUSED_GATE ? 1
+                                         : 2 + (job->residual.data != NULL) + (job->op == KRN_FUSED_LAYERNORM) +
+                                               !job->is_direct - is_measured_later(job);
+    t.passes += job->rotate != NULL ? rotation_shares(job) : 0;
     for (t.first = krn_first_row(job->rows, pass->pieces, index); t.first < t.end; t.first += t.rows) {
         t.rows = krn_min(job->tile_rows, t.end - t.first);
         t.pass = t.done = 0;

@@ -2,7 +2,7 @@
 #include "common/lanes_avx2.h"
 #include "hadamard/hadamard_variants.h"
 
-enum { HELD_LEVELS = 3, HELD = 1 << HELD_LEVELS };
+enum { HELD_LEVELS = 3, HELD = 1 << HELD_LEVELS, MOST_SUMS = 0 };
 
 /* x * 1 + y and x * -1 + y round once, as x + y and y - x do. */
 KRN_ALWAYS_INLINE lanes_f butterfly_lanes(int level, lanes_f x) {

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { HELD_LEVELS = 4, HELD = 1 << HELD_LEVELS };
+enum { HELD_LEVELS = 4, HELD = 1 << HELD_LEVELS, MOST_SUMS = 20 };
 
 /* x * 1 + y and x * -1 + y round once, as x + y and y - x do. */
 KRN_ALWAYS_INLINE lanes_f butterfly_lanes(int level, lanes_f x) {

@@ -2,6 +2,8 @@
 #ifndef KRN_HADAMARD_BASE_LOOPS_H
 #define KRN_HADAMARD_BASE_LOOPS_H
 
+#include "hadamard/hadamard_constant_bases.h"
+
 /* An output is a sum of order / 4 terms, each one of 16 signed sums of four elements, which a table holds:
  *
  *   table[q][signs of the four][COLUMNS registers]      for TERMS terms at a time
@@ -107,6 +109,8 @@ KRN_ALWAYS_INLINE void run_columns(int width, int32_t to, base_space *space, con
 static void run_base(int32_t to, const krn_hadamard_base *base, int64_t stride, const float *row, const sink *s,
                      int64_t n) {
     base_space space;
+    if (run_if_constant(to, base, stride, row, s, n))
+        return;
     const int64_t span = stride * base->order;
     int64_t done = 0;
     for (int64_t from = 0; from < n; from += span) {

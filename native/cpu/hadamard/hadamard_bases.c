@@ -176,13 +176,13 @@ krn_hadamard_base krn_hadamard_base_of(int32_t order, int32_t transposed) {
     const int32_t index = order / 8;
     const int is_order = order >= 12 && order <= KRN_HADAMARD_MAX_ORDER && order % 8 == 4;
     if (!is_order)
-        return (krn_hadamard_base){0, NULL};
+        return (krn_hadamard_base){0};
     uint8_t *plain = store + offset_of(index);
     const int32_t half = order * order / 4;
     if (atomic_load_explicit(&states[index], memory_order_acquire) != READY) {
         construction c = choose(order);
         if (c.kind == NONE)
-            return (krn_hadamard_base){0, NULL};
+            return (krn_hadamard_base){0};
         int expected = EMPTY;
         if (atomic_compare_exchange_strong(&states[index], &expected, BUSY)) {
             if (c.kind != WILLIAMSON_4)
@@ -195,5 +195,5 @@ krn_hadamard_base krn_hadamard_base_of(int32_t order, int32_t transposed) {
         while (atomic_load_explicit(&states[index], memory_order_acquire) != READY) {
         }
     }
-    return (krn_hadamard_base){order, transposed ? plain + half : plain};
+    return (krn_hadamard_base){order, transposed != 0, transposed ? plain + half : plain};
 }

@@ -14,6 +14,7 @@ enum {
 typedef struct krn_hadamard_base {
     /* m, a multiple of 4. */
     int32_t order;
+    int32_t transposed;
     /* signs[i * m / 4 + q] has bit 4 + b set where entry (i, 4 q + b) is -1. In the upper half of the byte they are
      * multiples of 16, with which x86 addresses tables of 64 and 128 bytes per entry without another instruction. */
     const uint8_t *signs;

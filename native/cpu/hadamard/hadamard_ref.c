@@ -6,7 +6,8 @@ typedef float number;
 
 #include "hadamard/hadamard_scalar.h"
 
-static void row(const krn_hadamard_plan *plan, int64_t blocks, float *x) {
+static void row(const krn_hadamard_plan *plan, int64_t blocks, krn_ahead ahead, float *x) {
+    (void)ahead;
     for (int64_t b = 0; b < blocks; b++)
         transform_row(plan, plan->scale, x + b * plan->n);
 }
