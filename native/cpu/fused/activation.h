@@ -8,33 +8,20 @@
  * the error that it makes of P is at most 2.9e-8 everywhere; beyond 5.6, where P is below 1.1e-8 or above 1 - 1.1e-8,
  * the polynomial keeps its last value and h goes on in a straight line.
  *
- * exp(-h): Cody and Waite. n = rint(-h / ln 2), s = h + n ln 2 in two parts, exp(-s) by a polynomial of degree 6 with a
- * relative error of 2^-28.2 for |s| <= ln 2 / 2, times 2^n.
+ * exp(-h): as in common/exp.h, of s = h + n ln 2 with the signs that go with it.
  *
  * Polynomials are evaluated in pairs (Estrin), which leaves a processor half the waiting of Horner's rule. */
 #ifndef KRN_FUSED_ACTIVATION_H
 #define KRN_FUSED_ACTIVATION_H
 
-#include "common/half.h"
-
-#include "common/fma.h"
-
-#include <math.h>
+#include "common/exp.h"
 
 /* exp(-86) is still normal, and 1 + exp(-86) is 1; exp(89) is infinite. */
 #define KRN_GATE_LOWEST (-89.0f)
 #define KRN_GATE_HIGHEST 86.0f
-#define KRN_LOG2_E 0x1.715476p+0f
-/* ln 2 in two parts. The first has 15 bits, so that its product with n is exact. */
-#define KRN_LN2_HIGH 0x1.62e4p-1f
-#define KRN_LN2_LOW 0x1.7f7d1cp-20f
-/* 1.5 * 2^23: a number near 0 that is added to it is rounded to an integer, which lies in the low bits of the sum. */
-#define KRN_ROUNDER 0x1.8p+23f
 /* 5.6^2. */
 #define KRN_GELU_LAST 31.36f
 
-/* exp(-s) = 1 - (s + s^2 E(s)), E(s) = sum of KRN_EXP[i] s^i. */
-static const float KRN_EXP[5] = {-0x1.fffffcp-2f, 0x1.555492p-3f, -0x1.5558f2p-5f, 0x1.1239e2p-7f, -0x1.6a23c6p-10f};
 /* h(g) = g * sum of terms[i] g^(2 i). */
 static const float KRN_GELU[7] = {0x1.98846p+0f,   0x1.29a4p-4f,     -0x1.116cf2p-14f, -0x1.cff1bap-14f,
                                   0x1.0a1348p-17f, -0x1.1c0df4p-22f, 0x1.e2d494p-29f};
@@ -46,8 +33,8 @@ KRN_ALWAYS_INLINE float krn_exp_negated(float h) {
     const float n = rounded - KRN_ROUNDER;
     const float s = krn_fmaf(n, KRN_LN2_LOW, krn_fmaf(n, KRN_LN2_HIGH, h));
     const float square = s * s;
-    const float low = krn_fmaf(KRN_EXP[1], s, KRN_EXP[0]), middle = krn_fmaf(KRN_EXP[3], s, KRN_EXP[2]);
-    const float e = krn_fmaf(krn_fmaf(KRN_EXP[4], square, middle), square, low);
+    const float low = krn_fmaf(KRN_EXP[1], s, -KRN_EXP[0]), middle = krn_fmaf(KRN_EXP[3], s, -KRN_EXP[2]);
+    const float e = krn_fmaf(krn_fmaf(-KRN_EXP[4], square, middle), square, low);
     const float p = 1.0f - krn_fmaf(e, square, s);
     /* 2^n in two steps, because 2^128 is infinite and p * 2^128 need not be. */
     return (p + p) * krn_f32_from_bits((krn_f32_bits(rounded) << 23) + krn_f32_bits(0.5f));

@@ -53,8 +53,8 @@ KRN_ALWAYS_INLINE gate_lanes exp_negated(gate_lanes h) {
         n.of[u] = sub_f(rounded.of[u], constant(KRN_ROUNDER));
     const gate_lanes s = fma_lanes_by(n, KRN_LN2_LOW, fma_lanes_by(n, KRN_LN2_HIGH, h));
     const gate_lanes square = mul_lanes(s, s);
-    const gate_lanes low = line_of(KRN_EXP[1], s, KRN_EXP[0]), middle = line_of(KRN_EXP[3], s, KRN_EXP[2]);
-    const gate_lanes e = fma_lanes(fma_lanes_by(square, KRN_EXP[4], middle), square, low);
+    const gate_lanes low = line_of(KRN_EXP[1], s, -KRN_EXP[0]), middle = line_of(KRN_EXP[3], s, -KRN_EXP[2]);
+    const gate_lanes e = fma_lanes(fma_lanes_by(square, -KRN_EXP[4], middle), square, low);
     p = fma_lanes(e, square, s);
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
