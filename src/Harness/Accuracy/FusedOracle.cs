@@ -22,7 +22,7 @@ internal sealed record FusedRow(double[] Values, double[] Bounds)
     /// <param name="bias">Bias of a norm; may be empty.</param>
     public static FusedRow Of(FusedScheme scheme, ReadOnlySpan<float> source, ReadOnlySpan<float> up, ReadOnlySpan<float> weight, ReadOnlySpan<float> bias)
     {
-        FusedRow row = scheme.IsNorm ? Norm(scheme.Step == FusedStep.LayerNorm, source, weight, bias)
+        FusedRow row = scheme.IsNorm ? Norm(scheme.Step is FusedStep.LayerNorm or FusedStep.LayerNormBias, source, weight, bias)
             : scheme.IsGate ? Gate(scheme.Step, source, up)
             : Product(source, scheme.Step == FusedStep.Smooth ? weight : default);
         if (scheme.Rotates)

@@ -17,6 +17,7 @@ internal sealed class FusedCase : MeasuredCase
     private readonly AlignedBuffer _zeroPoints;
     private readonly AlignedBuffer _between;
     private readonly float[] _weight;
+    private readonly float[] _bias;
     private readonly long _matrixBytes;
     private readonly long _codeBytes;
     private readonly int _blocks;
@@ -47,7 +48,10 @@ internal sealed class FusedCase : MeasuredCase
         _between = new AlignedBuffer(spec.Way.IsUnfused ? spec.Rows * spec.Cols * sizeof(float) : 0);
         _weight = new float[spec.Cols];
         for (int i = 0; i < _weight.Length; i++)
-            _weight[i] = 0.75f + i % 17 / 32f;
+            _weight[i] = spec.Way.Step == FusedStep.Hadamard ? 1 : 0.75f + i % 17 / 32f;
+        _bias = new float[spec.Way.Step == FusedStep.LayerNormBias ? spec.Cols : 0];
+        for (int i = 0; i < _bias.Length; i++)
+            _bias[i] = (i % 13 - 6) / 32f;
         float[] second = [.. values];
         for (int i = 0; i < second.Length; i++)
             second[i] = i % 2 == 0 ? -values[second.Length - 1 - i] : values[second.Length - 1 - i];
@@ -91,6 +95,7 @@ internal sealed class FusedCase : MeasuredCase
             Second = _spec.Way.HasSecond ? MatrixOf(_next, 1) : default,
             Sum = _sums.Slice<byte>(_next * SumBytes, (int)SumBytes),
             Weight = _weight,
+            Bias = _bias,
             Codes = _codes.Slice<byte>(_next * _codeBytes, (int)_codeBytes),
             Scales = _scales.AsSpan<float>(),
             ZeroPoints = IsAsymmetric ? _zeroPoints.AsSpan<int>() : default,
@@ -112,7 +117,7 @@ internal sealed class FusedCase : MeasuredCase
         {
             float[] source = RowOf(SumBytes > 0 ? _sums.Slice<byte>(_last * SumBytes, (int)SumBytes) : MatrixOf(_last, 0), row);
             float[] up = _spec.Way.IsGate ? RowOf(MatrixOf(_last, 1), row) : [];
-            FusedRow exact = FusedRow.Of(_spec.Way, source, up, _weight, default);
+            FusedRow exact = FusedRow.Of(_spec.Way, source, up, _weight, _bias);
             CodeReader.Widen(_spec.Way.Type, _codes.Slice<byte>((_last * _codeBytes) + (row * stride), stride), codes);
             for (int col = 0; col < cols; col++)
             {

@@ -15,7 +15,7 @@ internal readonly ref struct FusedOperands
     /// <summary>Receives the sum with a residual.</summary>
     public Span<byte> Sum { get; init; }
 
-    /// <summary>Weight of a norm, or the smoothing vector.</summary>
+    /// <summary>Weight of a norm, or the smoothing vector; ones for an unfused rotation of what is not f32, which they widen.</summary>
     public ReadOnlySpan<float> Weight { get; init; }
 
     /// <summary>Bias of a norm.</summary>
@@ -70,25 +70,28 @@ internal readonly ref struct FusedOperands
         bool isTanh = scheme.Step == FusedStep.GeluTanhMul;
         switch (scheme.Step)
         {
-            case FusedStep.RmsNorm or FusedStep.ResidualRmsNorm when scheme.IsUnfused:
+            case FusedStep.RmsNorm or FusedStep.ResidualRmsNorm or FusedStep.RmsNormHadamard when scheme.IsUnfused:
                 Fused.RmsNorm(context, rows, cols, norm, weights, Between, 0, workspace);
                 break;
-            case FusedStep.LayerNorm when scheme.IsUnfused:
+            case FusedStep.LayerNorm or FusedStep.LayerNormBias when scheme.IsUnfused:
                 Fused.LayerNorm(context, rows, cols, norm, weights, Between, 0, workspace);
                 break;
-            case FusedStep.SiluMul when scheme.IsUnfused:
+            case FusedStep.SiluMul or FusedStep.SiluMulHadamard when scheme.IsUnfused:
                 Fused.SiluMul(context, rows, cols, gate, Between, 0, workspace);
                 break;
             case FusedStep.GeluMul or FusedStep.GeluTanhMul when scheme.IsUnfused:
                 Fused.GeluMul(context, rows, cols, gate, Between, 0, isTanh, workspace);
                 break;
-            case FusedStep.Smooth when scheme.IsUnfused:
+            case FusedStep.Hadamard when scheme.IsUnfused && typeof(T) == typeof(float):
+                Hadamard.Rotate(context, rotation, rows, cols, MemoryMarshal.Cast<byte, float>(Source), Between);
+                break;
+            case FusedStep.Smooth or FusedStep.Hadamard when scheme.IsUnfused:
                 Fused.Multiply(context, rows, cols, source, Weight, Between, 0, 0, workspace);
                 break;
             case FusedStep.RmsNorm or FusedStep.ResidualRmsNorm:
                 Fused.RmsNormQuantize(context, rows, cols, norm, weights, codes, workspace);
                 break;
-            case FusedStep.LayerNorm:
+            case FusedStep.LayerNorm or FusedStep.LayerNormBias:
                 Fused.LayerNormQuantize(context, rows, cols, norm, weights, codes, workspace);
                 break;
             case FusedStep.SiluMul:
@@ -111,7 +114,10 @@ internal readonly ref struct FusedOperands
                 break;
         }
 
-        if (scheme.IsUnfused)
-            Quantizer.Quantize(context, options, rows, cols, (ReadOnlySpan<float>)Between, Codes, Scales, ZeroPoints);
+        if (!scheme.IsUnfused)
+            return;
+        if (scheme.Rotates && !(scheme.Step == FusedStep.Hadamard && typeof(T) == typeof(float)))
+            Hadamard.Rotate(context, rotation, rows, cols, Between);
+        Quantizer.Quantize(context, options, rows, cols, (ReadOnlySpan<float>)Between, Codes, Scales, ZeroPoints);
     }
 }

@@ -95,11 +95,13 @@ internal static class CaseCatalog
 
         foreach (string step in new[]
             {
-                "rmsnorm-quantize-s8", "residual-rmsnorm-quantize-s8", "layernorm-quantize-s8", "silu-mul-quantize-s8", "gelu-mul-quantize-s8",
+                "rmsnorm-quantize-s8", "residual-rmsnorm-quantize-s8", "layernorm-quantize-s8", "layernorm-bias-quantize-s8",
+                "silu-mul-quantize-s8", "gelu-mul-quantize-s8",
                 "gelu-tanh-mul-quantize-s8", "smooth-quantize-s8", "hadamard-quantize-s8", "rmsnorm-hadamard-quantize-s8",
                 "silu-mul-hadamard-quantize-s8", "rmsnorm-quantize-u8", "rmsnorm-quantize-s4", "hadamard-quantize-s4g128",
                 "rmsnorm-then-quantize-s8", "residual-rmsnorm-then-quantize-s8", "layernorm-then-quantize-s8", "silu-mul-then-quantize-s8",
-                "gelu-mul-then-quantize-s8", "gelu-tanh-mul-then-quantize-s8", "smooth-then-quantize-s8",
+                "gelu-mul-then-quantize-s8", "gelu-tanh-mul-then-quantize-s8", "smooth-then-quantize-s8", "layernorm-bias-then-quantize-s8",
+                "hadamard-then-quantize-s8", "rmsnorm-hadamard-then-quantize-s8", "silu-mul-hadamard-then-quantize-s8",
             })
         {
             foreach (string source in new[] { "", "-bf16" })

@@ -12,6 +12,9 @@ internal enum FusedStep
     /// <summary>LayerNorm.</summary>
     LayerNorm,
 
+    /// <summary>LayerNorm with a bias.</summary>
+    LayerNormBias,
+
     /// <summary>silu(gate) * up.</summary>
     SiluMul,
 
@@ -35,10 +38,10 @@ internal enum FusedStep
 }
 
 /// <summary>A fused step, written <c>rmsnorm-quantize-s8</c>, <c>silu-mul-quantize-s4g128-bf16</c>: what is computed, the codes and the size of
-/// their groups unless they are per token, and the source type unless it is f32. <c>rmsnorm-then-quantize-s8</c> is the same work in two calls
+/// their groups unless they are per token, and the source type unless it is f32. <c>rmsnorm-then-quantize-s8</c> is the same work call by call
 /// with an f32 matrix between them. Signed codes are symmetric and unsigned ones asymmetric.</summary>
 /// <param name="Step">The step.</param>
-/// <param name="IsUnfused">Whether it is done in two calls.</param>
+/// <param name="IsUnfused">Whether it is done call by call.</param>
 /// <param name="Type">S8, U8, S4 or U4.</param>
 /// <param name="GroupSize">Elements per group; 0 per token.</param>
 /// <param name="Source">F32, F16 or BF16.</param>
@@ -49,6 +52,7 @@ internal readonly record struct FusedScheme(FusedStep Step, bool IsUnfused, Elem
     private static readonly (FusedStep Step, string Name)[] s_steps =
     [
         (FusedStep.RmsNorm, "rmsnorm"), (FusedStep.ResidualRmsNorm, "residual-rmsnorm"), (FusedStep.LayerNorm, "layernorm"),
+        (FusedStep.LayerNormBias, "layernorm-bias"),
         (FusedStep.SiluMul, "silu-mul"), (FusedStep.GeluMul, "gelu-mul"), (FusedStep.GeluTanhMul, "gelu-tanh-mul"), (FusedStep.Smooth, "smooth"),
         (FusedStep.Hadamard, "hadamard"), (FusedStep.RmsNormHadamard, "rmsnorm-hadamard"), (FusedStep.SiluMulHadamard, "silu-mul-hadamard"),
     ];
@@ -57,7 +61,7 @@ internal readonly record struct FusedScheme(FusedStep Step, bool IsUnfused, Elem
     public bool IsGate => Step is FusedStep.SiluMul or FusedStep.GeluMul or FusedStep.GeluTanhMul or FusedStep.SiluMulHadamard;
 
     /// <summary>Whether the step is a norm.</summary>
-    public bool IsNorm => Step is FusedStep.RmsNorm or FusedStep.ResidualRmsNorm or FusedStep.LayerNorm or FusedStep.RmsNormHadamard;
+    public bool IsNorm => Step is FusedStep.RmsNorm or FusedStep.ResidualRmsNorm or FusedStep.LayerNorm or FusedStep.LayerNormBias or FusedStep.RmsNormHadamard;
 
     /// <summary>Whether the step rotates.</summary>
     public bool Rotates => Step is FusedStep.Hadamard or FusedStep.RmsNormHadamard or FusedStep.SiluMulHadamard;
@@ -92,7 +96,7 @@ internal readonly record struct FusedScheme(FusedStep Step, bool IsUnfused, Elem
         if (!ElementNames.TryParseInteger(g < 0 ? words[0] : words[0].AsSpan(0, g), out ElementType type) || type == ElementType.C4)
             return false;
         scheme = new FusedScheme(step.Step, isUnfused, type, groupSize, source);
-        return !(isUnfused && scheme.Rotates);
+        return true;
     }
 
     /// <summary>Reads a scheme that is known to be right.</summary>
