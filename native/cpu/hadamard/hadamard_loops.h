@@ -48,18 +48,26 @@ typedef struct {
 
 /* The head and the last pass of a block fetch half each of what comes after it, spread over all of their steps: memory
  * works while they compute. */
+KRN_ALWAYS_INLINE void prefetch_stream(const sink *s, int stream, int64_t at, int64_t count) {
+    const char *from = s->ahead.stream[stream] + at * s->ahead.bytes_per_64 / 64;
+    for (int64_t line = 0; line < count * s->ahead.bytes_per_64 / 64; line += 64)
+        KRN_PREFETCH(from + line);
+}
+
 KRN_ALWAYS_INLINE void prefetch_ahead(const sink *s, int64_t at, int64_t count) {
-    for (int32_t stream = 0; stream < s->ahead.streams; stream++)
-        for (int64_t line = 0; line < count * s->ahead.bytes_per_64 / 64; line += 64)
-            KRN_PREFETCH(s->ahead.stream[stream] + at * s->ahead.bytes_per_64 / 64 + line);
+    if (s->ahead.streams > 0)
+        prefetch_stream(s, 0, at, count);
+    if (s->ahead.streams > 1)
+        prefetch_stream(s, 1, at, count);
 }
 
 /* The half, the first or the second, of what `elements` elements from number `first` on bring near. */
-static krn_ahead half_of(const krn_ahead *ahead, int64_t first, int64_t elements, int is_second) {
+KRN_ALWAYS_INLINE krn_ahead half_of(const krn_ahead *ahead, int64_t first, int64_t elements, int is_second) {
     krn_ahead half = *ahead;
     half.bytes_per_64 /= 2;
-    for (int32_t s = 0; s < ahead->streams; s++)
-        half.stream[s] += first * ahead->bytes_per_64 / 64 + (is_second ? elements * ahead->bytes_per_64 / 64 / 2 : 0);
+    const int64_t skipped = first * ahead->bytes_per_64 / 64 + (is_second ? elements * half.bytes_per_64 / 64 : 0);
+    for (int32_t s = 0; s < KRN_AHEAD_STREAMS; s++)
+        half.stream[s] = s < ahead->streams ? ahead->stream[s] + skipped : NULL;
     return half;
 }
 
@@ -317,21 +325,27 @@ KRN_ALWAYS_INLINE void run_blocks(const krn_hadamard_plan *plan, int32_t type, i
     }
 }
 
+/* With the distance of what is read next a constant of the type, for which prefetches are laid out. */
+KRN_ALWAYS_INLINE void run_matrix(const krn_hadamard_plan *plan, int32_t type, int32_t to, int64_t blocks,
+                                  const void *source, void *target, float *scratch, int32_t is_ahead,
+                                  const char *next) {
+    const krn_ahead ahead = {.streams = is_ahead, .stream = {next}, .bytes_per_64 = 64 * size_of(type)};
+    run_blocks(plan, type, to, blocks, source, target, scratch, &ahead);
+}
+
 static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, void *target,
                 float *scratch, krn_hadamard_hints hints) {
     const int is_aligned = ((uintptr_t)target | (uintptr_t)plan->n * sizeof(float)) % (LANES * sizeof(float)) == 0;
-    krn_ahead ahead = {0};
-    if (hints.ahead_bytes != 0 && !is_one_pass(plan))
-        ahead = (krn_ahead){
-            .streams = 1, .stream = {(const char *)source + hints.ahead_bytes}, .bytes_per_64 = 64 * size_of(type)};
+    const int32_t is_ahead = hints.ahead_bytes != 0 && !is_one_pass(plan);
+    const char *next = (const char *)source + hints.ahead_bytes;
     if (type == KRN_TYPE_F32 && hints.stream && is_aligned && plan->levels >= LANE_LEVELS)
-        run_blocks(plan, KRN_TYPE_F32, STREAMED_F32, blocks, source, target, scratch, &ahead);
+        run_matrix(plan, KRN_TYPE_F32, STREAMED_F32, blocks, source, target, scratch, is_ahead, next);
     else if (type == KRN_TYPE_F32)
-        run_blocks(plan, KRN_TYPE_F32, KRN_TYPE_F32, blocks, source, target, scratch, &ahead);
+        run_matrix(plan, KRN_TYPE_F32, KRN_TYPE_F32, blocks, source, target, scratch, is_ahead, next);
     else if (type == KRN_TYPE_F16)
-        run_blocks(plan, KRN_TYPE_F16, KRN_TYPE_F16, blocks, source, target, scratch, &ahead);
+        run_matrix(plan, KRN_TYPE_F16, KRN_TYPE_F16, blocks, source, target, scratch, is_ahead, next);
     else
-        run_blocks(plan, KRN_TYPE_BF16, KRN_TYPE_BF16, blocks, source, target, scratch, &ahead);
+        run_matrix(plan, KRN_TYPE_BF16, KRN_TYPE_BF16, blocks, source, target, scratch, is_ahead, next);
 }
 
 static void row(const krn_hadamard_plan *plan, int64_t blocks, krn_ahead ahead, float *x) {
