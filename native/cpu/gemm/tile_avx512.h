@@ -6,7 +6,7 @@
 #include "common/simd_avx512.h"
 #include "gemm/scales_avx512.h"
 
-enum { MAX_KEPT_ROWS = 7 };
+enum { MAX_KEPT_ROWS = 8 };
 
 /* Rows of a tile whose t stays in registers from group to group: those that its accumulators (two registers a row) and
  * `working` registers leave room for. The rest of t is read and written at the end of every group, which costs a tile of

@@ -29,7 +29,7 @@ KRN_ALWAYS_INLINE zmm_i bf16_table(const krn_tile_job *job, int has_zeros) {
 }
 
 /* Zero point - 15 in both words of each of the 32 channels' dwords. */
-KRN_ALWAYS_INLINE void bf16_zeros(zmm_i zeros[2], const uint8_t *stored) {
+KRN_ALWAYS_INLINE void bf16_zeros(zmm_i zeros[], const uint8_t *stored) {
     KRN_UNROLL
     for (int half = 0; half < 2; half++) {
         const zmm_i wide = add_i32(widen_s16(stored + 32 * half), broadcast_i32(-15));

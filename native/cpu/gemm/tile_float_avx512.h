@@ -11,18 +11,21 @@
 
 enum {
     MAX_SIDE = 3,
+    MAX_ZERO_FORMS = 2,
     SIDE_ROWS = 2,
-    /* Raw and unpacked weights, activations, and constants to unpack with. */
-    WORKING_REGISTERS = 8,
     /* Bytes that each of the streams adds to how far they look ahead: what one stream wants (gemm_run.c). */
     SIDE_PREFETCH_DISTANCE = 4096,
 };
 
+/* Rows whose t stays in registers (tile_avx512.h): all or none. The compiler chooses better between t and constants
+ * than a rule for both widths of weights did. */
+KRN_ALWAYS_INLINE int32_t float_kept_rows(int32_t rows) { return rows <= MAX_KEPT_ROWS ? rows : 0; }
+
 /* What turns codes into numbers: floats or bf16, as the tile has them. */
 typedef struct {
     zmm_i table;
-    /* Of the 32 channels of a group, if they have any. */
-    zmm_i zeros[2];
+    /* Of the 32 channels of a group, if they have any, in the forms that the tile subtracts. */
+    zmm_i zeros[MAX_ZERO_FORMS * 2];
 } float_codes;
 
 /* Blocks of weights at equal distances, and the activations that they meet. */
@@ -41,7 +44,7 @@ typedef struct {
     /* Bytes of the packed activations of a row that meet a block of weights. */
     int64_t x_block_bytes;
     /* From a group's zero points. */
-    void (*load_zeros)(zmm_i zeros[2], const uint8_t *stored);
+    void (*load_zeros)(zmm_i zeros[], const uint8_t *stored);
     /* acc[s][row] += block s of weights x its activations, for `side` blocks. */
     void (*blocks)(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side, int32_t rows,
                    int32_t bits, int32_t has_zeros);
@@ -98,7 +101,7 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
         load_scales(scales, job, run->group + (first + s) * run->groups_per_sum);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++)
-            fold_row(t, job->t, r, acc[s * rows + r], scales, kept_rows(rows, WORKING_REGISTERS));
+            fold_row(t, job->t, r, acc[s * rows + r], scales, float_kept_rows(rows));
     }
 }
 
@@ -117,7 +120,7 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
     const uint8_t *x = job->x;
     krn_prefetch prefetch = job->prefetch;
     zmm_f t[MAX_KEPT_ROWS][2];
-    load_t(t, job, kept_rows(rows, WORKING_REGISTERS));
+    load_t(t, job, float_kept_rows(rows));
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
@@ -136,11 +139,11 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
             }
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++)
-                fold_row(t, job->t, r, acc[r], scales, kept_rows(rows, WORKING_REGISTERS));
+                fold_row(t, job->t, r, acc[r], scales, float_kept_rows(rows));
         }
         prefetch.next += prefetch.group_stride;
     }
-    store_t(job, t, kept_rows(rows, WORKING_REGISTERS));
+    store_t(job, t, float_kept_rows(rows));
 }
 
 KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
@@ -154,7 +157,7 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
         tall_float_tile(job, tile, *codes, rows);
         return;
     }
-    load_t(t, job, kept_rows(rows, WORKING_REGISTERS));
+    load_t(t, job, float_kept_rows(rows));
     for (int64_t g = job->group; g < end;) {
         const int64_t blocks = krn_tile_blocks(job, g);
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
@@ -186,7 +189,7 @@ KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile 
         g++;
         x += blocks * x_bytes;
     }
-    store_t(job, t, kept_rows(rows, WORKING_REGISTERS));
+    store_t(job, t, float_kept_rows(rows));
 }
 
 /* One copy of the loop for every height, so that its accumulators are registers. */
