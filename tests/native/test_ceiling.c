@@ -70,7 +70,7 @@ static void runs_what_the_variant_says(const krn_context *context, int32_t ceili
         /* Register loops ignore the buffer. */
         void *memory = operations > 0 ? NULL : buffer;
         CHECK_OK(krn_ceiling_run(context, ceiling, memory, operations > 0 ? -1 : GRANULE, iterations[i], &work));
-        const double unit = operations > 0 ? (double)operations : GRANULE;
+        const double unit = (double)(operations > 0 ? operations : GRANULE);
         CHECK(work == unit * (double)iterations[i], "ceiling %d on %s: %.0f of work in %lld iterations", ceiling, isa,
               work, (long long)iterations[i]);
     }

@@ -142,7 +142,7 @@ static double bits_per_weight(int32_t format, int64_t group_size, int32_t scale_
     desc.zero_type = zero_type;
     int64_t bytes = 0;
     CHECK_OK(krn_weights_packed_bytes(context, &desc, &bytes));
-    return 8.0 * (double)bytes / (N * (double)K);
+    return 8.0 * (double)bytes / ((double)N * (double)K);
 }
 
 /* Codes, scales and zero points take their own bits and nothing else. The tables of double quantization are 4 bytes

@@ -1,9 +1,9 @@
 /* What the processor of this machine is, told by the operating system: 64-bit ARM lets no program ask the processor. */
 #include "common/portability.h"
 
-#if !defined(KRN_X86_64)
 #include "kernels/context.h"
 
+#if !defined(KRN_X86_64)
 #include <stdio.h>
 
 #if defined(KRN_ARM64) && defined(__linux__)

@@ -1,31 +1,11 @@
 /* What the processor of this machine is, told by cpuid. */
 #include "common/portability.h"
+#include "kernels/context.h"
 
 #if defined(KRN_X86_64)
-#include "kernels/context.h"
 
 #include <stddef.h>
 #include <string.h>
-
-#if defined(_MSC_VER)
-#include <intrin.h>
-
-static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) { __cpuidex((int *)out, (int)leaf, (int)subleaf); }
-
-static uint64_t xcr0(void) { return _xgetbv(0); }
-#else
-#include <cpuid.h>
-
-static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
-    __cpuid_count(leaf, subleaf, out[0], out[1], out[2], out[3]);
-}
-
-static uint64_t xcr0(void) {
-    uint32_t low, high;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return ((uint64_t)high << 32) | low;
-}
-#endif
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -37,17 +17,17 @@ static uint64_t bit(uint32_t value, int index, uint64_t feature) { return (value
 
 uint64_t krn_cpu_features(void) {
     uint32_t leaf0[4], leaf1[4], leaf7[4], leaf7_1[4];
-    cpuid(0, 0, leaf0);
-    cpuid(1, 0, leaf1);
+    krn_cpuid(0, 0, leaf0);
+    krn_cpuid(1, 0, leaf1);
     const int has_osxsave = (leaf1[ECX] >> 27) & 1;
     if (leaf0[EAX] < 7 || !has_osxsave)
         return 0;
-    cpuid(7, 0, leaf7);
+    krn_cpuid(7, 0, leaf7);
     memset(leaf7_1, 0, sizeof leaf7_1);
     if (leaf7[EAX] >= 1)
-        cpuid(7, 1, leaf7_1);
+        krn_cpuid(7, 1, leaf7_1);
 
-    const uint64_t saved = xcr0();
+    const uint64_t saved = krn_xcr0();
     uint64_t features = 0;
     if ((saved & XCR0_YMM) == XCR0_YMM) {
         features |= bit(leaf7[EBX], 5, KRN_CPU_AVX2);
@@ -66,14 +46,14 @@ uint64_t krn_cpu_features(void) {
 }
 
 const char *krn_cpu_name(void) {
-    enum { FIRST_LEAF = 0x80000002, LAST_LEAF = 0x80000004 };
+    const uint32_t first_leaf = 0x80000002u, last_leaf = 0x80000004u;
     static KRN_THREAD_LOCAL char name[49];
     uint32_t leaf[4];
-    cpuid(0x80000000u, 0, leaf);
-    if (leaf[EAX] < (uint32_t)LAST_LEAF)
+    krn_cpuid(0x80000000u, 0, leaf);
+    if (leaf[EAX] < last_leaf)
         return "";
     for (uint32_t i = 0; i < 3; i++) {
-        cpuid((uint32_t)FIRST_LEAF + i, 0, leaf);
+        krn_cpuid(first_leaf + i, 0, leaf);
         memcpy(name + 16 * i, leaf, 16);
     }
     name[48] = '\0';

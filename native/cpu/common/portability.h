@@ -8,11 +8,23 @@
 #define KRN_ARM64 1
 #endif
 
+#define KRN_STRINGIZE_TOKEN(x) #x
+#define KRN_STRINGIZE(x) KRN_STRINGIZE_TOKEN(x)
+#if defined(__clang__)
+#define KRN_COMPILER "clang " KRN_STRINGIZE(__clang_major__) "." KRN_STRINGIZE(__clang_minor__)
+#elif defined(__GNUC__)
+#define KRN_COMPILER "gcc " KRN_STRINGIZE(__GNUC__) "." KRN_STRINGIZE(__GNUC_MINOR__)
+#else
+#define KRN_COMPILER "msvc " KRN_STRINGIZE(_MSC_VER)
+#endif
+
+/* clang-cl defines _MSC_VER, and takes the spelling of Clang. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #define KRN_THREAD_LOCAL __declspec(thread)
 #define KRN_ALWAYS_INLINE static __forceinline
 #define KRN_PRINTF(format_index, first_argument)
+#define KRN_COMPILED_FOR(features)
 #define KRN_UNROLL
 #define KRN_IN_ORDER(vector) ((void)0)
 #define KRN_KEEP(vector) ((void)0)
@@ -22,6 +34,8 @@
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define KRN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
+/* A function that may use instructions which the file is not compiled for; MSVC allows them anywhere. */
+#define KRN_COMPILED_FOR(features) __attribute__((target(features)))
 /* Any vector register there is, to an assembler statement. */
 #if defined(KRN_ARM64)
 #define KRN_ANY_VECTOR "+w"
@@ -40,7 +54,9 @@
 #define KRN_PREFETCH_ONCE(address) __builtin_prefetch((address), 0, 0)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && defined(__clang__)
+#define KRN_UNROLL _Pragma("clang loop unroll_count(16)")
+#elif defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
 #define KRN_UNROLL _Pragma("GCC unroll 16")
 #else
 #define KRN_UNROLL
@@ -54,12 +70,37 @@
 #define KRN_NORETURN _Noreturn
 #endif
 
-/* Orders streaming stores before whatever tells another thread that they are done. */
+/* Orders streaming stores before whatever tells another thread that they are done; and what a loop does that waits for
+ * another thread. */
 #if defined(KRN_X86_64)
-#include <xmmintrin.h>
+#include <emmintrin.h>
 #define KRN_STREAM_FENCE() _mm_sfence()
+#define KRN_SPIN_PAUSE() _mm_pause()
 #else
 #define KRN_STREAM_FENCE() ((void)0)
+#define KRN_SPIN_PAUSE() ((void)0)
+#endif
+
+/* What the processor says of itself, and which registers the operating system saves. */
+#if defined(KRN_X86_64)
+#include <stdint.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
+static inline void krn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
+    __cpuidex((int *)out, (int)leaf, (int)subleaf);
+}
+static inline uint64_t krn_xcr0(void) { return _xgetbv(0); }
+#else
+#include <cpuid.h>
+static inline void krn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
+    __cpuid_count(leaf, subleaf, out[0], out[1], out[2], out[3]);
+}
+static inline uint64_t krn_xcr0(void) {
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return ((uint64_t)high << 32) | low;
+}
+#endif
 #endif
 
 #endif

@@ -3,20 +3,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define KRN_STRINGIZE_TOKEN(x) #x
-#define KRN_STRINGIZE(x) KRN_STRINGIZE_TOKEN(x)
-
-#if defined(__clang__)
-#define KRN_COMPILER "clang " KRN_STRINGIZE(__clang_major__) "." KRN_STRINGIZE(__clang_minor__)
-#elif defined(__GNUC__)
-#define KRN_COMPILER "gcc " KRN_STRINGIZE(__GNUC__) "." KRN_STRINGIZE(__GNUC_MINOR__)
-#else
-#define KRN_COMPILER "msvc " KRN_STRINGIZE(_MSC_VER)
-#endif
-
 #if defined(KRN_X86_64)
 #define KRN_TARGET "x86-64"
-#elif defined(__aarch64__)
+#elif defined(KRN_ARM64)
 #define KRN_TARGET "arm64"
 #else
 #define KRN_TARGET "generic"

@@ -27,12 +27,6 @@ struct krn_thread_pool {
 /* About 20 us of spinning on a 4 GHz core: longer than the gap between two GEMMs, shorter than a scheduler tick. */
 enum { SPIN_TURNS = 2000 };
 
-static void pause_cpu(void) {
-#if defined(KRN_X86_64)
-    __builtin_ia32_pause();
-#endif
-}
-
 static void work(krn_thread_pool *pool) {
     for (;;) {
         const int64_t index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
@@ -47,7 +41,7 @@ static unsigned wait_for_generation(krn_thread_pool *pool, unsigned seen) {
         const unsigned now = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (now != seen)
             return now;
-        pause_cpu();
+        KRN_SPIN_PAUSE();
     }
     pthread_mutex_lock(&pool->mutex);
     unsigned now;
@@ -123,7 +117,7 @@ void krn_thread_pool_run(krn_thread_pool *pool, int64_t count, krn_task task, vo
      * so that on a machine with fewer free processors than threads the workers get to run. */
     for (int turn = 0; atomic_load_explicit(&pool->busy_workers, memory_order_acquire) != 0; turn++) {
         if (turn < SPIN_TURNS)
-            pause_cpu();
+            KRN_SPIN_PAUSE();
         else
             sched_yield();
     }

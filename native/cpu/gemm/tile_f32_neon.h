@@ -40,14 +40,14 @@ KRN_ALWAYS_INLINE f32_codes load_codes(const krn_tile_job *job, int64_t group, i
 /* Byte `k` of every dword as a float: bytes k, 0, 0, 0x4B, of which a lookup keeps what its index does not reach. */
 KRN_ALWAYS_INLINE neon_f byte_to_f32(uint8x16_t bytes, int k, neon_f offset) {
     const uint8x16_t exponent = vreinterpretq_u8_u32(vdupq_n_u32(0x4B000000u));
-    const uint32x4_t lanes = {0xFFFFFF00u, 0xFFFFFF04u, 0xFFFFFF08u, 0xFFFFFF0Cu};
+    const uint32x4_t lanes = vcombine_u32(vcreate_u32(0xFFFFFF04FFFFFF00u), vcreate_u32(0xFFFFFF0CFFFFFF08u));
     const uint8x16_t index = vreinterpretq_u8_u32(vaddq_u32(lanes, vdupq_n_u32((uint32_t)k)));
     return sub_f(vreinterpretq_f32_u8(vqtbx1q_u8(exponent, bytes, index)), offset);
 }
 
 /* The codebook's entry for byte `k` of every dword: bytes 4 * code, + 1, + 2 and + 3 of it. */
 KRN_ALWAYS_INLINE neon_f byte_to_entry(uint8x16x4_t codebook, uint8x16_t bytes, int k) {
-    const uint32x4_t lanes = {0x00000000u, 0x04040404u, 0x08080808u, 0x0C0C0C0Cu};
+    const uint32x4_t lanes = vcombine_u32(vcreate_u32(0x0404040400000000u), vcreate_u32(0x0C0C0C0C08080808u));
     const uint8x16_t spread = vreinterpretq_u8_u32(vaddq_u32(lanes, vdupq_n_u32((uint32_t)k * 0x01010101u)));
     const uint8x16_t code = vqtbl1q_u8(bytes, spread);
     const uint8x16_t index = vaddq_u8(vshlq_n_u8(code, 2), vreinterpretq_u8_u32(vdupq_n_u32(0x03020100u)));

@@ -10,7 +10,8 @@
 #include <math.h>
 #include <stddef.h>
 
-enum { MAX_HEAD_DIM = 65536, MAX_FACTOR = 1 << 30 };
+enum { MAX_HEAD_DIM = 65536 };
+static const double MAX_FACTOR = 1 << 30;
 
 #define ADDRESS(variant) &variant,
 static const krn_rope_kernels *const variants[] = {KRN_ROPE_VARIANTS(ADDRESS)};
