@@ -42,8 +42,8 @@ static uint16_t fma_one(uint16_t a, uint16_t b, uint16_t c, const HalfFormat &fo
 
 uint32_t fma_pair(uint32_t a, uint32_t b, uint32_t c, const HalfFormat &format) {
     const uint16_t low = fma_one(static_cast<uint16_t>(a), static_cast<uint16_t>(b), static_cast<uint16_t>(c), format);
-    const uint16_t high = fma_one(static_cast<uint16_t>(a >> 16), static_cast<uint16_t>(b >> 16),
-                                  static_cast<uint16_t>(c >> 16), format);
+    const uint16_t high =
+        fma_one(static_cast<uint16_t>(a >> 16), static_cast<uint16_t>(b >> 16), static_cast<uint16_t>(c >> 16), format);
     return static_cast<uint32_t>(high) << 16 | low;
 }
 

@@ -1,4 +1,5 @@
-/* The emulator as a backend (common/backend.h). Streams are in order by themselves: every call is done when it returns. */
+/* The emulator as a backend (common/backend.h). Streams are in order by themselves: every call is done when it
+ * returns. */
 #include "cuda/common/backend.h"
 
 #include "cuda/emulator/block.h"
@@ -183,9 +184,10 @@ krn_status check_launch(const Device &device, const krn_cuda_launch &l, const Re
                     l.grid[0], l.grid[1], l.grid[2]);
     if (l.block[1] != 1 || l.block[2] != 1 || l.block[0] == 0 || l.block[0] % 32 != 0 ||
         l.block[0] > static_cast<uint32_t>(kernel->max_threads))
-        return fail(KRN_ERROR_DEVICE,
-                    "kernel %s: blocks of %u x %u x %u threads; it takes whole warps in one dimension, at most %d threads",
-                    l.kernel, l.block[0], l.block[1], l.block[2], kernel->max_threads);
+        return fail(
+            KRN_ERROR_DEVICE,
+            "kernel %s: blocks of %u x %u x %u threads; it takes whole warps in one dimension, at most %d threads",
+            l.kernel, l.block[0], l.block[1], l.block[2], kernel->max_threads);
     if (l.cluster[0] > 1 || l.cluster[1] > 1 || l.cluster[2] > 1)
         return fail(KRN_ERROR_UNSUPPORTED, "kernel %s: the emulator has no clusters", l.kernel);
     if (l.shared_bytes > device.shared_bytes_per_block)

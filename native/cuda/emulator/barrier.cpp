@@ -33,7 +33,8 @@ static NamedBarrier &enter(Thread &self, const char *instruction, int32_t id, in
 static void complete(Block &block, NamedBarrier &barrier, int32_t id, Thread &self) {
     for (size_t w = 0; w < barrier.of_warp.size(); w++)
         if (barrier.of_warp[w] % 32 != 0)
-            fault("barrier %d is complete with %d threads of warp %zu: the warp has diverged", id, barrier.of_warp[w], w);
+            fault("barrier %d is complete with %d threads of warp %zu: the warp has diverged", id, barrier.of_warp[w],
+                  w);
     if (!barrier.waiting.empty())
         block.clocks.join(barrier.waiting.data(), static_cast<int32_t>(barrier.waiting.size()),
                           barrier.has_told ? &barrier.told : nullptr);

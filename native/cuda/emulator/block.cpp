@@ -147,8 +147,9 @@ static std::string waits_for(const Block &block, const Thread &thread) {
     case Thread::State::MBARRIER:
         for (const Mbarrier &m : block.transfers.mbarriers)
             if (m.address == thread.mbarrier)
-                snprintf(text, sizeof text, "wait on the mbarrier at 0x%x, where %d arrivals and %lld bytes are missing",
-                         m.address, m.missing, static_cast<long long>(m.missing_bytes));
+                snprintf(text, sizeof text,
+                         "wait on the mbarrier at 0x%x, where %d arrivals and %lld bytes are missing", m.address,
+                         m.missing, static_cast<long long>(m.missing_bytes));
         return text;
     case Thread::State::MEETING:
         snprintf(text, sizeof text, "at %s with the lanes 0x%08x", thread.instruction, thread.meeting_mask);

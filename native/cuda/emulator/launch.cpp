@@ -23,8 +23,8 @@ static constexpr int MAX_BLOCK_THREADS = 1024;
 /* Blocks at a time. Devices hold more; kernels may count on no more than their number of multiprocessors. */
 static constexpr size_t MAX_RESIDENT = 132;
 
-/* Rounds over all blocks in which nothing changes, after which nothing will. More than one: who polls may be about to do
- * something else. */
+/* Rounds over all blocks in which nothing changes, after which nothing will. More than one: who polls may be about to
+ * do something else. */
 static constexpr int MAX_IDLE_ROUNDS = 10000;
 
 /* Stacks are kept for launches to come. */

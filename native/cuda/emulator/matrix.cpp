@@ -1,7 +1,7 @@
 #include "cuda/emulator/matrix.h"
 
-#include "cuda/emulator/block.h"
 #include "common/half.h"
+#include "cuda/emulator/block.h"
 
 namespace emulator {
 
@@ -145,7 +145,8 @@ template <int32_t K, Half type> static void run_float(const Meeting &m) {
     float a[16][K], b[8][K];
     constexpr int32_t halves = K / 8;
     const auto widen = [](uint32_t bits) {
-        return type == Half::F16 ? krn_f16_to_f32(static_cast<uint16_t>(bits)) : krn_bf16_to_f32(static_cast<uint16_t>(bits));
+        return type == Half::F16 ? krn_f16_to_f32(static_cast<uint16_t>(bits))
+                                 : krn_bf16_to_f32(static_cast<uint16_t>(bits));
     };
     for (int32_t lane = 0; lane < 32; lane++) {
         const FloatProduct &p = m.of<FloatProduct>(lane);

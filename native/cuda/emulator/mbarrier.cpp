@@ -43,8 +43,17 @@ void mbarrier_init(uint32_t address, int32_t arrivals) {
     block.shared.set_landing(address, 8, true);
     const int32_t agent = static_cast<int32_t>(block.transfers.mbarriers.size());
     const Actor actor = block.actor_of(self);
-    block.transfers.mbarriers.push_back(Mbarrier{address, agent, actor.entity, actor.clock, arrivals, arrivals, 0, 0,
-                                                 block.clocks.nothing(), block.clocks.nothing(), {}});
+    block.transfers.mbarriers.push_back(Mbarrier{address,
+                                                 agent,
+                                                 actor.entity,
+                                                 actor.clock,
+                                                 arrivals,
+                                                 arrivals,
+                                                 0,
+                                                 0,
+                                                 block.clocks.nothing(),
+                                                 block.clocks.nothing(),
+                                                 {}});
 }
 
 static void end_phase_if_complete(Block &block, Mbarrier &m) {
@@ -117,8 +126,9 @@ static void move_box(Block &block, const TensorMap &map, const Coordinates &box,
             const void *const address = reinterpret_cast<const void *>(global + static_cast<uint64_t>(at) * element);
             uint8_t *const in_global = block.launch->memory->find(address, element);
             if (in_global == nullptr)
-                fault("a bulk tensor copy touches global address %p, which is in no allocation: its tensor map is wrong",
-                      address);
+                fault(
+                    "a bulk tensor copy touches global address %p, which is in no allocation: its tensor map is wrong",
+                    address);
             __builtin_memcpy(to_shared ? in_shared : in_global, to_shared ? in_global : in_shared, element);
         }
     }
@@ -147,7 +157,8 @@ void check_proxy(Block &block, const char *instruction, int32_t thread, uint32_t
         if (entity != SharedMemory::NOBODY && !block.clocks.fenced(thread, entity, clock))
             fault("%s at shared address 0x%x meets a write by %s %u that no fence.proxy.async lies behind", instruction,
                   address + done,
-                  entity < static_cast<uint32_t>(block.clocks.thread_count()) ? "thread" : "the warp of entity", entity);
+                  entity < static_cast<uint32_t>(block.clocks.thread_count()) ? "thread" : "the warp of entity",
+                  entity);
     }
 }
 
@@ -166,7 +177,8 @@ static void begin_load(const Transfer &transfer) {
 static void check_bulk(Thread &self, uint32_t shared, const void *global, int32_t bytes) {
     need_sm90(self, "cp.async.bulk");
     if (bytes <= 0 || bytes % 16 != 0 || shared % 16 != 0 || reinterpret_cast<uint64_t>(global) % 16 != 0)
-        fault("cp.async.bulk of %d bytes between shared address 0x%x and global address %p: all are to be multiples of 16",
+        fault("cp.async.bulk of %d bytes between shared address 0x%x and global address %p: all are to be multiples of "
+              "16",
               bytes, shared, global);
     if (self.block->launch->memory->find(global, static_cast<uint64_t>(bytes)) == nullptr) {
         char where[120];
@@ -238,7 +250,8 @@ void bulk_commit() { running()->next_store_group++; }
 void bulk_wait(int32_t pending) {
     Thread &self = *running();
     size_t done = 0;
-    for (; done < self.stores.size() && self.stores[done].group + static_cast<uint32_t>(pending) < self.next_store_group;
+    for (;
+         done < self.stores.size() && self.stores[done].group + static_cast<uint32_t>(pending) < self.next_store_group;
          done++)
         self.block->shared.set_reading(self.stores[done].address, self.stores[done].bytes, false);
     self.stores.erase(self.stores.begin(), self.stores.begin() + static_cast<std::ptrdiff_t>(done));

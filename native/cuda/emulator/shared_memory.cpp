@@ -45,8 +45,8 @@ void SharedMemory::busy(const char *instruction, uint32_t address, uint32_t byte
     const uint32_t offset = address - SHARED_BASE;
     const uint32_t mask = ((1u << bytes) - 1) << (offset & 15);
     if ((landing[offset / 16] & mask) != 0)
-        fault("%s of %u bytes at shared address 0x%x writes where an asynchronous copy is in flight or an mbarrier is", instruction, bytes,
-              address);
+        fault("%s of %u bytes at shared address 0x%x writes where an asynchronous copy is in flight or an mbarrier is",
+              instruction, bytes, address);
     fault("%s of %u bytes at shared address 0x%x writes what an asynchronous operation still reads", instruction, bytes,
           address);
 }
@@ -67,7 +67,8 @@ void SharedMemory::race(const char *instruction, uint32_t address, const char *w
           who);
 }
 
-void SharedMemory::check_readers(const char *instruction, uint32_t address, const Cell &cell, const Actor &actor) const {
+void SharedMemory::check_readers(const char *instruction, uint32_t address, const Cell &cell,
+                                 const Actor &actor) const {
     if (cell.set == 0) {
         if (cell.reader != NOBODY && !clocks->ordered(actor.thread, cell.reader, cell.read_clock))
             race(instruction, address, "read", cell.reader);

@@ -48,7 +48,8 @@ class SharedMemory {
     /* The last write of a word and the reads since. */
     struct Cell {
         uint32_t write_clock, read_clock;
-        /* NOBODY, or an entity; SPLIT: the word was touched in parts, write_clock is the number of its first byte's cell. */
+        /* NOBODY, or an entity; SPLIT: the word was touched in parts, write_clock is the number of its first byte's
+         * cell. */
         uint16_t writer, reader;
         /* 0, or 1 + the number of a set of readers when one is not enough. */
         uint16_t set;

@@ -20,7 +20,8 @@ struct Meeting {
 void meet(const char *instruction, uint32_t mask, void *arguments, void (*run)(const Meeting &meeting));
 
 /* The same in types. */
-template <class T> void meet(const char *instruction, uint32_t mask, T &arguments, void (*run)(const Meeting &meeting)) {
+template <class T>
+void meet(const char *instruction, uint32_t mask, T &arguments, void (*run)(const Meeting &meeting)) {
     meet(instruction, mask, static_cast<void *>(&arguments), run);
 }
 

@@ -26,8 +26,8 @@ struct SharedRange {
 
 struct Product {
     WgmmaShape shape;
-    /* [64][k] bytes or 16-bit floats, widened, as they were when the product was issued: nobody may write them before it
-     * is done. */
+    /* [64][k] bytes or 16-bit floats, widened, as they were when the product was issued: nobody may write them before
+     * it is done. */
     std::vector<int16_t> integer_a, integer_b;
     std::vector<float> float_a, float_b;
     /* Which accumulators, by their variables of the first thread. */

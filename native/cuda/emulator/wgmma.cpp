@@ -1,6 +1,6 @@
 /* wgmma: issued by all 128 threads of a warpgroup, done when they wait for its group. */
-#include "cuda/emulator/block.h"
 #include "common/half.h"
+#include "cuda/emulator/block.h"
 
 namespace emulator {
 
@@ -63,7 +63,8 @@ static Operand decode(uint64_t descriptor) {
     if ((descriptor >> 49 & 7) != 0)
         fault("wgmma: the descriptor 0x%016llx has a base offset: operands begin where the swizzle's pattern does",
               static_cast<unsigned long long>(descriptor));
-    return Operand{static_cast<uint32_t>(descriptor & 0x3FFF) << 4, static_cast<uint32_t>(descriptor >> 16 & 0x3FFF) << 4,
+    return Operand{static_cast<uint32_t>(descriptor & 0x3FFF) << 4,
+                   static_cast<uint32_t>(descriptor >> 16 & 0x3FFF) << 4,
                    static_cast<uint32_t>(descriptor >> 32 & 0x3FFF) << 4, swizzles[descriptor >> 62]};
 }
 
@@ -91,10 +92,10 @@ static const uint8_t *read(Block &block, Product &product, int32_t first_thread,
     const uint32_t *seen = nullptr;
     for (int32_t w = first; w < last; w++) {
         const Thread &thread = block.threads[static_cast<uint32_t>(first_thread + w * 32)];
+        block.shared.access("wgmma", address, 16, SharedMemory::Kind::READ, block.warp_actor_of(thread));
         if (block.clocks.known(thread.place.thread) != seen)
             check_proxy(block, "wgmma", thread.place.thread, address, 16);
         seen = block.clocks.known(thread.place.thread);
-        block.shared.access("wgmma", address, 16, SharedMemory::Kind::READ, block.warp_actor_of(thread));
     }
     block.shared.set_reading(address, 16, true);
     product.operands.push_back(SharedRange{address, 16});
@@ -231,8 +232,7 @@ void wgmma(const WgmmaShape &shape, void *d, const uint32_t *a, uint64_t a_descr
     meet_group("wgmma.mma_async", &call, run_issue);
 }
 
-template <class T, class Sum>
-static Sum dot(const T *a, const T *b, int32_t k) {
+template <class T, class Sum> static Sum dot(const T *a, const T *b, int32_t k) {
     Sum sum = 0;
     for (int32_t i = 0; i < k; i++)
         sum += static_cast<Sum>(a[i]) * static_cast<Sum>(b[i]);

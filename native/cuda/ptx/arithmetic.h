@@ -1,5 +1,6 @@
 /* Float arithmetic. Kernels are compiled without contraction (-fmad=false), so that +, - and * of floats round each by
- * itself as they do on the CPU; the names here are for where a reader should see it, and for what C++ has no sign for. */
+ * itself as they do on the CPU; the names here are for where a reader should see it, and for what C++ has no sign
+ * for. */
 #ifndef KRN_PTX_ARITHMETIC_H
 #define KRN_PTX_ARITHMETIC_H
 
@@ -99,7 +100,9 @@ KRN_DEVICE float rcp_approx(float a) { return 1.0f / a; }
 KRN_DEVICE float rsqrt_approx(float a) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(a))); }
 KRN_DEVICE float tanh_approx(float a) { return static_cast<float>(std::tanh(static_cast<double>(a))); }
 
-KRN_DEVICE uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) { return emulator::fma_pair(a, b, c, emulator::F16_FORMAT); }
+KRN_DEVICE uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) {
+    return emulator::fma_pair(a, b, c, emulator::F16_FORMAT);
+}
 KRN_DEVICE uint32_t add_f16x2(uint32_t a, uint32_t b) { return fma_f16x2(a, 0x3C003C00u, b); }
 KRN_DEVICE uint32_t sub_f16x2(uint32_t a, uint32_t b) { return fma_f16x2(b, 0xBC00BC00u, a); }
 KRN_DEVICE uint32_t mul_f16x2(uint32_t a, uint32_t b) { return fma_f16x2(a, b, 0x80008000u); }

@@ -1,5 +1,6 @@
-/* How a kernel is declared, and where a thread finds itself. Kernel sources are compiled twice: by nvcc for devices, and
- * as host C++ for the emulator, where every wrapper of this folder has a second body. docs/cuda.md says how to write one. */
+/* How a kernel is declared, and where a thread finds itself. Kernel sources are compiled twice: by nvcc for devices,
+ * and as host C++ for the emulator, where every wrapper of this folder has a second body. docs/cuda.md says how to
+ * write one. */
 #ifndef KRN_PTX_KERNEL_H
 #define KRN_PTX_KERNEL_H
 

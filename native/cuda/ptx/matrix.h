@@ -31,7 +31,10 @@ KRN_DEVICE void ldmatrix_x4_trans(uint32_t (&d)[4], SharedAddress row) {
 }
 
 KRN_DEVICE void ldmatrix_x2(uint32_t (&d)[2], SharedAddress row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(d[0]), "=r"(d[1]) : "r"(row) : "memory");
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(d[0]), "=r"(d[1])
+                 : "r"(row)
+                 : "memory");
 }
 
 KRN_DEVICE void ldmatrix_x2_trans(uint32_t (&d)[2], SharedAddress row) {

@@ -1,7 +1,7 @@
-/* mbarrier: a barrier in 8 bytes of shared memory (at a multiple of 8), for producers and consumers that need not be whole
- * warps. A phase ends when the expected number of threads has arrived and all bytes that copies were to bring have
- * landed; then the next begins. Phases have parities 0, 1, 0, ...: who waits names the parity of the phase that it waits
- * for. What came before an arrival, and what copies have brought, is seen by who has waited. sm_90. */
+/* mbarrier: a barrier in 8 bytes of shared memory (at a multiple of 8), for producers and consumers that need not be
+ * whole warps. A phase ends when the expected number of threads has arrived and all bytes that copies were to bring
+ * have landed; then the next begins. Phases have parities 0, 1, 0, ...: who waits names the parity of the phase that it
+ * waits for. What came before an arrival, and what copies have brought, is seen by who has waited. sm_90. */
 #ifndef KRN_PTX_MBARRIER_H
 #define KRN_PTX_MBARRIER_H
 

@@ -1,5 +1,6 @@
 /* mma.sync: d[16, 8] += a[16, k] b[k, 8] by one warp. A register holds 4 bytes of consecutive k: 2 elements of 16 bits,
- * 4 of 8 or 8 of 4, the first in the lowest bits. With g = lane / 4, t = lane % 4 and e elements to a register (k = 8 e):
+ * 4 of 8 or 8 of 4, the first in the lowest bits. With g = lane / 4, t = lane % 4 and e elements to a register (k = 8
+ * e):
  *
  *   a[0]  row g       k = e t ..            a[2]  row g       k = 4 e + e t ..
  *   a[1]  row g + 8   k = e t ..            a[3]  row g + 8   k = 4 e + e t ..

@@ -1,5 +1,6 @@
 /* How many registers the threads of a warpgroup have: producers give theirs to those that multiply. All warps of the
- * warpgroup say it, at the top of their branch; the kernel has __launch_bounds__(threads, 1). A multiple of 8. sm_90a. */
+ * warpgroup say it, at the top of their branch; the kernel has __launch_bounds__(threads, 1). A multiple of 8.
+ * sm_90a. */
 #ifndef KRN_PTX_REGISTERS_H
 #define KRN_PTX_REGISTERS_H
 

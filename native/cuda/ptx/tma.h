@@ -1,7 +1,7 @@
-/* Bulk copies: one thread asks, the copy engine does it. Loads tell an mbarrier the bytes that have landed, which whoever
- * waits on it must have expected (mbarrier_arrive_expect); stores are waited for in groups, by the thread that asked.
- * The engine reads and writes shared memory through a proxy of its own: what threads have written reaches it only past
- * fence_proxy_async, by each thread that wrote, before the barrier that comes before the copy. sm_90. */
+/* Bulk copies: one thread asks, the copy engine does it. Loads tell an mbarrier the bytes that have landed, which
+ * whoever waits on it must have expected (mbarrier_arrive_expect); stores are waited for in groups, by the thread that
+ * asked. The engine reads and writes shared memory through a proxy of its own: what threads have written reaches it
+ * only past fence_proxy_async, by each thread that wrote, before the barrier that comes before the copy. sm_90. */
 #ifndef KRN_PTX_TMA_H
 #define KRN_PTX_TMA_H
 

@@ -54,8 +54,7 @@ KRN_DEVICE void sync_warp(uint32_t mask = ALL_LANES) { __syncwarp(mask); }
 #else
 
 template <class T> KRN_DEVICE T shuffle_xor(T value, int32_t lane_mask, uint32_t mask = ALL_LANES) {
-    return bits_as<T>(
-        emulator::shuffle(mask, bits_as<uint32_t>(value), lane_mask, 32, emulator::ShuffleMode::XOR));
+    return bits_as<T>(emulator::shuffle(mask, bits_as<uint32_t>(value), lane_mask, 32, emulator::ShuffleMode::XOR));
 }
 
 template <class T> KRN_DEVICE T shuffle_down(T value, uint32_t delta, uint32_t mask = ALL_LANES) {
@@ -64,8 +63,8 @@ template <class T> KRN_DEVICE T shuffle_down(T value, uint32_t delta, uint32_t m
 }
 
 template <class T> KRN_DEVICE T shuffle_up(T value, uint32_t delta, uint32_t mask = ALL_LANES) {
-    return bits_as<T>(emulator::shuffle(mask, bits_as<uint32_t>(value), static_cast<int32_t>(delta), 32,
-                                        emulator::ShuffleMode::UP));
+    return bits_as<T>(
+        emulator::shuffle(mask, bits_as<uint32_t>(value), static_cast<int32_t>(delta), 32, emulator::ShuffleMode::UP));
 }
 
 template <class T> KRN_DEVICE T shuffle(T value, int32_t source, uint32_t mask = ALL_LANES) {

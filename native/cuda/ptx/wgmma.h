@@ -10,8 +10,8 @@
  *
  * The order of things: wgmma_fence, products, wgmma_commit, and wgmma_wait before anybody touches d, the registers of a
  * or the shared memory of a product again. Products on the same d may follow each other without a wait. What threads
- * wrote to shared memory reaches the tensor cores only past fence_proxy_async (tma.h) and a barrier. d is to be one local
- * array from the first product to the wait. sm_90a. */
+ * wrote to shared memory reaches the tensor cores only past fence_proxy_async (tma.h) and a barrier. d is to be one
+ * local array from the first product to the wait. sm_90a. */
 #ifndef KRN_PTX_WGMMA_H
 #define KRN_PTX_WGMMA_H
 
@@ -27,14 +27,16 @@ namespace ptx {
  * swizzle does. The values are those of the descriptor. */
 enum class Swizzle : uint32_t { NONE = 0, BYTES_128 = 1, BYTES_64 = 2, BYTES_32 = 3 };
 
-/* The descriptor of an operand whose k is contiguous (a [m][k], b [n][k]). With a swizzle, rows are as long as it, `start`
- * is in the first of 8 rows at a multiple of 8 such rows, plus a multiple of 32 bytes for a further k, and the next 8 rows
- * follow `stride_bytes` later. Without, blocks of 8 rows of 16 bytes follow each other `leading_bytes` apart along k.
+/* The descriptor of an operand whose k is contiguous (a [m][k], b [n][k]). With a swizzle, rows are as long as it,
+ * `start` is in the first of 8 rows at a multiple of 8 such rows, plus a multiple of 32 bytes for a further k, and the
+ * next 8 rows follow `stride_bytes` later. Without, blocks of 8 rows of 16 bytes follow each other `leading_bytes`
+ * apart along k.
  *
  * Of 16-bit b whose n is contiguous (b [k][n]; template argument 1): with a swizzle a row k has so many bytes of n, the
  * next n follow `leading_bytes` later and the next 8 k `stride_bytes` later; without, blocks of 8 k by 8 n follow each
  * other stride_bytes apart along n and leading_bytes along k. */
-KRN_DEVICE uint64_t wgmma_descriptor(SharedAddress start, Swizzle swizzle, uint32_t leading_bytes, uint32_t stride_bytes) {
+KRN_DEVICE uint64_t wgmma_descriptor(SharedAddress start, Swizzle swizzle, uint32_t leading_bytes,
+                                     uint32_t stride_bytes) {
     return static_cast<uint64_t>(start >> 4 & 0x3FFF) | static_cast<uint64_t>(leading_bytes >> 4 & 0x3FFF) << 16 |
            static_cast<uint64_t>(stride_bytes >> 4 & 0x3FFF) << 32 | static_cast<uint64_t>(swizzle) << 62;
 }
@@ -57,20 +59,25 @@ template <int32_t pending> KRN_DEVICE void wgmma_wait() {
 #define KRN_WGMMA_D4 "%0, %1, %2, %3"
 #define KRN_WGMMA_D8 KRN_WGMMA_D4 ", %4, %5, %6, %7"
 #define KRN_WGMMA_D16 KRN_WGMMA_D8 ", %8, %9, %10, %11, %12, %13, %14, %15"
-#define KRN_WGMMA_D32 KRN_WGMMA_D16 \
+#define KRN_WGMMA_D32                                                                                                  \
+    KRN_WGMMA_D16                                                                                                      \
     ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define KRN_WGMMA_D48 KRN_WGMMA_D32 \
+#define KRN_WGMMA_D48                                                                                                  \
+    KRN_WGMMA_D32                                                                                                      \
     ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
-#define KRN_WGMMA_D64 KRN_WGMMA_D32 \
-    ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47" \
+#define KRN_WGMMA_D64                                                                                                  \
+    KRN_WGMMA_D32                                                                                                      \
+    ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"                                 \
     ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define KRN_WGMMA_D96 KRN_WGMMA_D64 \
-    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79" \
+#define KRN_WGMMA_D96                                                                                                  \
+    KRN_WGMMA_D64                                                                                                      \
+    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"                                 \
     ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define KRN_WGMMA_D128 KRN_WGMMA_D64 \
-    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79" \
-    ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95" \
-    ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
+#define KRN_WGMMA_D128                                                                                                 \
+    KRN_WGMMA_D64                                                                                                      \
+    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"                                 \
+    ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"                                 \
+    ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"                     \
     ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 #define KRN_WGMMA_R4(c, d, i) c((d)[i]), c((d)[(i) + 1]), c((d)[(i) + 2]), c((d)[(i) + 3])
 #define KRN_WGMMA_R8(c, d, i) KRN_WGMMA_R4(c, d, i), KRN_WGMMA_R4(c, d, (i) + 4)
@@ -81,8 +88,8 @@ template <int32_t pending> KRN_DEVICE void wgmma_wait() {
 #define KRN_WGMMA_R48(c, d, i) KRN_WGMMA_R32(c, d, i), KRN_WGMMA_R16(c, d, (i) + 32)
 #define KRN_WGMMA_R96(c, d, i) KRN_WGMMA_R64(c, d, i), KRN_WGMMA_R32(c, d, (i) + 64)
 
-/* Of 8-bit integers, a from shared memory and from registers. count = n / 2; after the registers of d come the operands:
- * numbers count + 0 to 6, as text. */
+/* Of 8-bit integers, a from shared memory and from registers. count = n / 2; after the registers of d come the
+ * operands: numbers count + 0 to 6, as text. */
 #define KRN_WGMMA_INTEGER(name, types, n, count, o0, o1, o2, o3, o4, o5, o6)                                           \
     KRN_DEVICE void name(int32_t(&d)[count], uint64_t a, uint64_t b, bool accumulates = true) {                        \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " o2 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n               \
@@ -112,7 +119,7 @@ template <int32_t pending> KRN_DEVICE void wgmma_wait() {
     KRN_DEVICE void name(float(&d)[count], const uint32_t(&a)[4], uint64_t b, bool accumulates = true) {               \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " o5 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n               \
                      "k16.f32." types " {" KRN_WGMMA_D##count "}, {" o0 ", " o1 ", " o2 ", " o3 "}, " o4               \
-                     ", p, 1, 1, " o6 ";\n}"                                                                           \
+                                                              ", p, 1, 1, " o6 ";\n}"                                  \
                      : KRN_WGMMA_R##count("+f", d, 0)                                                                  \
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int32_t>(accumulates)),     \
                        "n"(b_is_n_major)                                                                               \

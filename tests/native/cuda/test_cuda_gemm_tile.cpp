@@ -1,5 +1,5 @@
-/* A tile of a W8A8 GEMM as kernels do it: stages of cp.async, ldmatrix from swizzled rows, mma, 8 warps; against a plain
- * product. It is also what the emulator's speed is measured by. */
+/* A tile of a W8A8 GEMM as kernels do it: stages of cp.async, ldmatrix from swizzled rows, mma, 8 warps; against a
+ * plain product. It is also what the emulator's speed is measured by. */
 #include "cuda_device.h"
 
 #include "cuda/common/context.h"
@@ -86,7 +86,8 @@ int main() {
                            static_cast<const int8_t *>(cuda_copy_of(context, b.data(), N * K)),
                            static_cast<int32_t *>(cuda_allocate(context, M * N * 4)), K};
     const uint32_t blocks[3] = {1, 1, 1};
-    CHECK_OK(krn_cuda_run(context, "gemm_tile_s8", blocks, THREADS, STAGES * STAGE_BYTES, &params, sizeof params, nullptr));
+    CHECK_OK(
+        krn_cuda_run(context, "gemm_tile_s8", blocks, THREADS, STAGES * STAGE_BYTES, &params, sizeof params, nullptr));
     cuda_read(context, d.data(), params.d, M * N * 4);
     for (int32_t m = 0; m < M; m++)
         for (int32_t n = 0; n < N; n++) {

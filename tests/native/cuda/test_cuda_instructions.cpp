@@ -1,5 +1,5 @@
-/* The instructions of ptx/ against plain arithmetic: matrix products from fragments laid out element by element as the PTX
- * ISA numbers them, and moves of matrices with distinct values. */
+/* The instructions of ptx/ against plain arithmetic: matrix products from fragments laid out element by element as the
+ * PTX ISA numbers them, and moves of matrices with distinct values. */
 #include "cuda_device.h"
 
 #include "common/half.h"
@@ -139,9 +139,9 @@ KRN_KERNEL(move_matrices_back, MoveParams, 32, 1) {
     ptx::sync_warp();
     for (int32_t i = 0; i < 9; i++)
         for (uint32_t j = lane; i < 9 && j < (i == 8 ? 64u : 32u); j += 32)
-            ptx::store_global(p.out + i * 32 + static_cast<int32_t>(j),
-                              ptx::load_shared<uint32_t>(ptx::shared_base() + 512 + 128 * static_cast<uint32_t>(i) +
-                                                         4 * j));
+            ptx::store_global(
+                p.out + i * 32 + static_cast<int32_t>(j),
+                ptx::load_shared<uint32_t>(ptx::shared_base() + 512 + 128 * static_cast<uint32_t>(i) + 4 * j));
 }
 
 namespace {
@@ -272,7 +272,8 @@ void check_moves(krn_cuda_context *context) {
             const int32_t matrix = i < 8 ? i % 4 : i % 2, major = lane / 4, minor = lane % 4 * 2;
             const uint32_t low = transposed ? number(matrix, minor, major) : number(matrix, major, minor);
             const uint32_t high = transposed ? number(matrix, minor + 1, major) : number(matrix, major, minor + 1);
-            CHECK(out[i][lane] == (high << 16 | low), "ldmatrix: register %d of lane %d is %08x", i, lane, out[i][lane]);
+            CHECK(out[i][lane] == (high << 16 | low), "ldmatrix: register %d of lane %d is %08x", i, lane,
+                  out[i][lane]);
         }
     CHECK_OK(krn_cuda_run(context, "move_matrices_back", blocks, 32, 2048, &params, sizeof params, nullptr));
     cuda_read(context, back, params.out, 512 * 2 + 256);
@@ -281,7 +282,8 @@ void check_moves(krn_cuda_context *context) {
             for (int32_t c = 0; c < 8; c++) {
                 CHECK(back[0][m][r][c] == in[m][r][c], "stmatrix: matrix %d, row %d, column %d", m, r, c);
                 CHECK(back[1][m][r][c] == in[m][c][r], "stmatrix.trans: matrix %d, row %d, column %d", m, r, c);
-                CHECK(m >= 2 || back[2][m][r][c] == in[m + 2][r][c], "stmatrix.x2: matrix %d, row %d, column %d", m, r, c);
+                CHECK(m >= 2 || back[2][m][r][c] == in[m + 2][r][c], "stmatrix.x2: matrix %d, row %d, column %d", m, r,
+                      c);
             }
     cuda_free_all(context);
 }
@@ -298,9 +300,17 @@ void check_warp(krn_cuda_context *context) {
             threes |= i % 3 == 0 ? 1u << i : 0;
             same |= i % 5 == lane % 5 ? 1u << i : 0;
         }
-        const int32_t expected[11] = {(lane ^ 5) * 3, lane + 3 > 31 ? lane : lane + 3, lane < 3 ? lane : lane - 3,
-                                      lane * 7 % 32, static_cast<int32_t>(threes), 3, -1, 496,
-                                      static_cast<int32_t>(same), 11, lane < 16 ? 0 : 16};
+        const int32_t expected[11] = {(lane ^ 5) * 3,
+                                      lane + 3 > 31 ? lane : lane + 3,
+                                      lane < 3 ? lane : lane - 3,
+                                      lane * 7 % 32,
+                                      static_cast<int32_t>(threes),
+                                      3,
+                                      -1,
+                                      496,
+                                      static_cast<int32_t>(same),
+                                      11,
+                                      lane < 16 ? 0 : 16};
         for (int32_t i = 0; i < 11; i++)
             CHECK(out[i][lane] == expected[i], "operation %d, lane %d: %d, expected %d", i, lane, out[i][lane],
                   expected[i]);
@@ -329,10 +339,14 @@ int main() {
     /* stmatrix is an instruction of 9.0. */
     krn_cuda_context *const context = cuda_context_of(KRN_CUDA_CLASS_AUTO);
     const Product products[] = {
-        {"product_s8", 32, Kind::INTEGER, -128, 127, -128, 127}, {"product_u8s8", 32, Kind::INTEGER, 0, 255, -128, 127},
-        {"product_s8u8", 32, Kind::INTEGER, -128, 127, 0, 255},  {"product_s4", 64, Kind::INTEGER, -8, 7, -8, 7},
-        {"product_s4u4", 64, Kind::INTEGER, -8, 7, 0, 15},       {"product_f16", 16, Kind::F16, 0, 0, 0, 0},
-        {"product_bf16", 16, Kind::BF16, 0, 0, 0, 0},            {"product_f16_k8", 16, Kind::F16, 0, 0, 0, 0},
+        {"product_s8", 32, Kind::INTEGER, -128, 127, -128, 127},
+        {"product_u8s8", 32, Kind::INTEGER, 0, 255, -128, 127},
+        {"product_s8u8", 32, Kind::INTEGER, -128, 127, 0, 255},
+        {"product_s4", 64, Kind::INTEGER, -8, 7, -8, 7},
+        {"product_s4u4", 64, Kind::INTEGER, -8, 7, 0, 15},
+        {"product_f16", 16, Kind::F16, 0, 0, 0, 0},
+        {"product_bf16", 16, Kind::BF16, 0, 0, 0, 0},
+        {"product_f16_k8", 16, Kind::F16, 0, 0, 0, 0},
         {"product_bf16_k8", 16, Kind::BF16, 0, 0, 0, 0},
     };
     for (const Product &product : products)

@@ -158,8 +158,8 @@ void check_loads(krn_cuda_context *context, void *tensor, int32_t rank, int32_t 
                 const bool is_inside = x >= 0 && x < WIDTH && y >= 0 && y < HEIGHT && z >= 0 && z < DEPTH;
                 const int32_t at = row * row_bytes + place(row, col / 16, swizzle) * 16 + col % 16;
                 const int32_t actual = out[static_cast<size_t>(at)], expected = is_inside ? byte_of(x, y, z) : 0;
-                CHECK(actual == expected, "rank %d, swizzle %d: row %d, column %d is %d, expected %d", rank, swizzle, row,
-                      col, actual, expected);
+                CHECK(actual == expected, "rank %d, swizzle %d: row %d, column %d is %d, expected %d", rank, swizzle,
+                      row, col, actual, expected);
             }
     }
 }

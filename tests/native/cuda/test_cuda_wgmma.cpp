@@ -1,5 +1,6 @@
-/* wgmma against plain products: every type, widths from 8 to 256 columns, both operands from shared memory through every
- * swizzle or a from registers, b with k or with n contiguous, tiles brought by tensor maps of the same swizzle. */
+/* wgmma against plain products: every type, widths from 8 to 256 columns, both operands from shared memory through
+ * every swizzle or a from registers, b with k or with n contiguous, tiles brought by tensor maps of the same
+ * swizzle. */
 #include "cuda_device.h"
 
 #include "common/half.h"
@@ -209,8 +210,8 @@ void check(krn_cuda_context *context, const Case &c, int32_t swizzle, bool a_in_
             double sum = 0, magnitude = 0;
             for (int32_t k = 0; k < depth; k++) {
                 const int32_t at = c.n_contiguous ? k * c.n + n : n * depth + k;
-                const double term = value(a, m * depth + k, c.type, c.type == Type::U8S8) *
-                                    value(b, at, c.type, c.type == Type::S8U8);
+                const double term =
+                    value(a, m * depth + k, c.type, c.type == Type::U8S8) * value(b, at, c.type, c.type == Type::S8U8);
                 sum += term;
                 magnitude += std::fabs(term);
             }
@@ -220,8 +221,8 @@ void check(krn_cuda_context *context, const Case &c, int32_t swizzle, bool a_in_
             const double actual = is_float(c.type) ? static_cast<double>(as_float) : bits;
             /* Each product of 32 bytes is added and rounded once, on a device a few times more. */
             const double bound = is_float(c.type) ? depth * 0x1p-23 * magnitude : 0;
-            CHECK(std::fabs(actual - sum) <= bound, "%s, swizzle %d, a in %s: d[%d][%d] is %.9g, expected %.9g", c.kernel,
-                  swizzle, a_in_registers ? "registers" : "shared memory", m, n, actual, sum);
+            CHECK(std::fabs(actual - sum) <= bound, "%s, swizzle %d, a in %s: d[%d][%d] is %.9g, expected %.9g",
+                  c.kernel, swizzle, a_in_registers ? "registers" : "shared memory", m, n, actual, sum);
         }
     cuda_free_all(context);
 }
