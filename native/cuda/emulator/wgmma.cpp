@@ -208,7 +208,9 @@ static void run_issue(Block &block, Warpgroup &group) {
     for (int32_t i = 1; i < 128; i++)
         if (!same(call_of(group, 0), call_of(group, i)))
             fault("wgmma: threads %d and %d differ in shape or descriptors", first_thread, first_thread + i);
-    Product p;
+    /* In its place at once: a fault runs no destructors. */
+    group.products.emplace_back();
+    Product &p = group.products.back();
     p.shape = call_of(group, 0).shape;
     const uint32_t k = static_cast<uint32_t>(depth(p.shape.type)), n = static_cast<uint32_t>(p.shape.n);
     if (is_integer(p.shape.type)) {
@@ -223,7 +225,6 @@ static void run_issue(Block &block, Warpgroup &group) {
     take(group, first_thread, p);
     gather_a(block, group, p, first_thread);
     gather_b(block, group, p, first_thread);
-    group.products.push_back(std::move(p));
 }
 
 void wgmma(const WgmmaShape &shape, void *d, const uint32_t *a, uint64_t a_descriptor, uint64_t b_descriptor) {
