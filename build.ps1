@@ -15,6 +15,7 @@ usage: ./build.ps1 VERB [arguments]
 
   build                 build the native library and the C# projects
   test [--sanitizers]   build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan
+  pack                  build the NuGet package, into build/packages, with the libraries of every system that this one can compile for
   bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
   format [--check]      lay out C and C# sources, or only say whether they are
   clean                 remove everything that was built
@@ -115,6 +116,7 @@ function Invoke-Kernels {
 switch ($verb) {
     'build' { Build-Native 'release'; Build-CSharp 'Kernels.sln' }
     'test' { Invoke-Tests }
+    'pack' { dotnet pack (Join-Path $PSScriptRoot 'src/Interop') --configuration Release --output (Join-Path $PSScriptRoot 'build/packages') }
     'bindings' { Invoke-Bindgen }
     'format' { Invoke-Format }
     'clean' {

@@ -61,7 +61,6 @@ KRN_ALWAYS_INLINE void finish_scores(const scores_tile *tile, lanes_f products[]
     }
 }
 
-#if KRN_ATTENTION_HAS_INTEGERS
 KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const lanes_i codes[], const uint8_t *query,
                                 int64_t q_row_bytes, int rows, int units) {
     bytes_u8 k[TILE_VECTORS];
@@ -125,7 +124,6 @@ KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form
         products[r][u] = lanes_to_f32(acc[r][u]);
     finish_scores(tile, products, rows, units);
 }
-#endif
 
 KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
                                       const scores_step *at, int rows, int units) {
@@ -190,11 +188,9 @@ KRN_ALWAYS_INLINE void float_scores(const scores_tile *tile, operand_form form, 
 }
 
 KRN_ALWAYS_INLINE void scores_of(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
-#if KRN_ATTENTION_HAS_INTEGERS
     if (form == FORM_8 || form == FORM_4)
         integer_scores(tile, form, rows, units, is_ahead);
     else
-#endif
         float_scores(tile, form, rows, units, is_ahead);
 }
 

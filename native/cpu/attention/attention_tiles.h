@@ -19,13 +19,6 @@ KRN_ALWAYS_INLINE lanes_f float_at(const void *p, int64_t index) {
     return lanes_all(value);
 }
 
-/* AVX-512 without VNNI leaves integers to AVX2. */
-#if defined(__AVX512VNNI__) || !defined(__AVX512F__)
-#define KRN_ATTENTION_HAS_INTEGERS 1
-#else
-#define KRN_ATTENTION_HAS_INTEGERS 0
-#endif
-
 /* How a dword of keys or values is multiplied: four codes of 8 bits, eight of 4 bits; one f32; two bf16 or four e4m3
  * that are widened to f32; the same as pairs of bf16. */
 typedef enum { FORM_8, FORM_4, FORM_F32, FORM_BF16, FORM_E4M3, FORM_BF16_PAIRS, FORM_E4M3_PAIRS } operand_form;

@@ -38,7 +38,6 @@ KRN_ALWAYS_INLINE const uint8_t *first_weights(const values_tile *tile) {
     return (const uint8_t *)tile->job->w + tile->first_row * tile->w_row_bytes;
 }
 
-#if KRN_ATTENTION_HAS_INTEGERS
 KRN_ALWAYS_INLINE void dot_values(lanes_i acc[][TILE_VECTORS], const lanes_i codes[], const uint8_t *weights,
                                   int64_t w_row_bytes, int rows, int vectors) {
     bytes_s8 c[TILE_VECTORS];
@@ -98,7 +97,6 @@ KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form
         }
     }
 }
-#endif
 
 KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
                                         const uint8_t *weights, int64_t w_row_bytes, int rows, int vectors) {
@@ -168,11 +166,9 @@ KRN_ALWAYS_INLINE void float_values(const values_tile *tile, operand_form form, 
 }
 
 KRN_ALWAYS_INLINE void values_of(const values_tile *tile, operand_form form, int rows, int vectors, int is_ahead) {
-#if KRN_ATTENTION_HAS_INTEGERS
     if (form == FORM_8 || form == FORM_4)
         integer_values(tile, form, rows, vectors, is_ahead);
     else
-#endif
         float_values(tile, form, rows, vectors, is_ahead);
 }
 

@@ -20,6 +20,7 @@
 #define KRN_ATTENTION_VARIANTS(X)                                                                                      \
     X(krn_attention_avx512bf16)                                                                                        \
     X(krn_attention_avx512vnni)                                                                                        \
+    X(krn_attention_integers_avx512)                                                                                   \
     X(krn_attention_avx512)                                                                                            \
     X(krn_attention_avx2)                                                                                              \
     X(krn_attention_ref)

@@ -86,6 +86,22 @@ typedef zmm_i bytes_s8;
 KRN_ALWAYS_INLINE bytes_u8 bytes_of_u8(lanes_i a) { return a; }
 KRN_ALWAYS_INLINE bytes_s8 bytes_of_s8(lanes_i a) { return a; }
 KRN_ALWAYS_INLINE lanes_i bytes_dot(lanes_i acc, bytes_u8 u, bytes_s8 s) { return dot_u8s8(acc, u, s); }
+#else
+/* Widened to words, because products of bytes saturate: of every four bytes the first and third, and the second and
+ * fourth. */
+typedef struct {
+    zmm_i even, odd;
+} bytes_u8;
+typedef bytes_u8 bytes_s8;
+KRN_ALWAYS_INLINE bytes_u8 bytes_of_u8(lanes_i a) {
+    return (bytes_u8){and_i(a, broadcast_i32(0x00FF00FF)), _mm512_srli_epi16(a, 8)};
+}
+KRN_ALWAYS_INLINE bytes_s8 bytes_of_s8(lanes_i a) {
+    return (bytes_s8){_mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8), _mm512_srai_epi16(a, 8)};
+}
+KRN_ALWAYS_INLINE lanes_i bytes_dot(lanes_i acc, bytes_u8 u, bytes_s8 s) {
+    return add_i32(acc, add_i32(madd_i16(u.even, s.even), madd_i16(u.odd, s.odd)));
+}
 #endif
 
 #endif

@@ -80,7 +80,7 @@ KRN_ALWAYS_INLINE zmm_i shift_right_i32(zmm_i a, unsigned bits) { return _mm512_
 KRN_ALWAYS_INLINE zmm_i shift_right_by_i32(zmm_i a, unsigned bits) {
     return _mm512_srl_epi32(a, _mm_cvtsi32_si128((int)bits));
 }
-KRN_ALWAYS_INLINE zmm_i shift_right_i16(zmm_i a, unsigned bits) { return _mm512_srli_epi16(a, (int)bits); }
+KRN_ALWAYS_INLINE zmm_i shift_right_i16(zmm_i a, uint8_t bits) { return _mm512_srli_epi16(a, bits); }
 KRN_ALWAYS_INLINE zmm_i add_i32(zmm_i a, zmm_i b) { return _mm512_add_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i32(zmm_i a, zmm_i b) { return _mm512_sub_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i16(zmm_i a, zmm_i b) { return _mm512_sub_epi16(a, b); }

@@ -3,6 +3,7 @@
 #include "kv_cache/kv_cache_rows.h"
 
 #include "common/lanes_avx2.h"
+#include "kv_cache/kv_group_lanes.h"
 
 #include <float.h>
 
@@ -177,11 +178,6 @@ static void store_values(const krn_kv_encoding *e, krn_kv_rows rows, int32_t fir
     case KRN_TYPE_F16: encode_values(KRN_TYPE_F16, e, &rows, &encoder, block.codes); break;
     default: encode_values(KRN_TYPE_BF16, e, &rows, &encoder, block.codes); break;
     }
-}
-
-static void store_group(const krn_kv_encoding *e, const float *tail, int32_t blocks, unsigned char *codes,
-                        float *scales, uint8_t *zero_points) {
-    krn_kv_cache_ref.store_group(e, tail, blocks, codes, scales, zero_points);
 }
 
 const krn_kv_kernels krn_kv_cache_avx2 = {

@@ -1,10 +1,8 @@
-/* Appending with NEON: tokens one by one (kv_cache_rows.h). */
+/* Appending with NEON: tokens one by one (kv_cache_rows.h), groups of keys 8 tokens at a time. */
 #include "kv_cache/kv_cache_rows.h"
 
-static void store_group(const krn_kv_encoding *e, const float *tail, int32_t blocks, unsigned char *codes,
-                        float *scales, uint8_t *zero_points) {
-    krn_kv_cache_ref.store_group(e, tail, blocks, codes, scales, zero_points);
-}
+#include "common/lanes_neon.h"
+#include "kv_cache/kv_group_lanes.h"
 
 const krn_kv_kernels krn_kv_cache_neon = {
     .name = "neon",
