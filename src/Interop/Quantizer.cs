@@ -10,7 +10,7 @@ namespace Kernels;
 /// Type arguments are <see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>. A leading dimension is the distance from one row
 /// to the next; 0 means that rows follow each other without padding. Every instruction set and thread count gives the same bits.
 /// </remarks>
-public static unsafe class Quantizer
+public static unsafe partial class Quantizer
 {
     private const long MinGroupSize = 16;
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Kernels.Harness.Devices;
 using Kernels.Harness.Results;
 using Kernels.Harness.Tests.Results;
 using Kernels.Harness.Tests.Verbs;

@@ -1,0 +1,81 @@
+using System.Runtime.CompilerServices;
+using Kernels.Handles;
+using Kernels.Native;
+
+namespace Kernels;
+
+/// <content>Quantization on CUDA devices: the same bits as on the CPU.</content>
+public static unsafe partial class Quantizer
+{
+    /// <summary>Bytes of device memory that quantizing takes as a workspace.</summary>
+    /// <param name="options">What to quantize to.</param>
+    /// <returns>The bytes; 0 for every granularity but <see cref="Granularity.Tensor"/>.</returns>
+    public static long CudaWorkspaceBytes(QuantizeOptions options)
+    {
+        krn_quantize_options native = ToNative(options);
+        long bytes = 0;
+        int status = NativeMethods.krn_cuda_quantize_workspace_size(&native, &bytes);
+        GC.KeepAlive(options.Codebook);
+        KernelException.ThrowIfFailed(status);
+        return bytes;
+    }
+
+    /// <summary>Quantizes a matrix on a device, in the order of the stream. Waits for nothing.</summary>
+    /// <typeparam name="T">The type of the source.</typeparam>
+    /// <param name="context">The context.</param>
+    /// <param name="options">What to quantize to.</param>
+    /// <param name="rows">Rows, at least 0.</param>
+    /// <param name="cols">Elements of a row, at least 0.</param>
+    /// <param name="source">The matrix.</param>
+    /// <param name="codes">Receives the codes.</param>
+    /// <param name="scales">Receives <see cref="ScaleCount"/> scales.</param>
+    /// <param name="zeroPoints">Receives as many zero points; required with <see cref="QuantizeOptions.Asymmetric"/>, else may be null.</param>
+    /// <param name="workspace"><see cref="CudaWorkspaceBytes"/> bytes; may be null for 0.</param>
+    /// <param name="flags">Null, or a buffer into whose first element 1 is ORed when the source holds NaN or infinity.</param>
+    /// <param name="stream">The stream, or null for the default one.</param>
+    /// <param name="sourceLd">Leading dimension of the source in elements.</param>
+    /// <param name="codesLdBytes">Leading dimension of the codes in bytes.</param>
+    public static void Quantize<T>(
+        CudaContext context, QuantizeOptions options, long rows, long cols, CudaBuffer<T> source, CudaBuffer<byte> codes, CudaBuffer<float> scales,
+        CudaBuffer<int>? zeroPoints = null, CudaBuffer<byte>? workspace = null, CudaBuffer<int>? flags = null, CudaStream? stream = null,
+        long sourceLd = 0, long codesLdBytes = 0)
+        where T : unmanaged
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(codes);
+        ArgumentNullException.ThrowIfNull(scales);
+        int sourceType = (int)ElementTypes.Of<T>();
+        krn_quantize_options native = ToNative(options);
+        long count = ScaleCount(options, rows, cols);
+        long width = options.Type.RowBytes(cols);
+        sourceLd = Guard.LeadingDimension(sourceLd, cols);
+        codesLdBytes = Guard.LeadingDimension(codesLdBytes, width);
+        Guard.Holds(source.Length, rows, cols, sourceLd, nameof(source));
+        Guard.Holds(codes.Length, rows, width, codesLdBytes, nameof(codes));
+        Guard.Holds(scales.Length, count, nameof(scales));
+        if (options.Asymmetric)
+        {
+            ArgumentNullException.ThrowIfNull(zeroPoints);
+            Guard.Holds(zeroPoints.Length, count, nameof(zeroPoints));
+        }
+
+        if (flags is not null)
+            Guard.Holds(flags.Length, 1, nameof(flags));
+        using var use = new CudaUse(context, stream);
+        int status = NativeMethods.krn_cuda_quantize(
+            use.Context, &native, rows, cols, sourceType, AddressOf(context, source), sourceLd, AddressOf(context, codes), codesLdBytes,
+            (float*)AddressOf(context, scales), (int*)AddressOf(context, zeroPoints), AddressOf(context, workspace), workspace?.Bytes ?? 0,
+            (int*)AddressOf(context, flags), use.Stream);
+        GC.KeepAlive(options.Codebook);
+        KernelException.ThrowIfFailed(status);
+    }
+
+    private static void* AddressOf<T>(CudaContext context, CudaBuffer<T>? buffer, [CallerArgumentExpression(nameof(buffer))] string? name = null)
+        where T : unmanaged
+    {
+        if (buffer is not null && buffer.Context != context)
+            throw new ArgumentException("The buffer belongs to another context.", name);
+        return buffer is null ? null : (void*)buffer.Address;
+    }
+}
