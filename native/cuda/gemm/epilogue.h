@@ -52,15 +52,12 @@ KRN_DEVICE void store_one(const krn_cuda_gemm_params &p, int32_t token, int32_t 
                           p.y_type == KRN_TYPE_F16 ? ptx::f16_from_f32_rn(t) : ptx::bf16_from_f32_rn(t));
 }
 
-/* Four channels of a token, all below N, of tensors that allow it. */
+/* Four channels of a token, all below N, of tensors that allow it; without a side term. */
 KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t channel, F32x4 t) {
     const float scale = p.x_scales != nullptr ? ptx::load_global_nc(p.x_scales + token) : 1.0f;
     if (p.x_scales != nullptr)
         for (int32_t i = 0; i < 4; i++)
             t.v[i] = ptx::mul_rn(t.v[i], scale);
-    if (p.num_outliers > 0)
-        for (int32_t i = 0; i < 4; i++)
-            t.v[i] = ptx::add_rn(t.v[i], side_of(p, token, channel + i));
     if (p.bias != nullptr) {
         const auto bias = ptx::load_global_nc(reinterpret_cast<const F32x4 *>(p.bias + channel));
         for (int32_t i = 0; i < 4; i++)
@@ -109,19 +106,26 @@ KRN_DEVICE void store_tile(const krn_cuda_gemm_params &p, ptx::SharedAddress tur
         ptx::store_shared(turn + static_cast<uint32_t>(((column + j % 2) * PITCH + 16 * u + row + j / 2 * 8) * 4),
                           t[u][j]);
     ptx::sync_warp();
+    const bool by_fours = p.vector_y && p.vector_residual && p.num_outliers == 0;
     KRN_UNROLL_ALL
-    for (int32_t i = ptx::lane(); i < 8 * FOURS; i += 32) {
-        const int32_t token = first_token + i / FOURS, channel = first_channel + i % FOURS * 4;
-        const auto four =
-            ptx::load_shared<F32x4>(turn + static_cast<uint32_t>((i / FOURS * PITCH + i % FOURS * 4) * 4));
-        if (token >= p.m)
-            continue;
-        if (channel + 4 <= p.n && p.vector_y && p.vector_residual) {
-            store_four(p, token, channel, four);
-        } else {
-            for (int32_t j = 0; j < 4; j++)
-                if (channel + j < p.n)
-                    store_one(p, token, channel + j, four.v[j]);
+    for (int32_t i = 0; i < 8 * FOURS; i += 32) {
+        const int32_t at = i + ptx::lane(), token = first_token + at / FOURS;
+        const int32_t channel = first_channel + at % FOURS * 4;
+        if (token < p.m && by_fours && channel + 4 <= p.n)
+            store_four(
+                p, token, channel,
+                ptx::load_shared<F32x4>(turn + static_cast<uint32_t>((at / FOURS * PITCH + at % FOURS * 4) * 4)));
+    }
+    /* One by one, in a loop that stays one: there are many copies of this function. */
+    const int32_t first_left = by_fours ? p.n / 4 * 4 : 0;
+    if (first_channel + 16 * units > first_left) {
+        KRN_UNROLL_NONE
+        for (int32_t at = ptx::lane(); at < 8 * 16 * units; at += 32) {
+            const int32_t token = first_token + at / (16 * units), channel = first_channel + at % (16 * units);
+            if (token < p.m && channel < p.n && channel >= first_left)
+                store_one(p, token, channel,
+                          ptx::load_shared<float>(
+                              turn + static_cast<uint32_t>((at / (16 * units) * PITCH + at % (16 * units)) * 4)));
         }
     }
     ptx::sync_warp();

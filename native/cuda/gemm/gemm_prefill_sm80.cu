@@ -14,43 +14,21 @@
  * In shared memory a row of 8-bit codes or of x has 64 bytes, of which chunk c of 16 lies where c ^ (row / 2 % 4) would:
  * ldmatrix meets no bank twice. Units of 4-bit codes are read as they lie. */
 #include "cuda/gemm/epilogue.h"
-#include "cuda/gemm/operands.h"
+#include "cuda/gemm/prefill_stages.h"
 #include "cuda/ptx/barrier.h"
-#include "cuda/ptx/copy_async.h"
 #include "cuda/ptx/matrix.h"
 #include "cuda/ptx/mma.h"
 
 namespace gemm {
 
-using Params = krn_cuda_gemm_params;
-using ptx::SharedAddress;
-
-constexpr int32_t STAGE_K = KRN_CUDA_PREFILL_K, STEPS = KRN_CUDA_PREFILL_STEPS;
 /* Channel tiles that share the tokens they read: blocks that run at the same time take them before the next tokens. */
 constexpr int32_t BAND_TILES = 8;
-
-/* warps_n x warps_m warps, each with 16 * units channels and 8 * tiles tokens. */
-template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t warps_n, int32_t warps_m>
-struct PrefillShape {
-    static constexpr int32_t CHANNELS = 16 * units * warps_n, TOKENS = 8 * tiles * warps_m;
-    static constexpr int32_t THREADS = 32 * warps_n * warps_m;
-    static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_prefill_stages(grouped);
-    static constexpr int32_t X_AT = CHANNELS * STAGE_K * BITS / 8;
-    static constexpr int32_t SCALES_AT = X_AT + TOKENS * STAGE_K;
-    static constexpr int32_t ZEROS_AT = SCALES_AT + (grouped ? STEPS * CHANNELS * 4 : 0);
-    static constexpr int32_t STAGE_BYTES = krn_cuda_prefill_stage_bytes(BITS, grouped, CHANNELS, TOKENS);
-    static_assert(warps_n * warps_m * TURN_BYTES<units> <= STAGES * STAGE_BYTES, "the epilogue needs more");
-};
-
-/* Where 16-byte chunk c of a row of 64 bytes lies. */
-KRN_DEVICE uint32_t chunk_at(int32_t row, int32_t chunk) {
-    return static_cast<uint32_t>(row * STAGE_K + ((chunk ^ (row / 2 % 4)) * 16));
-}
 
 template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t warps_n, int32_t warps_m> class Prefill {
   public:
     using Shape = PrefillShape<format, grouped, units, tiles, warps_n, warps_m>;
+    static_assert(warps_n * warps_m * TURN_BYTES<units> <= Shape::STAGES * Shape::STAGE_BYTES,
+                  "the epilogue needs more shared memory");
 
     KRN_DEVICE_MEMBER explicit Prefill(const Params &params)
         : p(params), num_stages((params.num_steps + STEPS - 1) / STEPS), warp_n(ptx::warp() % warps_n),
@@ -59,15 +37,16 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
     }
 
     KRN_DEVICE_MEMBER void run() {
-        start();
+        StageLoader<Shape, grouped> loader(p, first_channel, first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
-            load(stage, stage);
+            loader.load();
+        start();
         int32_t slot = 0, left = p.group_steps, group = 0;
         for (int32_t stage = 0; stage < num_stages; stage++) {
             ptx::cp_async_wait<Shape::STAGES - 2>();
             ptx::sync_threads();
-            load(slot == 0 ? Shape::STAGES - 1 : slot - 1, stage + Shape::STAGES - 1);
+            loader.load();
             multiply(slot, stage, left, group);
             slot = slot + 1 == Shape::STAGES ? 0 : slot + 1;
         }
@@ -115,92 +94,8 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
                 add_offsets(g);
     }
 
-    static KRN_DEVICE_MEMBER SharedAddress stage_of(int32_t slot) {
-        return ptx::shared_base() + static_cast<uint32_t>(slot * Shape::STAGE_BYTES);
-    }
-
-    KRN_DEVICE_MEMBER void load(int32_t slot, int32_t stage) {
-        if (stage < num_stages) {
-            const SharedAddress to = stage_of(slot);
-            if constexpr (format == KRN_TYPE_S8)
-                load_bytes(to, stage);
-            else
-                load_units(to, stage);
-            load_x(to + Shape::X_AT, stage);
-            load_groups(to, stage);
-        }
-        ptx::cp_async_commit();
-    }
-
-    /* Codes of 8 bits: half of the rows of tiles, whose chunks leave the order of a tile for that of the stage. */
-    KRN_DEVICE_MEMBER void load_bytes(SharedAddress to, int32_t stage) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = ptx::thread_x(); i < Shape::CHANNELS * 4; i += Shape::THREADS) {
-            const int32_t row = i / 4, chunk = i % 4, channel = first_channel + row;
-            const int32_t in_tile = channel % 64 * 128 + (((stage % 2 * 4 + chunk) ^ (row % 8)) * 16);
-            copy(to + chunk_at(row, chunk), channel, stage, 8192, in_tile);
-        }
-    }
-
-    /* Units of 4-bit codes, 16 channels each. */
-    KRN_DEVICE_MEMBER void load_units(SharedAddress to, int32_t stage) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = ptx::thread_x(); i < Shape::CHANNELS * 2; i += Shape::THREADS) {
-            const int32_t unit = i / 32, channel = first_channel + unit * 16;
-            const int32_t in_tile = channel % 64 / 16 * 1024 + stage % 2 * 512 + i % 32 * 16;
-            copy(to + static_cast<uint32_t>(i * 16), channel, stage, 4096, in_tile);
-        }
-    }
-
-    /* 16 bytes of the tile of a channel; zeros behind the last tile. */
-    KRN_DEVICE_MEMBER void copy(SharedAddress to, int32_t channel, int32_t stage, int32_t tile_bytes,
-                                int32_t in_tile) const {
-        const bool is_there = channel < p.padded_n;
-        const int64_t tile = static_cast<int64_t>(is_there ? channel / 64 : 0) * p.tiles_k + stage / 2;
-        ptx::cp_async_16(to, p.codes + tile * tile_bytes + in_tile, is_there ? 16 : 0);
-    }
-
-    KRN_DEVICE_MEMBER void load_x(SharedAddress to, int32_t stage) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = ptx::thread_x(); i < Shape::TOKENS * 4; i += Shape::THREADS) {
-            const int32_t row = i / 4, chunk = i % 4, first = stage * STAGE_K + chunk * 16;
-            const int32_t valid = first_token + row < p.m ? clamp(p.x_bytes - first, 0, 16) : 0;
-            const int8_t *from = valid > 0 ? p.x + (first_token + row) * p.x_ld + first : p.x;
-            ptx::cp_async_16(to + chunk_at(row, chunk), from, valid);
-        }
-    }
-
-    /* Scales of the groups that end in the stage, and zero points of its steps. */
-    KRN_DEVICE_MEMBER void load_groups(SharedAddress to, int32_t stage) const {
-        KRN_UNROLL_ALL
-        for (int32_t s = 0; s < STEPS; s++) {
-            const int32_t step = stage * STEPS + s, group = step / p.group_steps;
-            if ((!grouped && format != KRN_TYPE_U4) || step >= p.num_steps)
-                break;
-            const int64_t row = static_cast<int64_t>(group) * p.padded_n;
-            if (grouped && ((group + 1) * p.group_steps == step + 1 || step == p.num_steps - 1))
-                load_scales(to + static_cast<uint32_t>(Shape::SCALES_AT + s * Shape::CHANNELS * 4), row);
-            const int32_t channel = first_channel + ptx::thread_x() * 16;
-            if (format == KRN_TYPE_U4 && ptx::thread_x() < Shape::CHANNELS / 16) {
-                const bool is_there = p.zeros != nullptr && channel < p.padded_n;
-                ptx::cp_async_16(
-                    to + static_cast<uint32_t>(Shape::ZEROS_AT + s * Shape::CHANNELS + ptx::thread_x() * 16),
-                    is_there ? p.zeros + row + channel : p.codes, is_there ? 16 : 0);
-            }
-        }
-    }
-
-    KRN_DEVICE_MEMBER void load_scales(SharedAddress to, int64_t row) const {
-        const int32_t size = scale_bytes(p.scale_type), i = ptx::thread_x() * 16;
-        const bool is_there = first_channel + i / size < p.padded_n;
-        if (i < Shape::CHANNELS * size)
-            ptx::cp_async_16(to + static_cast<uint32_t>(i),
-                             static_cast<const uint8_t *>(p.scales) + (is_there ? (row + first_channel) * size + i : 0),
-                             is_there ? 16 : 0);
-    }
-
     KRN_DEVICE_MEMBER void multiply(int32_t slot, int32_t stage, int32_t &left, int32_t &group) {
-        const SharedAddress from = stage_of(slot);
+        const SharedAddress from = ptx::shared_base() + static_cast<uint32_t>(slot * Shape::STAGE_BYTES);
         uint32_t words[units][4];
         if constexpr (format != KRN_TYPE_S8)
             load_words(from, words);

@@ -91,13 +91,13 @@ static void test_options(krn_cuda_context *device, krn_context *host) {
 static void test_large_tiles(krn_cuda_context *device, krn_context *host) {
     krn_cuda_properties properties = {.struct_size = sizeof properties};
     CHECK_OK(krn_cuda_context_properties(device, &properties));
-    const int64_t n = 3 * 128 - 20, m = 128 * ((properties.multiprocessors + 2) / 3) - 7;
+    const int64_t m = 128 * ((properties.multiprocessors + 2) / 3) - 7;
     for (int i = 0; i < 3; i++) {
         const gemm_shape shape = {.format = formats[i],
                                   .activation_type = KRN_TYPE_S8,
                                   .output_type = output_types[i],
                                   .m = m,
-                                  .n = n,
+                                  .n = 3 * 128 - (i == 0 ? 20 : 70), /* half of the last tile is there, or less */
                                   .k = 70,
                                   .group_size = 0,
                                   .has_bias = 1,
@@ -107,6 +107,23 @@ static void test_large_tiles(krn_cuda_context *device, krn_context *host) {
         gemm_case c = gemm_case_make(&shape);
         cuda_gemm_check(device, host, &c);
         c = gemm_case_make(&grouped);
+        cuda_gemm_check(device, host, &c);
+    }
+}
+
+/* So many channels that 32 of them to a block are enough blocks. */
+static void test_wide(krn_cuda_context *device, krn_context *host) {
+    for (int i = 0; i < 6; i++) {
+        const gemm_shape shape = {.format = formats[i % 3],
+                                  .activation_type = KRN_TYPE_S8,
+                                  .output_type = output_types[i % 3],
+                                  .m = i < 3 ? 1 : 7,
+                                  .n = 3800,
+                                  .k = 160,
+                                  .group_size = i < 3 ? 64 : 0,
+                                  .has_bias = 1,
+                                  .seed = 350 + (uint64_t)i};
+        const gemm_case c = gemm_case_make(&shape);
         cuda_gemm_check(device, host, &c);
     }
 }
@@ -157,6 +174,7 @@ int main(void) {
         test_prefill(device, host);
         test_options(device, host);
         test_large_tiles(device, host);
+        test_wide(device, host);
         test_long(device, host);
         test_nothing(device, host);
         krn_cuda_context_destroy(device);
