@@ -4,6 +4,7 @@
 #include "common/checks.h"
 #include "cuda/common/context.h"
 #include "cuda/gemm/gemm_arguments.h"
+#include "cuda/gemm/gemm_call.h"
 #include "cuda/gemm/gemm_heuristics.h"
 
 enum { MAX_M = 1 << 30, WORKSPACE_ALIGNMENT = 256 };
@@ -11,30 +12,13 @@ enum { MAX_M = 1 << 30, WORKSPACE_ALIGNMENT = 256 };
 /* What stands for NULL. */
 static const krn_gemm_options plain_options = {.struct_size = sizeof plain_options};
 
-/* Where parts of the workspace begin; each is there whether this call needs it or not. */
-typedef struct {
-    int64_t x, zeros, sums, end;
-} workspace_parts;
-
-/* What a call has found out. */
-typedef struct {
-    krn_cuda_context *context;
-    const krn_cuda_weights *weights;
-    int64_t m;
-    const krn_activations *activations;
-    const krn_gemm_output *output;
-    uint8_t *workspace;
-    workspace_parts parts;
-    void *stream;
-} gemm_call;
-
 static int is_integer(int32_t type) { return type == KRN_TYPE_S8 || type == KRN_TYPE_S4 || type == KRN_TYPE_U8; }
 
 int32_t krn_cuda_gemm_supported(const krn_cuda_context *context, int32_t weight_format, int32_t activation_type,
                                 int32_t compute) {
-    if (context == NULL || compute != 0)
+    if (context == NULL || (compute != 0 && !krn_is_float(activation_type)))
         return 0;
-    return is_integer(activation_type) &&
+    return is_integer(compute != 0 ? compute : activation_type) &&
            (weight_format == KRN_TYPE_S8 || weight_format == KRN_TYPE_S4 || weight_format == KRN_TYPE_U4);
 }
 
@@ -42,11 +26,28 @@ static int64_t align_up(int64_t bytes) {
     return (bytes + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
 }
 
-static workspace_parts cut_workspace(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m) {
-    workspace_parts parts = {0};
-    parts.zeros = parts.x + align_up(m * l->padded_k);
-    parts.sums = parts.zeros + align_up(activation_type == KRN_TYPE_U8 ? m * 4 : 0);
-    parts.end = parts.sums + align_up(l->offsets_at < 0 ? 0 : l->num_groups * m * 4);
+static int64_t take(krn_cuda_gemm_workspace *parts, int64_t bytes) {
+    const int64_t at = parts->end;
+    parts->end += align_up(bytes);
+    return at;
+}
+
+static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, int32_t activation_type, int32_t compute,
+                                             int64_t m) {
+    const int32_t type = compute != 0 ? compute : activation_type;
+    krn_cuda_gemm_workspace parts = {.codes_ld = (l->desc.k + 31) / 32 * 32, .rest_ld = (l->desc.k + 7) / 8 * 8};
+    parts.x = take(&parts, m * l->padded_k);
+    parts.zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
+    parts.sums = take(&parts, l->offsets_at < 0 ? 0 : l->num_groups * m * 4);
+    if (compute == 0)
+        return parts;
+    parts.codes = take(&parts, m * krn_type_row_bytes(compute, parts.codes_ld));
+    parts.code_scales = take(&parts, m * 4);
+    parts.code_zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
+    if (l->desc.num_outliers > 0) {
+        parts.rest = take(&parts, m * krn_type_row_bytes(activation_type, parts.rest_ld));
+        parts.outliers = take(&parts, m * l->desc.num_outliers * 4);
+    }
     return parts;
 }
 
@@ -70,9 +71,10 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
                         activation_type, layout->desc.format);
     if (m < 0 || m > MAX_M)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, not in 0..2^30", (long long)m);
-    if (m > 0 && layout->padded_k > (INT64_MAX >> 3) / m)
+    /* Twelve bytes for an element of X are more than all parts together. */
+    if (m > 0 && layout->padded_k > (INT64_MAX >> 4) / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
-    *bytes = cut_workspace(layout, activation_type, m).end;
+    *bytes = cut_workspace(layout, activation_type, options->compute, m).end;
     return KRN_OK;
 }
 
@@ -81,7 +83,7 @@ static int lies_ready(const krn_cuda_weights_layout *l, const krn_activations *a
     return a->type == KRN_TYPE_S8 && a->ld % 16 == 0 && !l->has_order;
 }
 
-static krn_status prepare(const gemm_call *c, int needs_copy) {
+static krn_status prepare(const krn_cuda_gemm_call *c, int needs_copy) {
     const krn_cuda_weights_layout *l = &c->weights->layout;
     const krn_activations *a = c->activations;
     const krn_cuda_prepare_params params = {
@@ -107,11 +109,12 @@ static krn_status prepare(const gemm_call *c, int needs_copy) {
 /* Steps that the warps of a decoding block take in one turn. */
 enum { TURN_STEPS = KRN_CUDA_DECODE_WARPS * KRN_CUDA_SLICE_STEPS };
 
-static krn_cuda_gemm_params params_of(const gemm_call *c, const krn_cuda_gemm_plan *plan, int copied) {
+static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cuda_gemm_plan *plan, int copied) {
     const krn_cuda_weights *w = c->weights;
     const krn_cuda_weights_layout *l = &w->layout;
     const krn_activations *a = c->activations;
     const krn_gemm_output *y = c->output;
+    const int has_outliers = c->compute != 0 && l->desc.num_outliers > 0;
     return (krn_cuda_gemm_params){
         .codes = krn_cuda_weights_section(w, l->codes_at),
         .scales = krn_cuda_weights_section(w, l->scales_at),
@@ -136,6 +139,9 @@ static krn_cuda_gemm_params params_of(const gemm_call *c, const krn_cuda_gemm_pl
         .num_steps = (int32_t)l->num_steps,
         .group_steps = (int32_t)l->group_steps,
         .num_groups = (int32_t)l->num_groups,
+        .outlier_x = has_outliers ? (const float *)(c->workspace + c->parts.outliers) : NULL,
+        .outlier_weights = has_outliers ? krn_cuda_weights_section(w, l->outlier_weights_at) : NULL,
+        .num_outliers = has_outliers ? (int32_t)l->desc.num_outliers : 0,
         .scale_type = l->scale_type,
         .y_type = y->type,
         .vector_y = y->ld % 4 == 0,
@@ -151,7 +157,8 @@ static krn_cuda_gemm_params params_of(const gemm_call *c, const krn_cuda_gemm_pl
     };
 }
 
-static krn_status run(const gemm_call *c) {
+/* Integer activations. */
+static krn_status run(const krn_cuda_gemm_call *c) {
     const krn_cuda_weights_layout *l = &c->weights->layout;
     const int copied = !lies_ready(l, c->activations);
     krn_status status = KRN_OK;
@@ -195,15 +202,25 @@ krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weig
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "weights belong to another context");
     if (m == 0 || weights->layout.desc.n == 0)
         return KRN_OK;
-    const gemm_call call = {
+    const int32_t compute = options == NULL ? 0 : options->compute;
+    krn_cuda_gemm_call call = {
         .context = context,
         .weights = weights,
         .m = m,
         .activations = activations,
         .output = output,
+        .compute = compute,
         .workspace = workspace,
-        .parts = cut_workspace(&weights->layout, activations->type, m),
+        .parts = cut_workspace(&weights->layout, activations->type, compute, m),
+        .device_flags = device_flags,
         .stream = stream,
     };
+    if (compute == 0)
+        return run(&call);
+    krn_activations quantized;
+    status = krn_cuda_gemm_quantize(&call, &quantized);
+    if (status != KRN_OK)
+        return status;
+    call.activations = &quantized;
     return run(&call);
 }

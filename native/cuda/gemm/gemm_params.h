@@ -109,4 +109,16 @@ typedef struct krn_cuda_prepare_params {
 
 enum { KRN_CUDA_PREPARE_THREADS = 256 };
 
+/* Rows of float activations whose outlier columns leave for binary32, before the rest is quantized. One block for a row. */
+typedef struct krn_cuda_split_params {
+    const void *x;
+    void *rest;             /* [m][rest_ld] of the same type, 0 in the outlier columns */
+    float *outliers;        /* [m][num_outliers] */
+    const int32_t *columns; /* [num_outliers] */
+    int32_t *device_flags;  /* krn_cuda_flag, or NULL */
+    int64_t ld, rest_ld;
+    int32_t k, num_outliers;
+    int32_t type;
+} krn_cuda_split_params;
+
 #endif

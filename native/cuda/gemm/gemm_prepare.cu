@@ -1,9 +1,12 @@
 /* Activations as the kernels of the GEMM read them: s8, in the packed order of the inputs (weights_layout.h), and their
  * sums over groups. A block has a row. */
 #include "cuda/gemm/gemm_params.h"
+#include "cuda/ptx/atomic.h"
+#include "cuda/ptx/barrier.h"
+#include "cuda/ptx/convert.h"
 #include "cuda/ptx/memory.h"
 #include "cuda/ptx/warp.h"
-#include "kernels/common.h"
+#include "kernels/cuda.h"
 
 namespace gemm {
 
@@ -67,7 +70,39 @@ KRN_DEVICE void write_sums(const Prepare &p, const uint8_t *row, int32_t token) 
     }
 }
 
+/* T is an element's bits. */
+template <class T> KRN_DEVICE void split_outliers(const krn_cuda_split_params &p) {
+    constexpr uint32_t INFINITE = 0x7F800000u;
+    const int64_t row = ptx::block_x();
+    const T *const x = static_cast<const T *>(p.x) + row * p.ld;
+    T *const rest = static_cast<T *>(p.rest) + row * p.rest_ld;
+    for (int32_t k = ptx::thread_x(); k < p.k; k += KRN_CUDA_PREPARE_THREADS)
+        ptx::store_global(rest + k, ptx::load_global_nc(x + k));
+    ptx::sync_threads();
+    for (int32_t i = ptx::thread_x(); i < p.num_outliers; i += KRN_CUDA_PREPARE_THREADS) {
+        const int32_t column = ptx::load_global_nc(p.columns + i);
+        const T bits = ptx::load_global_nc(x + column);
+        float value;
+        if constexpr (sizeof(T) == 4)
+            value = ptx::bits_as<float>(bits);
+        else
+            value = p.type == KRN_TYPE_F16 ? ptx::f32_from_f16(bits) : ptx::f32_from_bf16(bits);
+        if ((ptx::bits_as<uint32_t>(value) & INFINITE) == INFINITE && p.device_flags != nullptr)
+            ptx::atomic_or(p.device_flags, KRN_CUDA_FLAG_NON_FINITE);
+        ptx::store_global(p.outliers + row * p.num_outliers + i, value);
+        ptx::store_global(rest + column, T(0));
+    }
+}
+
 } // namespace gemm
+
+/* Elements of 4 bytes, and of 2. */
+KRN_KERNEL(krn_gemm_split_outliers_32, krn_cuda_split_params, KRN_CUDA_PREPARE_THREADS, 4) {
+    gemm::split_outliers<uint32_t>(p);
+}
+KRN_KERNEL(krn_gemm_split_outliers_16, krn_cuda_split_params, KRN_CUDA_PREPARE_THREADS, 4) {
+    gemm::split_outliers<uint16_t>(p);
+}
 
 KRN_KERNEL(krn_gemm_prepare, krn_cuda_prepare_params, KRN_CUDA_PREPARE_THREADS, 4) {
     const int32_t token = ptx::block_x();

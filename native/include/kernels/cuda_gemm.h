@@ -8,12 +8,18 @@
  *   KRN_TYPE_S8 with scales            exact integer dot products on tensor cores
  *   KRN_TYPE_S4 with scales            the same; weights and activations of 4 bits are widened to 8 on their way
  *   KRN_TYPE_U8 with scales and zeros  the same
+ *   KRN_TYPE_F32, F16, BF16            with `compute` only: X is quantized per token inside the call (cuda_quantize.h),
+ *                                      then as KRN_TYPE_S8, S4 or U8. Outlier columns that the weights fix go through
+ *                                      binary32 (LLM.int8()); columns are not searched for: outlier_threshold must be 0
+ *
+ * An adapter (krn_gemm_options.lora) has no kernel yet: KRN_ERROR_UNSUPPORTED.
  *
  * Weights: s8, s4, u4 with integer zero points, and those with float offsets; groups of 16 and more inputs or one per
  * channel; every type of scales; activation order; flattened groups.
  *
  * Numeric contract: that of gemm.h, bit for bit with kernels_cpu for integer activations, for every class, device, M and
- * place in a batch. Sums of long groups are exact for any K.
+ * place in a batch. Sums of long groups are exact for any K. With `compute`, a row that is not finite sets
+ * KRN_CUDA_FLAG_NON_FINITE in `device_flags`, and its row of Y is undefined.
  *
  * How it runs. Few tokens (M <= 16, or more when N is small): every block streams its channels' weights once, all of K,
  * and its warps divide K among them; integer sums of groups meet in shared memory, where the chain over groups runs in
