@@ -7,7 +7,8 @@
 #include "cuda/gemm/gemm_call.h"
 #include "cuda/gemm/gemm_heuristics.h"
 
-enum { MAX_M = 1 << 30, WORKSPACE_ALIGNMENT = 256 };
+/* Sums of codes of longer groups do not fit 32 bits. */
+enum { MAX_M = 1 << 30, MAX_U8_GROUP = 1 << 23, WORKSPACE_ALIGNMENT = 256 };
 
 /* What stands for NULL. */
 static const krn_gemm_options plain_options = {.struct_size = sizeof plain_options};
@@ -71,6 +72,10 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
                         activation_type, layout->desc.format);
     if (m < 0 || m > MAX_M)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, not in 0..2^30", (long long)m);
+    const int32_t type = options->compute != 0 ? options->compute : activation_type;
+    if (type == KRN_TYPE_U8 && layout->group_size > MAX_U8_GROUP)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "activations are KRN_TYPE_U8: groups of %lld inputs are too long for it",
+                        (long long)layout->group_size);
     /* Twelve bytes for an element of X are more than all parts together. */
     if (m > 0 && layout->padded_k > (INT64_MAX >> 4) / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);

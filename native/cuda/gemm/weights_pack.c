@@ -21,6 +21,7 @@ typedef struct {
     float scale_offset;
     int32_t *places; /* the input at each place of the packed order [padded_k], or -1 */
     int64_t *next;   /* for counting [num_groups] */
+    int8_t *ordered; /* a channel's codes in the packed order [padded_k] */
 } unpacked;
 
 /* The next `bytes` bytes of one allocation, or of a measurement when `memory` is NULL. */
@@ -46,6 +47,7 @@ static int64_t cut(const krn_cuda_weights_layout *l, uint8_t *memory, unpacked *
     u->nested_scales = take(memory, &at, (l->scale_count + NESTED_BLOCK - 1) / NESTED_BLOCK * 4);
     u->places = take(memory, &at, l->padded_k * 4);
     u->next = take(memory, &at, l->num_groups * 8);
+    u->ordered = take(memory, &at, l->padded_k);
     return at;
 }
 
@@ -81,31 +83,35 @@ static void order_inputs(const krn_cuda_weights_layout *l, const unpacked *u) {
     }
 }
 
-/* A code as a signed number; of u4 and c4 as it is. */
-static int32_t code_at(const krn_cuda_weights_layout *l, const unpacked *u, int64_t n, int64_t k) {
+/* The codes of a channel in the packed order, as signed numbers; of u4 and c4 as they are, of filling 0. */
+static void order_codes(const krn_cuda_weights_layout *l, const unpacked *u, int64_t n, int8_t *codes) {
     const uint8_t *row = u->codes + n * u->codes_ld_bytes;
-    if (l->code_bits == 8)
-        return (int8_t)row[k];
-    const int32_t nibble = (row[k / 2] >> (k % 2 * 4)) & 15;
-    return l->desc.format == KRN_TYPE_S4 ? (nibble ^ 8) - 8 : nibble;
+    const int32_t sign = l->desc.format == KRN_TYPE_S4 ? 8 : 0;
+    for (int64_t i = 0; i < l->padded_k; i++) {
+        const int32_t k = u->places[i];
+        if (k < 0)
+            codes[i] = 0;
+        else if (l->code_bits == 8)
+            codes[i] = (int8_t)row[k];
+        else
+            codes[i] = (int8_t)((((row[k / 2] >> (k % 2 * 4)) & 15) ^ sign) - sign);
+    }
 }
 
-/* Puts the code of a channel at a place of the packed order. */
-static void put_code(const krn_cuda_weights_layout *l, uint8_t *codes, int64_t n, int64_t place, int32_t code) {
-    const int64_t tile_bytes = (int64_t)KRN_CUDA_TILE_CHANNELS * KRN_CUDA_TILE_K * l->code_bits / 8;
-    const int64_t tile = n / KRN_CUDA_TILE_CHANNELS * (l->padded_k / KRN_CUDA_TILE_K) + place / KRN_CUDA_TILE_K;
-    uint8_t *to = codes + tile * tile_bytes;
-    const int64_t row = n % KRN_CUDA_TILE_CHANNELS, k = place % KRN_CUDA_TILE_K;
-    if (l->code_bits == 8) {
-        to[row * KRN_CUDA_TILE_K + ((k / 16) ^ (row % 8)) * 16 + k % 16] = (uint8_t)code;
-        return;
+/* Puts a channel's codes, 128 of them, into a tile: `row` is the channel's place in it. */
+static void put_bytes(const int8_t *codes, int64_t row, uint8_t *tile) {
+    for (int64_t chunk = 0; chunk < KRN_CUDA_TILE_K / 16; chunk++)
+        memcpy(tile + row * KRN_CUDA_TILE_K + (chunk ^ (row % 8)) * 16, codes + chunk * 16, 16);
+}
+
+static void put_nibbles(const int8_t *codes, int64_t row, uint8_t *tile) {
+    uint8_t *block = tile + row / KRN_CUDA_UNIT_CHANNELS * 1024 + row % 8 * 64 + row % KRN_CUDA_UNIT_CHANNELS / 8 * 4;
+    for (int64_t step = 0; step < KRN_CUDA_TILE_K / KRN_CUDA_STEP_K; step++) {
+        const int8_t *from = codes + step * KRN_CUDA_STEP_K;
+        uint8_t *to = block + step / 2 * 512 + step % 2 * 8;
+        for (int64_t i = 0; i < 16; i++)
+            to[i / 4 * 16 + i % 4] = (uint8_t)((from[i] & 15) | (from[16 + i] & 15) << 4);
     }
-    const int64_t unit = row / KRN_CUDA_UNIT_CHANNELS * 2 + k / KRN_CUDA_UNIT_K;
-    const int64_t lane = row % 8 * 4 + k % 16 / 4;
-    const int64_t word = k % KRN_CUDA_UNIT_K / KRN_CUDA_STEP_K * 2 + row % KRN_CUDA_UNIT_CHANNELS / 8;
-    const int shift = k % KRN_CUDA_STEP_K < 16 ? 0 : 4;
-    uint8_t *byte = to + unit * 512 + lane * 16 + word * 4 + k % 4;
-    *byte = (uint8_t)(*byte | (code & 15) << shift);
 }
 
 static float scale_at(const krn_cuda_weights_layout *l, const unpacked *u, int64_t index) {
@@ -115,11 +121,36 @@ static float scale_at(const krn_cuda_weights_layout *l, const unpacked *u, int64
     return product + u->scale_offset;
 }
 
-static void write_codes(const krn_cuda_weights_layout *l, const unpacked *u, uint8_t *codes) {
-    for (int64_t n = 0; n < l->desc.n; n++)
-        for (int64_t i = 0; i < l->padded_k; i++)
-            if (u->places[i] >= 0)
-                put_code(l, codes, n, i, code_at(l, u, n, u->places[i]));
+/* Sums of a channel's codes less their zero points. */
+static void write_sums(const krn_cuda_weights_layout *l, const unpacked *u, int64_t n, const int8_t *codes,
+                       int32_t *sums) {
+    for (int64_t g = 0; g < l->num_groups; g++) {
+        const int64_t length = krn_cuda_group_length(l, g);
+        const int8_t *from = codes + g * l->group_steps * KRN_CUDA_STEP_K;
+        int64_t sum = l->zeros_at >= 0 ? -u->zeros[krn_cuda_scale_index(l, n, g)] * length : 0;
+        for (int64_t i = 0; i < length; i++)
+            sum += from[i];
+        /* Cut where it does not fit; the door refuses u8 activations then. */
+        sums[g * l->padded_n + n] = (int32_t)sum;
+    }
+}
+
+static void write_codes(const krn_cuda_weights_layout *l, const unpacked *u, uint8_t *image) {
+    const int64_t tiles = l->padded_k / KRN_CUDA_TILE_K;
+    const int64_t tile_bytes = (int64_t)KRN_CUDA_TILE_CHANNELS * KRN_CUDA_TILE_K * l->code_bits / 8;
+    for (int64_t n = 0; n < l->desc.n; n++) {
+        const int64_t row = n % KRN_CUDA_TILE_CHANNELS;
+        uint8_t *to = image + l->codes_at + n / KRN_CUDA_TILE_CHANNELS * tiles * tile_bytes;
+        order_codes(l, u, n, u->ordered);
+        for (int64_t t = 0; t < tiles; t++) {
+            if (l->code_bits == 8)
+                put_bytes(u->ordered + t * KRN_CUDA_TILE_K, row, to + t * tile_bytes);
+            else
+                put_nibbles(u->ordered + t * KRN_CUDA_TILE_K, row, to + t * tile_bytes);
+        }
+        if (l->code_sums_at >= 0)
+            write_sums(l, u, n, u->ordered, (int32_t *)(image + l->code_sums_at));
+    }
 }
 
 static void write_groups(const krn_cuda_weights_layout *l, const unpacked *u, uint8_t *image) {
@@ -131,15 +162,6 @@ static void write_groups(const krn_cuda_weights_layout *l, const unpacked *u, ui
                 image[l->zeros_at + to] = (uint8_t)u->zeros[from];
             if (l->offsets_at >= 0)
                 ((float *)(image + l->offsets_at))[to] = krn_float_at(l->desc.zero_type, u->offsets, from);
-            if (l->code_sums_at < 0)
-                continue;
-            const int64_t length = krn_cuda_group_length(l, g);
-            int64_t sum = l->zeros_at >= 0 ? -u->zeros[from] * length : 0;
-            const int32_t *places = u->places + g * l->group_steps * KRN_CUDA_STEP_K;
-            for (int64_t i = 0; i < length; i++)
-                sum += code_at(l, u, n, places[i]);
-            /* Cut where it does not fit; the door refuses u8 activations then (KRN_CUDA_MAX_SUMMED_GROUP). */
-            ((int32_t *)(image + l->code_sums_at))[to] = (int32_t)sum;
         }
     }
 }
@@ -164,7 +186,7 @@ krn_status krn_cuda_weights_write(const krn_cuda_weights_layout *layout, krn_con
     const krn_status status = unpack(layout, host, weights, image, &u, &u.scale_offset);
     if (status == KRN_OK) {
         order_inputs(layout, &u);
-        write_codes(layout, &u, image + layout->codes_at);
+        write_codes(layout, &u, image);
         write_groups(layout, &u, image);
         if (layout->has_order)
             memcpy(image + layout->order_at, u.places, (size_t)(layout->padded_k * (int64_t)sizeof(int32_t)));

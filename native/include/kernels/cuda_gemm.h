@@ -7,7 +7,7 @@
  *   activations                        device arithmetic
  *   KRN_TYPE_S8 with scales            exact integer dot products on tensor cores
  *   KRN_TYPE_S4 with scales            the same; weights and activations of 4 bits are widened to 8 on their way
- *   KRN_TYPE_U8 with scales and zeros  the same
+ *   KRN_TYPE_U8 with scales and zeros  the same; groups of at most 2^23 inputs
  *   KRN_TYPE_F32, F16, BF16            with `compute` only: X is quantized per token inside the call (cuda_quantize.h),
  *                                      then as KRN_TYPE_S8, S4 or U8. Outlier columns that the weights fix go through
  *                                      binary32 (LLM.int8()); columns are not searched for: outlier_threshold must be 0
