@@ -89,9 +89,9 @@ KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t
     ptx::store_global(reinterpret_cast<ptx::U32x2 *>(static_cast<uint16_t *>(p.y) + at), y);
 }
 
-/* Stores 16 * units channels of 8 tokens, which a warp holds as the results d of mma.m16n8 (ptx/mma.h): channels are its
- * rows. They are turned in `turn`, so that whole rows of Y are written: 8 rows of 16 * units + 4 floats, the 4 because the
- * lanes of a fragment then write to different banks. */
+/* Stores 16 * units channels of 8 tokens, which a warp holds as the results d of mma.m16n8 (ptx/mma.h): channels are
+ * its rows. They are turned in `turn`, so that whole rows of Y are written: 8 rows of 16 * units + 4 floats, the 4
+ * because the lanes of a fragment then write to different banks. */
 template <int32_t units> constexpr int32_t TURN_BYTES = 8 * (16 * units + 4) * 4;
 
 template <int32_t units>

@@ -4,9 +4,9 @@
 
 #include "cuda/gemm/weights.h"
 
-/* Where parts of the workspace begin. The first three are integer activations in the packed order, their zero points less
- * 128, and their sums; the others are there with `compute`: codes, scales and zero points, and with outlier columns what
- * of X is quantized, and what is not. */
+/* Where parts of the workspace begin. The first three are integer activations in the packed order, their zero points
+ * less 128, and their sums; the others are there with `compute`: codes, scales and zero points, and with outlier
+ * columns what of X is quantized, and what is not. */
 typedef struct krn_cuda_gemm_workspace {
     int64_t x, zeros, sums, codes, code_scales, code_zeros, rest, outliers, end;
     /* Leading dimensions of codes, and of the rest, in elements. */
@@ -26,7 +26,8 @@ typedef struct krn_cuda_gemm_call {
     void *stream;
 } krn_cuda_gemm_call;
 
-/* Quantizes the activations of a call with `compute`, without the outlier columns of the weights, into the workspace. */
+/* Quantizes the activations of a call with `compute`, without the outlier columns of the weights, into the workspace.
+ * */
 krn_status krn_cuda_gemm_quantize(const krn_cuda_gemm_call *call, krn_activations *quantized);
 
 #endif

@@ -1,13 +1,16 @@
 /* Integer cells for few tokens: time goes into streaming the weights, once.
  *
- * A block has 16 or 32 channels, 8 or 16 tokens and all of K. Its 8 warps take slices of 128 inputs in turn, each through
- * a ring of stages of its own that cp.async fills, so that no warp waits for another and all slices but one of each ring
- * are on their way. Weights are the operand a of mma.m16n8k32, so 8 tokens fill the instruction.
+ * A block has 16 or 32 channels, 8 or 16 tokens and all of K. Its 8 warps take slices of 128 inputs in turn, each
+ * through a ring of stages of its own that cp.async fills, so that no warp waits for another and all slices but one of
+ * each ring are on their way. Weights are the operand a of mma.m16n8k32, so 8 tokens fill the instruction.
  *
- *   slice      0   1   2   3   4   5   6   7 | 8   9 ...           a warp adds up the groups of its slices as integers
- *   warp       0   1   2   3   4   5   6   7 | 0   1 ...           and leaves them in shared memory; when a chunk of K is
- *   group 128  0   1   2   3   4   5   6   7 | 8   9 ...           done, each output's thread runs its chain over the
- *   group 64   0 1 2 3 4 5 ...                                     groups of the chunk, in order, as gemm.h has it
+ *   slice      0   1   2   3   4   5   6   7 | 8   9 ...
+ *   warp       0   1   2   3   4   5   6   7 | 0   1 ...
+ *   group 128  0   1   2   3   4   5   6   7 | 8   9 ...
+ *   group 64   0 1 2 3 4 5 ...
+ *
+ * A warp adds up the groups of its slices as integers and leaves them in shared memory; when a chunk of K is done, each
+ * output's thread runs its chain over the groups of the chunk, in order, as gemm.h has it.
  *
  * A piece is a group, or a part of one so long that its sum does not fit 32 bits. */
 #include "cuda/gemm/decode_slices.h"

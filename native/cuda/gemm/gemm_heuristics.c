@@ -16,8 +16,9 @@ static int64_t longest_group(const krn_cuda_weights_layout *l) {
     return l->desc.k < l->group_size ? l->desc.k : l->group_size;
 }
 
-/* Weights are streamed for each tile of tokens anew, from the second-level cache when there are several: worth it as long
- * as tiles for many tokens would leave most multiprocessors idle. Groups whose sums do not fit 32 bits run there too. */
+/* Weights are streamed for each tile of tokens anew, from the second-level cache when there are several: worth it as
+ * long as tiles for many tokens would leave most multiprocessors idle. Groups whose sums do not fit 32 bits run there
+ * too. */
 static int wants_decode(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m,
                         const krn_cuda_properties *device) {
     if (m <= 16 || l->group_steps > KRN_CUDA_MAX_PIECE_STEPS)
@@ -67,8 +68,8 @@ static void cut_decode(const krn_cuda_weights_layout *l, const krn_cuda_properti
         (uint32_t)krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, (int32_t)p->ring_pieces);
 }
 
-/* 32 channels to a block read x half as often, and have fewer instructions to a byte of weights; 16 spread small N over the
- * multiprocessors, and 8-bit codes beside 16 tokens leave no room for more. */
+/* 32 channels to a block read x half as often, and have fewer instructions to a byte of weights; 16 spread small N over
+ * the multiprocessors, and 8-bit codes beside 16 tokens leave no room for more. */
 static void plan_decode(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
                         krn_cuda_gemm_plan *p) {
     p->is_decode = 1;

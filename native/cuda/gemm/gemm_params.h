@@ -25,7 +25,8 @@ typedef struct krn_cuda_gemm_params {
     const float *bias;      /* or NULL */
     const void *residual;   /* or NULL */
     void *y;
-    /* The side term of gemm.h: x of the outlier columns [m][num_outliers] and their weights [num_outliers][padded_n]. */
+    /* The side term of gemm.h: x of the outlier columns [m][num_outliers] and their weights [num_outliers][padded_n].
+     * */
     const float *outlier_x;
     const float *outlier_weights;
     int64_t x_ld, y_ld, residual_ld;
@@ -54,9 +55,10 @@ enum { KRN_CUDA_SHORT_GROUP = 256 };
 /* With u8 activations sums are corrected by a zero point of up to 128 in magnitude, so less fits. */
 enum { KRN_CUDA_SHORT_GROUP_U8 = 128, KRN_CUDA_MAX_SUMMED_GROUP = 65536 };
 
-/* Decode: a block of 8 warps has 16 or 32 channels and 8 or 16 tokens. The warps take slices of 128 inputs in turn, each
- * through a ring of stages of its own: codes, x, the scales of up to 4 groups that end in the slice, and the zero points
- * of its 4 steps. Behind the rings: the sums of pieces [ring][tokens][channels + 4] and their scales [ring][channels]. */
+/* Decode: a block of 8 warps has 16 or 32 channels and 8 or 16 tokens. The warps take slices of 128 inputs in turn,
+ * each through a ring of stages of its own: codes, x, the scales of up to 4 groups that end in the slice, and the zero
+ * points of its 4 steps. Behind the rings: the sums of pieces [ring][tokens][channels + 4] and their scales
+ * [ring][channels]. */
 enum { KRN_CUDA_DECODE_WARPS = 8, KRN_CUDA_SLICE_K = 128, KRN_CUDA_SLICE_STEPS = 4 };
 
 KRN_SHAPE int32_t krn_cuda_decode_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
@@ -79,8 +81,9 @@ KRN_SHAPE int32_t krn_cuda_decode_shared_bytes(int32_t code_bits, int32_t channe
            ring_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
 }
 
-/* Prefill: stages of 64 inputs of all channels and tokens of a block; with groups, also the scales of up to 2 groups that
- * end in the stage, and with 4 bits the zero points of its 2 steps. The epilogue takes turns of 8 tokens of a warp. */
+/* Prefill: stages of 64 inputs of all channels and tokens of a block; with groups, also the scales of up to 2 groups
+ * that end in the stage, and with 4 bits the zero points of its 2 steps. The epilogue takes turns of 8 tokens of a
+ * warp. */
 enum { KRN_CUDA_PREFILL_K = 64, KRN_CUDA_PREFILL_STEPS = 2 };
 
 KRN_SHAPE int32_t krn_cuda_prefill_stages(int32_t grouped) { return grouped ? 4 : 3; }
@@ -109,7 +112,8 @@ typedef struct krn_cuda_prepare_params {
 
 enum { KRN_CUDA_PREPARE_THREADS = 256 };
 
-/* Rows of float activations whose outlier columns leave for binary32, before the rest is quantized. One block for a row. */
+/* Rows of float activations whose outlier columns leave for binary32, before the rest is quantized. One block for a
+ * row. */
 typedef struct krn_cuda_split_params {
     const void *x;
     void *rest;             /* [m][rest_ld] of the same type, 0 in the outlier columns */

@@ -1,8 +1,8 @@
 /* Integer cells for many tokens: time goes into the matrix instructions.
  *
  * A block has a tile of channels x tokens and walks along K in stages of 64 inputs, which cp.async brings while the
- * matrix instructions work on the stage before. Weights are the operand a of mma.m16n8k32, tokens the operand b, so that
- * a warp unpacks a code once for all its tokens.
+ * matrix instructions work on the stage before. Weights are the operand a of mma.m16n8k32, tokens the operand b, so
+ * that a warp unpacks a code once for all its tokens.
  *
  *   stage s + 2, s + 3    on their way from memory
  *   stage s + 1           has arrived, or is about to
@@ -11,8 +11,8 @@
  * With groups, the sums of a group leave for the chain t = fma(sum, scale, t) when it ends, 64 results of a warp to 64
  * others of its registers; per channel there is one group, and a warp has twice the channels.
  *
- * In shared memory a row of 8-bit codes or of x has 64 bytes, of which chunk c of 16 lies where c ^ (row / 2 % 4) would:
- * ldmatrix meets no bank twice. Units of 4-bit codes are read as they lie. */
+ * In shared memory a row of 8-bit codes or of x has 64 bytes, of which chunk c of 16 lies where c ^ (row / 2 % 4)
+ * would: ldmatrix meets no bank twice. Units of 4-bit codes are read as they lie. */
 #include "cuda/gemm/epilogue.h"
 #include "cuda/gemm/prefill_stages.h"
 #include "cuda/ptx/barrier.h"

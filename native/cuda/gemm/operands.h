@@ -51,8 +51,8 @@ template <int32_t format> constexpr int32_t SUM_SHIFT = format == KRN_TYPE_S4 ? 
 
 /* Sums of short groups become floats without a conversion, for which a multiprocessor has few units: a sum that starts
  * at the bits of 1.5 * 2^23, whose last bit counts 1, stays in the same binade as long as it is at most 2^22 in
- * magnitude, so its bits are a float that differs from 1.5 * 2^23 by the sum. Where sums are 16 times too high, the float
- * is 1.5 * 2^19, whose last bit counts 1/16. Exact, like the conversion, since such sums fit 24 bits. */
+ * magnitude, so its bits are a float that differs from 1.5 * 2^23 by the sum. Where sums are 16 times too high, the
+ * float is 1.5 * 2^19, whose last bit counts 1/16. Exact, like the conversion, since such sums fit 24 bits. */
 template <int32_t format> constexpr int32_t FLOAT_START = format == KRN_TYPE_S4 ? 0x49400000 : 0x4B400000;
 template <int32_t format> constexpr float FLOAT_START_VALUE = format == KRN_TYPE_S4 ? 786432.0f : 12582912.0f;
 

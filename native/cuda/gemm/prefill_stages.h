@@ -1,5 +1,5 @@
-/* How a block of the prefill kernel (gemm_prefill_sm80.cu) gets its stages of 64 inputs into shared memory. Device code.
- * What does not change from stage to stage is computed once. */
+/* How a block of the prefill kernel (gemm_prefill_sm80.cu) gets its stages of 64 inputs into shared memory. Device
+ * code. What does not change from stage to stage is computed once. */
 #ifndef KRN_CUDA_GEMM_PREFILL_STAGES_H
 #define KRN_CUDA_GEMM_PREFILL_STAGES_H
 
@@ -89,8 +89,8 @@ template <class Shape, bool grouped> class StageLoader {
     /* The group of the next stage's first step, and the steps to its end. */
     int32_t group = 0, left;
 
-    /* 8 bits: the left or the right half of the rows of a tile, whose chunks leave the order of the tile for that of the
-     * stage. The halves of the odd fours of rows are exchanged, as bit 2 of a chunk is. */
+    /* 8 bits: the left or the right half of the rows of a tile, whose chunks leave the order of the tile for that of
+     * the stage. The halves of the odd fours of rows are exchanged, as bit 2 of a chunk is. */
     KRN_DEVICE_MEMBER void load_bytes(SharedAddress to) const {
         const int32_t i = ptx::thread_x(), half = (stage ^ (i / 16)) & 1;
         const uint8_t *const from =

@@ -1,19 +1,19 @@
 /* How weights lie in device memory, for all kernels of the GEMM. Sections begin at multiples of 256 bytes.
  *
- * The packed order of the inputs. Groups follow one another, each filled up to whole steps of 32 inputs, the depth of an
- * integer matrix instruction; the whole is filled up to tiles of 128. Inputs that name their group (activation order)
- * stand in the order of their groups. Where this is not the order of the tensor, `order` says which input stands at each
- * place, or -1 for filling. Codes of filling, and of channels beyond N, are 0.
+ * The packed order of the inputs. Groups follow one another, each filled up to whole steps of 32 inputs, the depth of
+ * an integer matrix instruction; the whole is filled up to tiles of 128. Inputs that name their group (activation
+ * order) stand in the order of their groups. Where this is not the order of the tensor, `order` says which input stands
+ * at each place, or -1 for filling. Codes of filling, and of channels beyond N, are 0.
  *
  * codes: tiles of 64 channels x 128 inputs, [N / 64][K / 128] of them.
  *
- *   8 bits, 8 KiB   64 rows of 128 bytes, the 16-byte chunks of row r exchanged: chunk c lies where c ^ (r % 8) would. This
- *                   is what a bulk tensor copy with a swizzle of 128 bytes leaves in shared memory: one linear copy
- *                   brings a tile, ldmatrix reads it without bank conflicts, and wgmma takes it as it is.
- *   4 bits, 4 KiB   units of 16 channels x 64 inputs, [4 of channels][2 of inputs]; in a unit, 16 bytes for each lane of
- *                   a warp: what it holds of the two 16 x 32 matrices a of mma.m16n8k32 (ptx/mma.h), as nibbles. With
- *                   r = lane / 4 and t = lane % 4, byte i of word 2 s + h has the codes of channel r + 8 h at the inputs
- *                   32 s + 4 t + i (low nibble) and 32 s + 16 + 4 t + i (high nibble):
+ *   8 bits, 8 KiB   64 rows of 128 bytes, the 16-byte chunks of row r exchanged: chunk c lies where c ^ (r % 8) would.
+ *                   This is what a bulk tensor copy with a swizzle of 128 bytes leaves in shared memory: one linear
+ *                   copy brings a tile, ldmatrix reads it without bank conflicts, and wgmma takes it as it is.
+ *   4 bits, 4 KiB   units of 16 channels x 64 inputs, [4 of channels][2 of inputs]; in a unit, 16 bytes for each lane
+ *                   of a warp: what it holds of the two 16 x 32 matrices a of mma.m16n8k32 (ptx/mma.h), as nibbles.
+ *                   With r = lane / 4 and t = lane % 4, byte i of word 2 s + h has the codes of channel r + 8 h at the
+ *                   inputs 32 s + 4 t + i (low nibble) and 32 s + 16 + 4 t + i (high nibble):
  *
  *                     a[h] = (word << 4) & 0xF0F0F0F0     a[2 + h] = word & 0xF0F0F0F0     16 times a code of s4
  *

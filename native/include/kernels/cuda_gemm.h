@@ -1,8 +1,8 @@
 /* The GEMM of gemm.h on a device: Y[M,N] = X[M,K] . W[N,K]^T, with the same weights, activations, options and bits.
  *
  * Weights are packed on the CPU (weights.h) and brought to the device once, into a layout of its own that serves every
- * class of devices. Activations, output and what is added to it are device memory; the structs that name them are those of
- * gemm.h.
+ * class of devices. Activations, output and what is added to it are device memory; the structs that name them are those
+ * of gemm.h.
  *
  *   activations                        device arithmetic
  *   KRN_TYPE_S8 with scales            exact integer dot products on tensor cores
@@ -17,16 +17,16 @@
  * Weights: s8, s4, u4 with integer zero points, and those with float offsets; groups of 16 and more inputs or one per
  * channel; every type of scales; activation order; flattened groups.
  *
- * Numeric contract: that of gemm.h, bit for bit with kernels_cpu for integer activations, for every class, device, M and
- * place in a batch. Sums of long groups are exact for any K. With `compute`, a row that is not finite sets
+ * Numeric contract: that of gemm.h, bit for bit with kernels_cpu for integer activations, for every class, device, M
+ * and place in a batch. Sums of long groups are exact for any K. With `compute`, a row that is not finite sets
  * KRN_CUDA_FLAG_NON_FINITE in `device_flags`, and its row of Y is undefined.
  *
  * How it runs. Few tokens (M <= 16, or more when N is small): every block streams its channels' weights once, all of K,
  * and its warps divide K among them; integer sums of groups meet in shared memory, where the chain over groups runs in
  * order. No partial result crosses blocks, so nothing depends on how many there are. Many tokens: tiles of 128 x 128 or
  * 64 x 64. Activations that do not lie as the kernels read them are first copied into the workspace by one more kernel:
- * KRN_TYPE_S4 and KRN_TYPE_U8, leading dimensions that are no multiple of 16, weights in activation order or with groups
- * that are no multiple of 32; and weights with float offsets need the sums of X. */
+ * KRN_TYPE_S4 and KRN_TYPE_U8, leading dimensions that are no multiple of 16, weights in activation order or with
+ * groups that are no multiple of 32; and weights with float offsets need the sums of X. */
 #ifndef KERNELS_CUDA_GEMM_H
 #define KERNELS_CUDA_GEMM_H
 

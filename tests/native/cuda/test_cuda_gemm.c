@@ -8,8 +8,8 @@ static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
 static const int32_t output_types[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
 static const int32_t scale_types[] = {0, KRN_TYPE_F16, KRN_TYPE_BF16, KRN_TYPE_U8};
 
-/* Few tokens: 8 and 16 to a block; N beyond a tile; groups that divide a slice of 128 inputs, that it divides, that cross
- * it, and that are filled up; chunks of a long K. */
+/* Few tokens: 8 and 16 to a block; N beyond a tile; groups that divide a slice of 128 inputs, that it divides, that
+ * cross it, and that are filled up; chunks of a long K. */
 static void test_decode(krn_cuda_context *device, krn_context *host) {
     static const struct {
         int64_t m, n, k, group_size;

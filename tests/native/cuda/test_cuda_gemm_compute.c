@@ -1,5 +1,5 @@
-/* Float activations that the GEMM quantizes itself, with and without outlier columns of the weights, against the reference
- * of kernels_cpu, bit for bit. */
+/* Float activations that the GEMM quantizes itself, with and without outlier columns of the weights, against the
+ * reference of kernels_cpu, bit for bit. */
 #include "cuda_gemm_check.h"
 
 static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
