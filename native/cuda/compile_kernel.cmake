@@ -8,7 +8,8 @@
 set(folder ${CMAKE_CURRENT_LIST_DIR})
 execute_process(
   COMMAND ${NVCC} -fatbin ${GENCODE} -std=c++17 --expt-relaxed-constexpr -O3 -fmad=false -Werror all-warnings
-          -Xptxas -v -Xfatbin -compress-all -I../include -I.. -I. -MD -MF ${STEM}.d -MT ${STEM}.c -o ${STEM}.fatbin ${RELATIVE}
+          -Xptxas -v -Xfatbin -compress-all -I../include -I.. -I../cpu -I. -MD -MF ${STEM}.d -MT ${STEM}.c -o ${STEM}.fatbin
+          ${RELATIVE}
   WORKING_DIRECTORY ${folder}
   OUTPUT_VARIABLE log ERROR_VARIABLE log RESULT_VARIABLE failed)
 file(WRITE ${STEM}.log "${log}")

@@ -15,17 +15,10 @@
 #define KRN_FUSED_ACTIVATION_H
 
 #include "common/exp.h"
+#include "fused/activation_numbers.h"
 
-/* exp(-86) is still normal, and 1 + exp(-86) is 1; exp(89) is infinite. */
-#define KRN_GATE_LOWEST (-89.0f)
-#define KRN_GATE_HIGHEST 86.0f
-/* 5.6^2. */
-#define KRN_GELU_LAST 31.36f
-
-/* h(g) = g * sum of terms[i] g^(2 i). */
-static const float KRN_GELU[7] = {0x1.98846p+0f,   0x1.29a4p-4f,     -0x1.116cf2p-14f, -0x1.cff1bap-14f,
-                                  0x1.0a1348p-17f, -0x1.1c0df4p-22f, 0x1.e2d494p-29f};
-static const float KRN_GELU_TANH[2] = {0x1.988454p+0f, 0x1.2444f2p-4f};
+static const float KRN_GELU[7] = KRN_GELU_TERMS;
+static const float KRN_GELU_TANH[2] = KRN_GELU_TANH_TERMS;
 
 /* exp(-h), of h in KRN_GATE_LOWEST..KRN_GATE_HIGHEST. */
 KRN_ALWAYS_INLINE float krn_exp_negated(float h) {

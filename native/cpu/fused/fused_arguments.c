@@ -170,14 +170,18 @@ static krn_status check_workspace(const krn_fused_arguments *a) {
     return KRN_OK;
 }
 
-krn_status krn_fused_check(const krn_fused_step *s, const krn_fused_arguments *a) {
-    RETURN_IF_FAILED(krn_fused_check_width(a->context, a->cols));
+krn_status krn_fused_check_matrices(const krn_fused_step *s, const krn_fused_arguments *a) {
     RETURN_IF_FAILED(krn_check_shape(a->rows, a->cols));
     if (a->rows > INT64_MAX / 16 / (a->cols + 1))
         return krn_fail(KRN_ERROR_SHAPE, "rows x cols is %lld x %lld, which does not fit the address space",
                         (long long)a->rows, (long long)a->cols);
     RETURN_IF_FAILED(check_options(s, a->options, a->cols));
-    RETURN_IF_FAILED(check_input(s, a));
+    return check_input(s, a);
+}
+
+krn_status krn_fused_check(const krn_fused_step *s, const krn_fused_arguments *a) {
+    RETURN_IF_FAILED(krn_fused_check_width(a->context, a->cols));
+    RETURN_IF_FAILED(krn_fused_check_matrices(s, a));
     return check_workspace(a);
 }
 

@@ -31,6 +31,8 @@ krn_status krn_fused_check_width(const krn_context *context, int64_t cols);
 
 /* Checks of everything but the result, and of the two kinds of results; the first comes first. */
 krn_status krn_fused_check(const krn_fused_step *step, const krn_fused_arguments *a);
+/* The part of krn_fused_check that has to do with neither context nor workspace. */
+krn_status krn_fused_check_matrices(const krn_fused_step *step, const krn_fused_arguments *a);
 krn_status krn_fused_check_codes(const krn_fused_arguments *a, const krn_fused_codes *codes);
 krn_status krn_fused_check_target(const krn_fused_arguments *a, int32_t target_type, const void *target,
                                   int64_t target_ld);

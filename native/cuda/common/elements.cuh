@@ -71,8 +71,7 @@ template <int32_t type> KRN_DEVICE void store_element(void *row, int64_t i, floa
 template <int32_t type> KRN_DEVICE Quad load_quad(const void *row, int64_t i, int32_t count, bool is_aligned) {
     if (is_aligned && count >= QUAD) {
         if constexpr (type == KRN_TYPE_F32)
-            return quad_of(
-                ptx::load_global(reinterpret_cast<const ptx::U32x4 *>(static_cast<const float *>(row) + i)));
+            return quad_of(ptx::load_global(reinterpret_cast<const ptx::U32x4 *>(static_cast<const float *>(row) + i)));
         else
             return widen<type>(
                 ptx::load_global(reinterpret_cast<const ptx::U32x2 *>(static_cast<const uint16_t *>(row) + i)));

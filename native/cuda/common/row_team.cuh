@@ -76,6 +76,25 @@ template <int32_t type> struct InputRow {
             return widen<type>(ptx::load_shared<uint16_t>(at));
     }
 
+    /* Elements i and i + 1, both there and i even. */
+    KRN_DEVICE_MEMBER void pair(int32_t i, float &even, float &odd) const {
+        if (!is_staged) {
+            even = load_element<type>(global, i);
+            odd = load_element<type>(global, i + 1);
+            return;
+        }
+        const ptx::SharedAddress at = shared + static_cast<uint32_t>(i * ELEMENT_BYTES<type>);
+        if constexpr (type == KRN_TYPE_F32) {
+            const auto bits = ptx::load_shared<ptx::U32x2>(at);
+            even = ptx::bits_as<float>(bits.x);
+            odd = ptx::bits_as<float>(bits.y);
+        } else {
+            const auto bits = ptx::load_shared<uint32_t>(at);
+            even = widen<type>(static_cast<uint16_t>(bits));
+            odd = widen<type>(static_cast<uint16_t>(bits >> 16));
+        }
+    }
+
     KRN_DEVICE_MEMBER void put(int32_t i, const Quad &q) const {
         const ptx::SharedAddress at = shared + static_cast<uint32_t>(i * ELEMENT_BYTES<type>);
         if constexpr (type == KRN_TYPE_F32)

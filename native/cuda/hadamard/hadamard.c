@@ -75,7 +75,7 @@ krn_status krn_cuda_hadamard(krn_cuda_context *context, const krn_hadamard_optio
                         (long long)cols);
     params.tiles_per_row = (int32_t)tiles;
     const int32_t threads = (params.tile + 32 * KRN_CUDA_ROTATION_ELEMS - 1) / (32 * KRN_CUDA_ROTATION_ELEMS) * 32;
-    const int32_t shared_bytes = (params.tile + 31) / 32 * 128;
+    const int32_t shared_bytes = (params.tile + 31) / 32 * KRN_CUDA_ROTATION_ROW_BYTES;
     status = check_shared(context, shared_bytes, params.rotation.n);
     if (status != KRN_OK)
         return status;

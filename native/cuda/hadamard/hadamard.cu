@@ -7,7 +7,7 @@ namespace {
 using namespace kernels;
 
 template <int32_t type, int32_t count>
-KRN_DEVICE void put(void *row, int64_t i, int32_t left, bool is_aligned, const Values<count> &values) {
+KRN_DEVICE void put(void *row, int32_t i, int32_t left, bool is_aligned, const Values<count> &values) {
     if constexpr (count == QUAD) {
         store_quad<type>(row, i, left, is_aligned, Quad{{values.at[0], values.at[1], values.at[2], values.at[3]}});
     } else if constexpr (count == 2 && type != KRN_TYPE_F32) {
@@ -34,22 +34,17 @@ KRN_DEVICE void put(void *row, int64_t i, int32_t left, bool is_aligned, const V
 template <int32_t type> KRN_DEVICE void hadamard(const krn_cuda_hadamard_params &p) {
     const int64_t row = ptx::block_x() / p.tiles_per_row;
     const int64_t from = static_cast<int64_t>(ptx::block_x() % p.tiles_per_row) * p.tile;
-    const void *const source = static_cast<const uint8_t *>(p.source) + row * p.source_ld_bytes;
-    void *const target = static_cast<uint8_t *>(p.target) + row * p.target_ld_bytes;
+    const void *const source =
+        static_cast<const uint8_t *>(p.source) + row * p.source_ld_bytes + from * ELEMENT_BYTES<type>;
+    void *const target = static_cast<uint8_t *>(p.target) + row * p.target_ld_bytes + from * ELEMENT_BYTES<type>;
     const int32_t elems = p.cols - from < p.tile ? static_cast<int32_t>(p.cols - from) : p.tile;
     const Tile tile = {ptx::shared_base(), elems, ptx::thread_x(), ptx::block_threads()};
-    const bool is_aligned = p.is_aligned != 0;
     transform(
         tile, p.rotation,
-        [&](int32_t i, Quad &low, Quad &high) {
-            load_octet<type>(source, from + i, elems - i, is_aligned, low, high);
-        },
-        [&](int32_t i, auto values) {
-            KRN_UNROLL_ALL
-            for (int32_t e = 0; e < static_cast<int32_t>(sizeof values / sizeof(float)); e++)
-                if (i + e < elems)
-                    values.at[e] = finished(p.rotation, i + e, values.at[e]);
-            put<type>(target, from + i, elems - i, is_aligned, values);
+        [&](const Tile &t, int32_t i, float(&x)[32]) { load_32<type>(t, source, i, p.is_aligned != 0, x); },
+        [&](const Place &at, auto values) {
+            finish_values(p.rotation, at.index(), values);
+            put<type>(target, at.index(), elems - at.index(), p.is_aligned != 0, values);
         });
 }
 

@@ -8,6 +8,8 @@ enum {
     /* What a thread holds in registers during a pass. */
     KRN_CUDA_ROTATION_ELEMS = 32,
     KRN_CUDA_ROTATION_LEVELS = 5,
+    /* Shared memory of 32 floats; see transform.cuh. */
+    KRN_CUDA_ROTATION_ROW_BYTES = 32 * 4 + 16,
     /* Two passes of five levels behind the first. */
     KRN_CUDA_ROTATION_MAX_N = 32768,
     KRN_CUDA_ROTATION_MAX_BASES = 3,

@@ -4,15 +4,16 @@
  * A thread takes 32 elements through several levels in registers; between passes the tile is exchanged through shared
  * memory. That moves 8 bytes of every element for up to five levels, where shuffles move 4 for each level:
  *
- *   first pass    32 consecutive elements: levels 1 to 16
+ *   first pass    32 consecutive elements: h = 1 to 16
  *   two others    2^levels elements that are h apart, of up to four columns: h = 32, then h = 32 * 2^levels
  *   bases         4 rows of a base for 8 columns; all is read before anything is written
  *
- * so n = 32768 takes three passes and two exchanges. In shared memory chunks of four floats are exchanged within 32, chunk
- * c of row r is c ^ r % 8: eight lanes that read 32 consecutive elements each meet eight different groups of banks, and so
- * do those that read along a row.
+ * so n = 32768 takes three passes and two exchanges. In shared memory four floats of nothing follow 32 of the tile: eight
+ * lanes that read 32 consecutive elements each meet eight different groups of banks, and lanes that read along them do not
+ * notice. Addresses stay sums, of which a thread needs a few registers for all of its 32.
  *
- * Loads are told as load(i, low, high), eight elements from i on; stores as store(i, Values<C>), C elements. */
+ * Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one, they
+ * go through the thread's own part of shared memory. Stores are told as store(place, Values<C>), C elements. */
 #ifndef KRN_CUDA_TRANSFORM_H
 #define KRN_CUDA_TRANSFORM_H
 
@@ -20,29 +21,41 @@
 #include "cuda/hadamard/rotation_params.h"
 #include "cuda/ptx/arithmetic.h"
 #include "cuda/ptx/barrier.h"
+#include "cuda/ptx/bits.h"
 
 namespace kernels {
 
-template <int32_t count> struct alignas(4 * count) Values {
-    float at[count];
+template <int32_t count> struct alignas(4 * count) Values { float at[count]; };
+
+/* Element first + row * 2^shift of a tile. When shift is 5 at least, or the place within the 32 elements of `first`, its
+ * address is the sum of two as well. */
+struct Place {
+    int32_t first, row, shift;
+
+    KRN_DEVICE_MEMBER int32_t index() const { return first + (row << shift); }
 };
 
-/* A tile and the thread's place in its block; `elems` is a multiple of n, shared memory has room for whole 32. */
+/* A tile and the thread's place in its block; `elems` is a multiple of n. */
 struct Tile {
     ptx::SharedAddress memory;
     int32_t elems, rank, threads;
 
     KRN_DEVICE_MEMBER ptx::SharedAddress address(int32_t i) const {
-        return memory + 4 * static_cast<uint32_t>(i ^ (i >> 5 & 7) << 2);
+        return memory + static_cast<uint32_t>(4 * i + (i >> 5) * (KRN_CUDA_ROTATION_ROW_BYTES - 128));
     }
 
-    /* Elements i.., a multiple of `count`, which is 1, 2 or 4. */
-    template <int32_t count> KRN_DEVICE_MEMBER Values<count> load(int32_t i) const {
-        return ptx::load_shared<Values<count>>(address(i));
+    KRN_DEVICE_MEMBER ptx::SharedAddress address(const Place &at) const {
+        const int32_t step = at.shift < 5 ? 4 << at.shift : KRN_CUDA_ROTATION_ROW_BYTES << (at.shift - 5);
+        return address(at.first) + static_cast<uint32_t>(at.row * step);
     }
 
-    template <int32_t count> KRN_DEVICE_MEMBER void store(int32_t i, const Values<count> &values) const {
-        ptx::store_shared(address(i), values);
+    /* Of `count` elements, 1, 2 or 4, the first of which is a multiple of that. */
+    template <int32_t count> KRN_DEVICE_MEMBER Values<count> load(const Place &at) const {
+        return ptx::load_shared<Values<count>>(address(at));
+    }
+
+    template <int32_t count> KRN_DEVICE_MEMBER void store(const Place &at, const Values<count> &values) const {
+        ptx::store_shared(address(at), values);
     }
 };
 
@@ -64,15 +77,14 @@ template <int32_t rows, int32_t columns> KRN_DEVICE void butterflies(float (&x)[
     }
 }
 
-KRN_DEVICE float negate_if(float x, uint32_t bit) {
-    return ptx::bits_as<float>(ptx::bits_as<uint32_t>(x) ^ bit << 31);
-}
+KRN_DEVICE float negate_if(float x, uint32_t bit) { return ptx::bits_as<float>(ptx::bits_as<uint32_t>(x) ^ bit << 31); }
 
 /* Signs of elements i..i+31, one to a bit, i a multiple of 32; those from `elems` on mean nothing. */
 KRN_DEVICE uint32_t signs_of_32(const uint8_t *signs, int32_t n, int32_t i, int32_t elems) {
     if (n % 32 == 0)
         return ptx::load_global_nc(reinterpret_cast<const uint32_t *>(signs) + i % n / 32);
     uint32_t bits = 0;
+    KRN_UNROLL_NONE
     for (int32_t e = 0; e < 32 && i + e < elems; e++) {
         const int32_t at = (i + e) % n;
         bits |= static_cast<uint32_t>(ptx::load_global_nc(signs + at / 8) >> at % 8 & 1) << e;
@@ -80,29 +92,57 @@ KRN_DEVICE uint32_t signs_of_32(const uint8_t *signs, int32_t n, int32_t i, int3
     return bits;
 }
 
-/* What remains to be done with element i behind all passes. */
-KRN_DEVICE float finished(const krn_cuda_rotation &r, int32_t i, float x) {
-    const float scaled = ptx::mul_rn(x, r.scale);
-    if (r.signs_after == nullptr)
-        return scaled;
-    const int32_t at = i % r.n;
-    return negate_if(scaled, ptx::load_global_nc(r.signs_after + at / 8) >> at % 8 & 1u);
+/* Elements of the tile that this thread wrote. */
+KRN_DEVICE void load_own_32(const Tile &t, int32_t i, float (&x)[32]) {
+    KRN_UNROLL_ALL
+    for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e += QUAD) {
+        const Values<QUAD> values = t.load<QUAD>({i, e, 0});
+        KRN_UNROLL_ALL
+        for (int32_t j = 0; j < QUAD; j++)
+            x[e + j] = values.at[j];
+    }
 }
 
-template <class Load, class Store>
-KRN_DEVICE void first_pass(const Tile &t, const krn_cuda_rotation &r, Load load, Store store) {
-    for (int32_t i = KRN_CUDA_ROTATION_ELEMS * t.rank; i < t.elems; i += KRN_CUDA_ROTATION_ELEMS * t.threads) {
-        float x[KRN_CUDA_ROTATION_ELEMS];
+/* What remains to be done with elements i.. behind all passes. */
+template <int32_t count> KRN_DEVICE void finish_values(const krn_cuda_rotation &r, int32_t i, Values<count> &values) {
+    KRN_UNROLL_ALL
+    for (int32_t e = 0; e < count; e++)
+        values.at[e] = ptx::mul_rn(values.at[e], r.scale);
+    if (r.signs_after == nullptr)
+        return;
+    KRN_UNROLL_ALL
+    for (int32_t e = 0; e < count; e++) {
+        const int32_t at = (i + e) % r.n;
+        values.at[e] = negate_if(values.at[e], ptx::load_global_nc(r.signs_after + at / 8) >> at % 8 & 1u);
+    }
+}
+
+/* A load of first_pass, from global memory. */
+template <int32_t type>
+KRN_DEVICE void load_32(const Tile &t, const void *source, int32_t i, bool is_aligned, float (&x)[32]) {
+    if (is_aligned && i + KRN_CUDA_ROTATION_ELEMS <= t.elems) {
         KRN_UNROLL_ALL
         for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e += 2 * QUAD) {
             Quad low, high;
-            load(i + e, low, high);
+            load_octet<type>(source, i + e, 2 * QUAD, true, low, high);
             KRN_UNROLL_ALL
             for (int32_t j = 0; j < QUAD; j++) {
                 x[e + j] = low.at[j];
                 x[e + QUAD + j] = high.at[j];
             }
         }
+        return;
+    }
+    KRN_UNROLL_NONE
+    for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e++)
+        t.store(Place{i, e, 0}, Values<1>{{i + e < t.elems ? load_element<type>(source, i + e) : 0.0f}});
+    load_own_32(t, i, x);
+}
+
+template <class Load> KRN_DEVICE void first_pass(const Tile &t, const krn_cuda_rotation &r, Load load) {
+    for (int32_t i = KRN_CUDA_ROTATION_ELEMS * t.rank; i < t.elems; i += KRN_CUDA_ROTATION_ELEMS * t.threads) {
+        float x[KRN_CUDA_ROTATION_ELEMS];
+        load(t, i, x);
         if (r.signs_before != nullptr) {
             const uint32_t signs = signs_of_32(r.signs_before, r.n, i, t.elems);
             KRN_UNROLL_ALL
@@ -112,39 +152,44 @@ KRN_DEVICE void first_pass(const Tile &t, const krn_cuda_rotation &r, Load load,
         butterflies<KRN_CUDA_ROTATION_ELEMS, 1>(x, r.first_levels);
         KRN_UNROLL_ALL
         for (int32_t e = 0; e < KRN_CUDA_ROTATION_ELEMS; e += QUAD)
-            store(i + e, Values<QUAD>{{x[e], x[e + 1], x[e + 2], x[e + 3]}});
+            t.store(Place{i, e, 0}, Values<QUAD>{{x[e], x[e + 1], x[e + 2], x[e + 3]}});
     }
 }
 
-/* Levels h = 2^shift and on. */
+/* Levels h = 2^shift and on; with none, what there is goes on to the store. */
 template <int32_t levels, class Store> KRN_DEVICE void strided_pass(const Tile &t, int32_t shift, Store store) {
     constexpr int32_t rows = 1 << levels, columns = rows <= 8 ? QUAD : KRN_CUDA_ROTATION_ELEMS / rows;
-    const int32_t groups = t.elems / (rows * columns);
+    const int32_t groups = (t.elems + rows * columns - 1) / (rows * columns);
     for (int32_t g = t.rank; g < groups; g += t.threads) {
         const int32_t column = g * columns;
         const int32_t first = column >> shift << (shift + levels) | (column & ((1 << shift) - 1));
         float x[rows * columns];
+        /* One address that moves on: 32 of them beside 32 elements would not fit the registers. */
+        int32_t next = first;
         KRN_UNROLL_ALL
         for (int32_t row = 0; row < rows; row++) {
-            const auto values = t.load<columns>(first + (row << shift));
+            const auto values = t.load<columns>({next, 0, 0});
+            next = ptx::renewed(next + (1 << shift));
             KRN_UNROLL_ALL
             for (int32_t c = 0; c < columns; c++)
                 x[row * columns + c] = values.at[c];
         }
         butterflies<rows, columns>(x, levels);
+        const int32_t first_again = ptx::renewed(first);
         KRN_UNROLL_ALL
         for (int32_t row = 0; row < rows; row++) {
             Values<columns> values;
             KRN_UNROLL_ALL
             for (int32_t c = 0; c < columns; c++)
                 values.at[c] = x[row * columns + c];
-            store(first + (row << shift), values);
+            store(Place{first_again, row, shift}, values);
         }
     }
 }
 
 template <class Store> KRN_DEVICE void strided_pass_of(const Tile &t, int32_t levels, int32_t shift, Store store) {
     switch (levels) {
+    case 0: strided_pass<0>(t, shift, store); break;
     case 1: strided_pass<1>(t, shift, store); break;
     case 2: strided_pass<2>(t, shift, store); break;
     case 3: strided_pass<3>(t, shift, store); break;
@@ -178,7 +223,7 @@ KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, 
             float x[4];
             KRN_UNROLL_ALL
             for (int32_t e = 0; e < 4; e++)
-                x[e] = t.load<1>(first + (4 * q + e) * stride).at[0];
+                x[e] = t.load<1>({first + (4 * q + e) * stride, 0, 0}).at[0];
             const uint32_t signs = r.signs[r.first_words[b] + rows * quads + q];
             KRN_UNROLL_ALL
             for (int32_t row = 0; row < 4; row++) {
@@ -196,22 +241,18 @@ KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, 
         const int32_t first = column / stride * stride * order + column % stride;
         KRN_UNROLL_ALL
         for (int32_t row = 0; row < 4; row++)
-            store(first + (4 * rows + row) * stride, Values<1>{{sums[u][row]}});
+            store(Place{first + (4 * rows + row) * stride, 0, 0}, Values<1>{{sums[u][row]}});
     }
 }
 
 /* All passes; what the last one makes goes to `finish`, which is not told to scale. A block transforms one tile. */
 template <class Load, class Finish>
 KRN_DEVICE void transform(const Tile &t, const krn_cuda_rotation &r, Load load, Finish finish) {
-    const auto keep = [&](int32_t i, const auto &values) { t.store(i, values); };
-    const int32_t passes = (r.pass_levels[0] > 0) + (r.pass_levels[1] > 0);
-    int32_t left = passes + r.num_bases;
-    if (left == 0) {
-        first_pass(t, r, load, finish);
-        return;
-    }
-    first_pass(t, r, load, keep);
-    int32_t shift = r.first_levels;
+    const auto keep = [&](const Place &at, const auto &values) { t.store(at, values); };
+    first_pass(t, r, load);
+    /* Without bases there is a second pass, if only to write. */
+    const int32_t passes = r.pass_levels[1] > 0 ? 2 : r.pass_levels[0] > 0 || r.num_bases == 0 ? 1 : 0;
+    int32_t left = passes + r.num_bases, shift = r.first_levels;
     for (int32_t pass = 0; pass < passes; pass++) {
         ptx::sync_threads();
         const int32_t levels = r.pass_levels[pass];

@@ -49,6 +49,14 @@ KRN_DEVICE uint32_t funnel_shift_right(uint32_t low, uint32_t high, uint32_t shi
     return __funnelshift_r(low, high, shift);
 }
 
+/* A copy that the compiler knows nothing of: sums made of it are made anew, where those made of the original would be kept
+ * in registers until they are needed again. */
+KRN_DEVICE int32_t renewed(int32_t value) {
+    int32_t d;
+    asm volatile("mov.b32 %0, %1;" : "=r"(d) : "r"(value));
+    return d;
+}
+
 KRN_DEVICE int32_t popcount(uint32_t value) { return __popc(value); }
 /* Zeros above the highest one; 32 for 0. */
 KRN_DEVICE int32_t count_leading_zeros(uint32_t value) { return __clz(static_cast<int32_t>(value)); }
@@ -105,6 +113,7 @@ KRN_DEVICE uint32_t funnel_shift_right(uint32_t low, uint32_t high, uint32_t shi
     return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) >> (shift & 31));
 }
 
+KRN_DEVICE int32_t renewed(int32_t value) { return value; }
 KRN_DEVICE int32_t popcount(uint32_t value) { return __builtin_popcount(value); }
 KRN_DEVICE int32_t count_leading_zeros(uint32_t value) { return value == 0 ? 32 : __builtin_clz(value); }
 KRN_DEVICE int32_t find_first_set(uint32_t value) { return value == 0 ? -1 : __builtin_ctz(value); }

@@ -92,7 +92,7 @@ KRN_DEVICE uint32_t encode(const krn_cuda_scheme &s, const Encoder &e, float x) 
         uint32_t code = 0;
         KRN_UNROLL_ALL
         for (int32_t i = 0; i < 15; i++)
-            code += scaled > s.midpoints[i] ? 1u : 0u;
+            code += scaled > s.table[i] ? 1u : 0u;
         return code;
     }
     const float within = ptx::min_f32(ptx::max_f32(scaled, e.low), e.high);
@@ -127,7 +127,8 @@ KRN_DEVICE void store_codes(const krn_cuda_codes &p, uint8_t *row, int32_t i, in
     codes &= count >= QUAD ? 0x0F0F0F0Fu : 0x0F0F0F0Fu & ((1u << 8 * count) - 1);
     const uint32_t nibbles = codes | codes >> 4;
     if (count >= QUAD && p.is_aligned) {
-        ptx::store_global(reinterpret_cast<uint16_t *>(row + i / 2), static_cast<uint16_t>(ptx::prmt(nibbles, 0, 0x20)));
+        ptx::store_global(reinterpret_cast<uint16_t *>(row + i / 2),
+                          static_cast<uint16_t>(ptx::prmt(nibbles, 0, 0x20)));
         return;
     }
     ptx::store_global(row + i / 2, static_cast<uint8_t>(nibbles));

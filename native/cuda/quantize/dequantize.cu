@@ -16,8 +16,9 @@ struct Decoder {
 
 KRN_DEVICE Decoder decoder_of(const krn_cuda_flat_params &p, int64_t row, int32_t i) {
     const krn_cuda_codes &c = p.codes;
-    const int64_t index = row * c.scales_per_row +
-                          (c.blocks_per_row == 1 ? 0 : c.block_shift >= 0 ? i >> c.block_shift : i / c.block);
+    const int64_t index = row * c.scales_per_row + (c.blocks_per_row == 1 ? 0
+                                                    : c.block_shift >= 0  ? i >> c.block_shift
+                                                                          : i / c.block);
     const int32_t zero = p.has_zero_points ? ptx::load_global_nc(c.zero_points + index) : c.scheme.zero;
     return {ptx::load_global_nc(c.scales + index), ptx::add_rn(0x1p+23f, ptx::f32_from_s32_rn(zero + c.scheme.flip))};
 }
@@ -35,13 +36,15 @@ KRN_DEVICE float entry(ptx::SharedAddress codebook, const Decoder &d, uint32_t c
 KRN_DEVICE Quad decode_quad(const krn_cuda_scheme &s, const Decoder &d, uint32_t codes) {
     if (s.is_codebook) {
         const ptx::SharedAddress book = ptx::shared_base();
-        return {{entry(book, d, codes, 0), entry(book, d, codes, 1), entry(book, d, codes, 2), entry(book, d, codes, 3)}};
+        return {
+            {entry(book, d, codes, 0), entry(book, d, codes, 1), entry(book, d, codes, 2), entry(book, d, codes, 3)}};
     }
     return {{decode<0>(d, codes), decode<1>(d, codes), decode<2>(d, codes), decode<3>(d, codes)}};
 }
 
 /* Groups that end within the quad. */
-KRN_DEVICE Quad decode_by_element(const krn_cuda_flat_params &p, int64_t row, int32_t i, int32_t count, uint32_t codes) {
+KRN_DEVICE Quad decode_by_element(const krn_cuda_flat_params &p, int64_t row, int32_t i, int32_t count,
+                                  uint32_t codes) {
     Quad q = {{0, 0, 0, 0}};
     KRN_UNROLL_ALL
     for (int32_t e = 0; e < QUAD; e++)
@@ -61,7 +64,8 @@ KRN_DEVICE ptx::U32x2 load_codes(const krn_cuda_codes &c, const uint8_t *row, in
             KRN_UNROLL_ALL
             for (int32_t e = 0; e < QUAD; e++) {
                 codes.x |= e < count ? static_cast<uint32_t>(ptx::load_global_nc(row + i + e)) << 8 * e : 0;
-                codes.y |= e + QUAD < count ? static_cast<uint32_t>(ptx::load_global_nc(row + i + QUAD + e)) << 8 * e : 0;
+                codes.y |=
+                    e + QUAD < count ? static_cast<uint32_t>(ptx::load_global_nc(row + i + QUAD + e)) << 8 * e : 0;
             }
         }
         return {codes.x ^ flip, codes.y ^ flip};
@@ -83,7 +87,7 @@ template <int32_t type> KRN_DEVICE void dequantize(const krn_cuda_flat_params &p
         /* Lanes look for different entries: shared memory gives them all at once, parameters one after the other. */
         if (ptx::thread_x() < 16)
             ptx::store_shared(ptx::shared_base() + 4 * static_cast<uint32_t>(ptx::thread_x()),
-                              p.codes.scheme.codebook[ptx::thread_x()]);
+                              p.codes.scheme.table[ptx::thread_x()]);
         ptx::sync_threads();
     }
     const bool has_octets = p.codes.blocks_per_row == 1 || p.codes.block % KRN_CUDA_FLAT_ELEMS == 0;

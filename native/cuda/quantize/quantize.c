@@ -27,10 +27,8 @@ static krn_cuda_scheme scheme_of(const krn_quantize_options *options) {
         .clip_ratio = s.clip_ratio,
         .steps = s.steps,
     };
-    if (s.codebook != NULL) {
-        memcpy(scheme.codebook, s.codebook, sizeof scheme.codebook);
-        memcpy(scheme.midpoints, s.midpoints, sizeof scheme.midpoints);
-    }
+    if (s.codebook != NULL)
+        memcpy(scheme.table, s.midpoints, sizeof scheme.table);
     return scheme;
 }
 
@@ -70,8 +68,7 @@ krn_cuda_codes krn_cuda_codes_of(const krn_quantize_options *options, int64_t co
 
 krn_status krn_cuda_check_codes(const krn_quantize_options *options, int64_t rows, int64_t cols, const void *codes,
                                 int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points) {
-    krn_status status =
-        krn_quantize_check_codes(options, rows, cols, codes, codes_ld_bytes, scales, zero_points);
+    krn_status status = krn_quantize_check_codes(options, rows, cols, codes, codes_ld_bytes, scales, zero_points);
     if (status == KRN_OK)
         status = krn_cuda_check_tensor("codes", codes, rows * cols);
     return status;
@@ -139,8 +136,7 @@ static krn_status quantize_tensor(krn_cuda_context *context, krn_cuda_flat_param
     char name[KRN_CUDA_NAME_BYTES];
     uint32_t grid[3];
     plan_flat(context, rows, (int32_t)cols, &params->plan, grid);
-    krn_status status =
-        krn_cuda_memory_set(context, params->workspace, 0, KRN_CUDA_QUANTIZE_WORKSPACE_BYTES, stream);
+    krn_status status = krn_cuda_memory_set(context, params->workspace, 0, KRN_CUDA_QUANTIZE_WORKSPACE_BYTES, stream);
     krn_cuda_kernel_name(name, "measure_tensor", type);
     if (status == KRN_OK)
         status = krn_cuda_run(context, name, grid, KRN_CUDA_FLAT_THREADS, KRN_CUDA_FLAT_THREADS / 32 * 8, params,
@@ -221,6 +217,8 @@ krn_status krn_cuda_dequantize(krn_cuda_context *context, const krn_quantize_opt
         .has_zero_points = zero_points != NULL,
         .codes = krn_cuda_codes_of(options, cols, codes, codes_ld_bytes, scales, zero_points, NULL),
     };
+    if (params.codes.scheme.is_codebook)
+        memcpy(params.codes.scheme.table, krn_quantize_scheme_of(options).codebook, sizeof params.codes.scheme.table);
     plan_flat(context, rows, (int32_t)cols, &params.plan, grid);
     krn_cuda_kernel_name(name, "dequantize", target_type);
     return krn_cuda_run(context, name, grid, KRN_CUDA_FLAT_THREADS, 64, &params, sizeof params, stream);

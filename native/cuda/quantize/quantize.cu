@@ -13,7 +13,7 @@ template <int32_t type> KRN_DEVICE void quantize_rows(const krn_cuda_quantize_pa
     const InputRow<type> source = {static_cast<const uint8_t *>(p.source) + team.row * p.source_ld_bytes, team.memory,
                                    p.plan.cols, p.is_staged != 0, p.is_aligned != 0};
     source.stage(team);
-    quantize_row(team, p.codes, p.plan.cols, source);
+    quantize_row(team, p.codes, p.plan.cols, false, source);
 }
 
 } // namespace

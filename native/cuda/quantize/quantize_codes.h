@@ -6,7 +6,7 @@
 #include "cuda/quantize/quantize_params.h"
 #include "kernels/quantize.h"
 
-/* Of checked options, with cols > 0; static scales are left to the caller. */
+/* Of checked options, with cols > 0, to quantize; static scales are left to the caller. */
 krn_cuda_codes krn_cuda_codes_of(const krn_quantize_options *options, int64_t cols, const void *codes,
                                  int64_t codes_ld_bytes, const float *scales, const int32_t *zero_points,
                                  int32_t *device_flags);

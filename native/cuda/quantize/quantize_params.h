@@ -18,7 +18,8 @@ typedef struct krn_cuda_scheme {
     int32_t bits, asymmetric, is_codebook, scale_type;
     int32_t q_min, q_max, zero, flip;
     float clip_ratio, steps;
-    float codebook[16], midpoints[16];
+    /* Of a codebook: the 15 midpoints between entries, to quantize; the 16 entries, to dequantize. */
+    float table[16];
 } krn_cuda_scheme;
 
 /* Where codes go or come from. Row r, block b has scale scales[r * scales_per_row + b]. */

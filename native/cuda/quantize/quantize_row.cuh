@@ -134,9 +134,15 @@ KRN_DEVICE void encode_by_element(const Team &team, const krn_cuda_codes &p, uin
     }
 }
 
+/* `is_lost`: the row ran into infinity on the way to the source, which may not show it. */
 template <class Source>
-KRN_DEVICE void quantize_row(const Team &team, const krn_cuda_codes &p, int32_t cols, const Source &source) {
+KRN_DEVICE void quantize_row(const Team &team, const krn_cuda_codes &p, int32_t cols, bool is_lost,
+                             const Source &source) {
     uint8_t *const codes = p.codes + team.row * p.codes_ld_bytes;
+    if (is_lost) {
+        write_bad_row(team, p, codes, cols);
+        return;
+    }
     if (p.blocks_per_row == 1) {
         quantize_whole(team, p, codes, cols, source);
         return;

@@ -41,8 +41,8 @@ KRN_CUDA_API krn_status krn_cuda_quantize(krn_cuda_context *context, const krn_q
 
 /** Dequantizes codes[rows, cols]; see krn_dequantize. Zero points that are not in -32768..32767 give values that mean
  *  nothing. Errors: as krn_cuda_quantize. */
-KRN_CUDA_API krn_status krn_cuda_dequantize(krn_cuda_context *context, const krn_quantize_options *options, int64_t rows,
-                                            int64_t cols, const void *codes, int64_t codes_ld_bytes,
+KRN_CUDA_API krn_status krn_cuda_dequantize(krn_cuda_context *context, const krn_quantize_options *options,
+                                            int64_t rows, int64_t cols, const void *codes, int64_t codes_ld_bytes,
                                             const float *scales, const int32_t *zero_points, int32_t target_type,
                                             void *target, int64_t target_ld, void *stream);
 

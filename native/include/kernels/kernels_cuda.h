@@ -5,6 +5,7 @@
 
 #include "kernels/cuda.h"
 #include "kernels/cuda_ceiling.h"
+#include "kernels/cuda_fused.h"
 #include "kernels/cuda_gemm.h"
 #include "kernels/cuda_hadamard.h"
 #include "kernels/cuda_quantize.h"

@@ -39,8 +39,8 @@ static void check(krn_context *host, krn_cuda_context *device, shape s, choice c
     if (c.in_place)
         memcpy(expected, source, (size_t)size);
 
-    krn_hadamard_options options = {.struct_size = sizeof options, .n = s.n, .normalized = c.normalized,
-                                    .inverse = c.inverse};
+    krn_hadamard_options options = {
+        .struct_size = sizeof options, .n = s.n, .normalized = c.normalized, .inverse = c.inverse};
     options.signs_before = c.has_before ? signs : NULL;
     options.signs_after = c.has_after ? signs + sign_bytes : NULL;
     int64_t workspace_bytes = 0;
@@ -65,12 +65,12 @@ static void check(krn_context *host, krn_cuda_context *device, shape s, choice c
 /* Every number of levels, every kind of base, and widths of models. */
 static void lengths(krn_context *host, krn_cuda_context *device) {
     static const shape shapes[] = {
-        {1, 5, 3, 0},     {1, 33, 2, 3},    {2, 7, 3, 1},       {4, 9, 2, 0},      {8, 5, 3, 4},      {16, 3, 5, 0},
-        {32, 1, 3, 0},    {32, 130, 1, 0},  {64, 2, 3, 8},      {128, 3, 2, 5},    {256, 2, 2, 0},    {512, 1, 3, 0},
-        {1024, 5, 1, 0},  {2048, 1, 2, 16}, {4096, 1, 2, 0},    {8192, 1, 1, 0},   {16384, 1, 1, 0},  {32768, 1, 1, 0},
-        {12, 1, 1, 0},    {12, 347, 1, 0},  {20, 3, 2, 2},      {24, 1, 3, 0},     {28, 5, 1, 0},     {40, 2, 2, 0},
-        {92, 1, 2, 0},    {116, 1, 2, 4},   {172, 2, 1, 0},     {144, 1, 2, 0},    {528, 3, 2, 0},    {1376, 1, 1, 0},
-        {768, 2, 1, 0},   {5120, 1, 1, 0},  {11008, 1, 1, 0},   {14336, 1, 1, 0},  {29568, 1, 1, 0},
+        {1, 5, 3, 0},    {1, 33, 2, 3},    {2, 7, 3, 1},     {4, 9, 2, 0},     {8, 5, 3, 4},     {16, 3, 5, 0},
+        {32, 1, 3, 0},   {32, 130, 1, 0},  {64, 2, 3, 8},    {128, 3, 2, 5},   {256, 2, 2, 0},   {512, 1, 3, 0},
+        {1024, 5, 1, 0}, {2048, 1, 2, 16}, {4096, 1, 2, 0},  {8192, 1, 1, 0},  {16384, 1, 1, 0}, {32768, 1, 1, 0},
+        {12, 1, 1, 0},   {12, 347, 1, 0},  {20, 3, 2, 2},    {24, 1, 3, 0},    {28, 5, 1, 0},    {40, 2, 2, 0},
+        {92, 1, 2, 0},   {116, 1, 2, 4},   {172, 2, 1, 0},   {144, 1, 2, 0},   {528, 3, 2, 0},   {1376, 1, 1, 0},
+        {768, 2, 1, 0},  {5120, 1, 1, 0},  {11008, 1, 1, 0}, {14336, 1, 1, 0}, {29568, 1, 1, 0},
     };
     static const int32_t types[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
     test_random random = {3};

@@ -57,8 +57,8 @@ static void random_cases(krn_context *host, krn_cuda_context *device) {
  * for shared memory. */
 static void layer_shapes(krn_context *host, krn_cuda_context *device) {
     static const int32_t codes[] = {KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_C4};
-    static const int64_t shapes[][3] = {{9, 128, 0}, {3, 1024, 128}, {2, 2048, 0}, {2, 4352, 64}, {1, 8448, 32},
-                                        {1, 60000, 0}};
+    static const int64_t shapes[][3] = {{9, 128, 0},   {3, 1024, 128}, {2, 2048, 0},
+                                        {2, 4352, 64}, {1, 8448, 32},  {1, 60000, 0}};
     test_random random = {8};
     for (int type = 0; type < 5; type++) {
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
@@ -125,7 +125,8 @@ static void non_finite(krn_context *host, krn_cuda_context *device) {
             cuda_read(device, &flags, device_flags, sizeof flags);
             CHECK(flags == (4 | KRN_CUDA_FLAG_NON_FINITE), "the flags are %d", flags);
             const int64_t per_row = g == 0 ? 1 : count / ROWS;
-            const int32_t zero = options.type == KRN_TYPE_U8 ? (options.asymmetric ? 0 : 128) : (options.asymmetric ? -8 : 0);
+            const int32_t zero =
+                options.type == KRN_TYPE_U8 ? (options.asymmetric ? 0 : 128) : (options.asymmetric ? -8 : 0);
             for (int64_t i = 0; i < count; i++) {
                 const int is_bad = g == 0 || i / per_row == 1;
                 CHECK(is_bad ? isnan(scales[i]) : scales[i] == expected_scales[i], "scale %lld is %g", (long long)i,
@@ -148,14 +149,14 @@ static void empty(krn_cuda_context *device) {
     int32_t zeros[3];
     float *device_scales = cuda_allocate(device, sizeof scales);
     int32_t *device_zeros = cuda_allocate(device, sizeof zeros);
-    CHECK_OK(krn_cuda_quantize(device, &options, 3, 0, KRN_TYPE_F16, NULL, 0, NULL, 0, device_scales, device_zeros, NULL,
-                               0, NULL, NULL));
+    CHECK_OK(krn_cuda_quantize(device, &options, 3, 0, KRN_TYPE_F16, NULL, 0, NULL, 0, device_scales, device_zeros,
+                               NULL, 0, NULL, NULL));
     cuda_read(device, scales, device_scales, sizeof scales);
     cuda_read(device, zeros, device_zeros, sizeof zeros);
     for (int i = 0; i < 3; i++)
         CHECK(scales[i] == 0 && zeros[i] == 8, "channel %d without inputs: %g, %d", i, (double)scales[i], zeros[i]);
-    CHECK_OK(krn_cuda_quantize(device, &options, 0, 64, KRN_TYPE_F16, NULL, 64, NULL, 32, NULL, NULL, NULL, 0, NULL,
-                               NULL));
+    CHECK_OK(
+        krn_cuda_quantize(device, &options, 0, 64, KRN_TYPE_F16, NULL, 64, NULL, 32, NULL, NULL, NULL, 0, NULL, NULL));
     CHECK_OK(krn_cuda_dequantize(device, &options, 0, 64, NULL, 32, NULL, NULL, KRN_TYPE_F16, NULL, 64, NULL));
     cuda_free_all(device);
 }
@@ -169,8 +170,8 @@ static void arguments(krn_cuda_context *device) {
     float scales[1] = {0};
     int64_t bytes = 0;
 #define QUANTIZE(type, source, source_ld, codes, codes_ld, scales, workspace, bytes)                                   \
-    krn_cuda_quantize(device, &options, 4, 16, type, source, source_ld, codes, codes_ld, scales, NULL, workspace, bytes, \
-                      NULL, NULL)
+    krn_cuda_quantize(device, &options, 4, 16, type, source, source_ld, codes, codes_ld, scales, NULL, workspace,      \
+                      bytes, NULL, NULL)
     CHECK_STATUS(krn_cuda_quantize(NULL, &options, 4, 16, KRN_TYPE_F32, source, 16, codes, 16, scales, NULL, workspace,
                                    256, NULL, NULL),
                  KRN_ERROR_NULL_ARGUMENT);
@@ -193,12 +194,12 @@ static void arguments(krn_cuda_context *device) {
     CHECK_STATUS(krn_cuda_quantize(device, &options, INT64_C(1) << 31, 16, KRN_TYPE_F32, source, 16, codes, 16, scales,
                                    NULL, workspace, 256, NULL, NULL),
                  KRN_ERROR_UNSUPPORTED);
-    CHECK_STATUS(krn_cuda_quantize(device, &options, 4, 16, KRN_TYPE_F32, source, 16, codes, 16, scales, NULL, workspace,
-                                   256, (int32_t *)(void *)(codes + 1), NULL),
+    CHECK_STATUS(krn_cuda_quantize(device, &options, 4, 16, KRN_TYPE_F32, source, 16, codes, 16, scales, NULL,
+                                   workspace, 256, (int32_t *)(void *)(codes + 1), NULL),
                  KRN_ERROR_ALIGNMENT);
-    CHECK_STATUS(krn_cuda_dequantize(device, &options, 4, 16, codes, 16, scales, NULL, KRN_TYPE_F32, source + 2, 16,
-                                     NULL),
-                 KRN_ERROR_ALIGNMENT);
+    CHECK_STATUS(
+        krn_cuda_dequantize(device, &options, 4, 16, codes, 16, scales, NULL, KRN_TYPE_F32, source + 2, 16, NULL),
+        KRN_ERROR_ALIGNMENT);
     CHECK_STATUS(krn_cuda_dequantize(device, &options, 4, 16, codes, 16, scales, NULL, KRN_TYPE_S4, source, 16, NULL),
                  KRN_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(krn_cuda_quantize_workspace_size(&options, NULL), KRN_ERROR_NULL_ARGUMENT);
