@@ -10,7 +10,7 @@ usage() {
 usage: scripts/sass-check.sh [BUILD]
 
 Prints, for every kernel and architecture in BUILD (build/release), the registers, spilled bytes, stack, static shared memory
-and the counts of the instructions that matter. Fails when a kernel spills or keeps an array on the stack, when one lacks an
+and the counts of all instructions (16 bytes each: what exceeds some 8000 exceeds the instruction cache) and of those that matter. Fails when a kernel spills or keeps an array on the stack, when one lacks an
 instruction that scripts/sass-expected.txt demands of it, or when the two do not fit: a kernel that no line speaks of, a line
 that speaks of no kernel. Needs what the build needed: nvcc's folder, with cuobjdump.
 END
@@ -48,7 +48,7 @@ resources() {
 }
 
 # What the machine code holds: kernel, architecture, then a count for each instruction of the list.
-readonly instructions="IMMA HMMA IGMMA HGMMA LDSM LDGSTS UBLKCP UTMALDG LDL STL"
+readonly instructions="ALL IMMA HMMA IGMMA HGMMA LDSM LDGSTS UBLKCP UTMALDG LDL STL"
 counts() {
     local fatbin
     for fatbin in "${stems[@]/%/.fatbin}"; do
@@ -69,6 +69,7 @@ counts() {
             opcode = $2 ~ /^@/ ? $3 : $2
             sub(/[.;].*/, "", opcode)
             count[opcode]++
+            count["ALL"]++
         }
         END { flush() }'
 }
