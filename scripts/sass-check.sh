@@ -10,9 +10,10 @@ usage() {
 usage: scripts/sass-check.sh [BUILD]
 
 Prints, for every kernel and architecture in BUILD (build/release), the registers, spilled bytes, stack, static shared memory
-and the counts of all instructions (16 bytes each: what exceeds some 8000 exceeds the instruction cache) and of those that matter. Fails when a kernel spills or keeps an array on the stack, when one lacks an
-instruction that scripts/sass-expected.txt demands of it, or when the two do not fit: a kernel that no line speaks of, a line
-that speaks of no kernel. Needs what the build needed: nvcc's folder, with cuobjdump.
+and the counts of all instructions (16 bytes each: what exceeds some 8000 exceeds the instruction cache) and of those that
+matter. Fails when a kernel spills or keeps an array on the stack, when one lacks an instruction that
+scripts/sass-expected.txt demands of it, or when the two do not fit: a kernel that no line speaks of, a line that speaks of
+no kernel. Needs what the build needed: nvcc's folder, with cuobjdump.
 END
 }
 
