@@ -208,17 +208,26 @@ static size_t copied(size_t bytes) {
 
 static void *pointer_to(uint64_t address) { return (void *)(uintptr_t)address; }
 
+/* Devices align memory to 256 bytes. What malloc gave stands right before. */
+enum { MEMORY_ALIGNMENT = 256 };
+
 EXPORT int32_t cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     const int32_t result = record("cuMemAlloc_v2", "%llu", (unsigned long long)bytes);
     if (result != KRN_CU_SUCCESS)
         return result;
-    *address = (uint64_t)(uintptr_t)malloc(bytes);
+    void *const memory = malloc(bytes + 2 * MEMORY_ALIGNMENT);
+    if (memory == NULL)
+        return KRN_CU_ERROR_OUT_OF_MEMORY;
+    *address = ((uint64_t)(uintptr_t)memory / MEMORY_ALIGNMENT + 2) * MEMORY_ALIGNMENT;
+    memcpy(pointer_to(*address - sizeof memory), &memory, sizeof memory);
     live++;
     return result;
 }
 
 EXPORT int32_t cuMemFree_v2(uint64_t address) {
-    free(pointer_to(address));
+    void *memory;
+    memcpy(&memory, pointer_to(address - sizeof memory), sizeof memory);
+    free(memory);
     live--;
     return record("cuMemFree_v2", "");
 }

@@ -104,7 +104,10 @@ static void print_result(const result *r) {
         printf(" %5d MHz %4.0f W", r->time.clocks.sm_mhz, r->time.clocks.watts);
     for (int32_t i = 0; i < BENCH_MAX_BARS && r->the_case.bars[i].kind != BENCH_NO_BAR; i++)
         printf("  %s %.3f (bar %.3f: %s)", bar_name(r->the_case.bars[i].kind), r->measured[i],
-               r->the_case.bars[i].value, r->met[i] ? "met" : "MISSED");
+               r->the_case.bars[i].value,
+               r->measured[i] <= 0 ? "not measured"
+               : r->met[i]         ? "met"
+                                   : "MISSED");
     printf("\n");
     fflush(stdout);
 }
@@ -143,7 +146,9 @@ static void write_case(FILE *file, const bench_device *device, const result *r, 
     for (int32_t i = 0; i < BENCH_MAX_BARS && r->the_case.bars[i].kind != BENCH_NO_BAR; i++)
         fprintf(file, "%s{\"kind\": \"%s\", \"bar\": %.4g, \"measured\": %.4g, \"met\": %s}", i == 0 ? "" : ", ",
                 bar_name(r->the_case.bars[i].kind), r->the_case.bars[i].value, r->measured[i],
-                r->met[i] ? "true" : "false");
+                r->measured[i] <= 0 ? "null"
+                : r->met[i]         ? "true"
+                                    : "false");
     fprintf(file, "]}%s\n", is_last ? "" : ",");
 }
 
