@@ -29,8 +29,8 @@ extern "C" {
 
 #define CHECK_OK(call) CHECK_STATUS(call, KRN_OK)
 
-KRN_NORETURN KRN_PRINTF(4, 5)
-void check_failed(const char *file, int line, const char *condition, const char *format, ...);
+KRN_NORETURN KRN_PRINTF(4, 5) void check_failed(const char *file, int line, const char *condition, const char *format,
+                                                ...);
 
 /* Memory between two inaccessible pages, filled with 0xA5. With GUARD_END its last byte touches the page behind, with
  * GUARD_START its first byte the page before, so that one access too far is a crash. */

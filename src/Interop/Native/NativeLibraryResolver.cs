@@ -42,7 +42,7 @@ internal static unsafe class NativeLibraryResolver
         lock (s_lock)
         {
             if (s_handle == 0)
-                {
+            {
                 (s_handle, s_path) = Find(
                     Environment.GetEnvironmentVariable(DirectoryVariable),
                     SearchDirectories(Rid, AssemblyDirectory(), AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string));
