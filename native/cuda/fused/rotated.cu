@@ -32,18 +32,20 @@ template <int32_t type> KRN_DEVICE void rotate(const krn_cuda_rotated_params &p)
     const Tile tile = {ptx::shared_base() + KRN_CUDA_ROW_SCRATCH_BYTES, step.plan.cols, ptx::thread_x(),
                        ptx::block_threads()};
     Team team = team_of(step.plan);
-    team.threads = ptx::block_threads();
     /* The input of a norm lies behind the tile. */
     team.memory = tile.memory + static_cast<uint32_t>((tile.elems + 31) / 32 * KRN_CUDA_ROTATION_ROW_BYTES);
-    bool is_lost = false;
+    const ptx::SharedAddress is_lost = team.scratch + 5 * 128;
     if (step.op == KRN_CUDA_STEP_GATE) {
+        if (team.rank == 0)
+            ptx::store_shared(is_lost, 0u);
         fill(team, tile, gated_of<type>(step, team.row));
     } else {
         const InputRow<type> x = normed_input<type>(team, step);
         Norm norm = {0.0f, 1.0f, false};
         if (step.op == KRN_CUDA_STEP_NORM)
             norm = norm_of(team, step, x);
-        is_lost = norm.is_lost;
+        if (team.rank == 0)
+            ptx::store_shared(is_lost, norm.is_lost ? 1u : 0u);
         fill(team, tile, Normed<type>{step, x, norm.mean, norm.inverse});
     }
     transform(
@@ -53,7 +55,9 @@ template <int32_t type> KRN_DEVICE void rotate(const krn_cuda_rotated_params &p)
             tile.store(at, values);
         });
     ptx::sync_threads();
-    quantize_row(team, step.codes, step.plan.cols, is_lost, TileRow{tile});
+    /* Found again, rather than kept in registers that the transform needs. */
+    const Team quantizing = team_of(step.plan);
+    quantize_row(quantizing, step.codes, step.plan.cols, ptx::load_shared<uint32_t>(is_lost) != 0, TileRow{tile});
 }
 
 } // namespace
