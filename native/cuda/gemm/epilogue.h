@@ -3,7 +3,7 @@
 #ifndef KRN_CUDA_GEMM_EPILOGUE_H
 #define KRN_CUDA_GEMM_EPILOGUE_H
 
-#include "cuda/gemm/gemm_params.h"
+#include "cuda/gemm/operands.h"
 #include "cuda/ptx/arithmetic.h"
 #include "cuda/ptx/convert.h"
 #include "cuda/ptx/memory.h"
@@ -16,14 +16,45 @@ struct alignas(16) F32x4 {
     float v[4];
 };
 
+/* The code of a channel at a place (weights_layout.h), less its integer zero point. */
+KRN_DEVICE int32_t load_code(const krn_cuda_gemm_params &p, int32_t channel, int32_t place) {
+    const int64_t tile = static_cast<int64_t>(channel / 64) * p.tiles_k + place / 128;
+    const int32_t row = channel % 64, k = place % 128;
+    if (p.code_format == KRN_TYPE_S8)
+        return ptx::load_global_nc(reinterpret_cast<const int8_t *>(p.codes) + tile * 8192 + row * 128 +
+                                   ((k / 16 ^ (row % 8)) * 16) + k % 16);
+    const int32_t word = k % 64 / 32 * 2 + row % 16 / 8, lane = row % 8 * 4 + k % 16 / 4;
+    const int32_t byte =
+        ptx::load_global_nc(p.codes + tile * 4096 + row / 16 * 1024 + k / 64 * 512 + lane * 16 + word * 4 + k % 4);
+    const int32_t nibble = byte >> (k % 32 / 16 * 4) & 15;
+    if (p.code_format == KRN_TYPE_S4)
+        return (nibble ^ 8) - 8;
+    const int64_t group = place / 32 / p.group_steps;
+    return p.zeros == nullptr ? nibble : nibble - ptx::load_global_nc(p.zeros + group * p.padded_n + channel);
+}
+
+/* The weight of a column that was searched for, as the codes have it. */
+KRN_DEVICE float load_weight(const krn_cuda_gemm_params &p, int32_t channel, int32_t column) {
+    const int32_t place = p.places == nullptr ? column : ptx::load_global_nc(p.places + column);
+    const int64_t at = place / 32 / p.group_steps * static_cast<int64_t>(p.padded_n) + channel;
+    const float code = ptx::f32_from_s32_rn(load_code(p, channel, place));
+    const float offset = p.offsets == nullptr ? 0.0f : ptx::load_global_nc(p.offsets + at);
+    return ptx::fma_rn(code, load_scale(p.scales, p.scale_type, at), offset);
+}
+
 /* Side term of an output. */
 KRN_DEVICE float side_of(const krn_cuda_gemm_params &p, int32_t token, int32_t channel) {
-    const float *const x = p.outlier_x + static_cast<int64_t>(token) * p.num_outliers;
+    const float *const x = p.outlier_x + token * p.outlier_ld;
+    const int32_t count = p.outlier_count == nullptr ? p.num_outliers : ptx::load_global_nc(p.outlier_count);
     float side = 0;
-    for (int32_t i = 0; i < p.num_outliers; i++)
-        side =
-            ptx::fma_rn(ptx::load_global_nc(x + i),
-                        ptx::load_global_nc(p.outlier_weights + static_cast<int64_t>(i) * p.padded_n + channel), side);
+    KRN_UNROLL_NONE
+    for (int32_t i = 0; i < count; i++) {
+        const float weight =
+            p.outlier_weights != nullptr
+                ? ptx::load_global_nc(p.outlier_weights + static_cast<int64_t>(i) * p.padded_n + channel)
+                : load_weight(p, channel, ptx::load_global_nc(p.outlier_columns + i));
+        side = ptx::fma_rn(ptx::load_global_nc(x + i), weight, side);
+    }
     return side;
 }
 
@@ -38,7 +69,7 @@ KRN_DEVICE float load_residual(const krn_cuda_gemm_params &p, int64_t at) {
 KRN_DEVICE void store_one(const krn_cuda_gemm_params &p, int32_t token, int32_t channel, float t) {
     if (p.x_scales != nullptr)
         t = ptx::mul_rn(t, ptx::load_global_nc(p.x_scales + token));
-    if (p.num_outliers > 0)
+    if (p.num_outliers > 0 && (p.outlier_count == nullptr || ptx::load_global_nc(p.outlier_count) > 0))
         t = ptx::add_rn(t, side_of(p, token, channel));
     if (p.bias != nullptr)
         t = ptx::add_rn(t, ptx::load_global_nc(p.bias + channel));

@@ -33,9 +33,9 @@ static int64_t take(krn_cuda_gemm_workspace *parts, int64_t bytes) {
     return at;
 }
 
-static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, int32_t activation_type, int32_t compute,
-                                             int64_t m) {
-    const int32_t type = compute != 0 ? compute : activation_type;
+static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, int32_t activation_type,
+                                             const krn_gemm_options *options, int64_t m) {
+    const int32_t compute = options->compute, type = compute != 0 ? compute : activation_type;
     krn_cuda_gemm_workspace parts = {.codes_ld = (l->desc.k + 31) / 32 * 32, .rest_ld = (l->desc.k + 7) / 8 * 8};
     parts.x = take(&parts, m * l->padded_k);
     parts.zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
@@ -45,9 +45,15 @@ static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, i
     parts.codes = take(&parts, m * krn_type_row_bytes(compute, parts.codes_ld));
     parts.code_scales = take(&parts, m * 4);
     parts.code_zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
-    if (l->desc.num_outliers > 0) {
+    parts.outliers_ld = options->outlier_threshold > 0 ? l->desc.k : l->desc.num_outliers;
+    if (parts.outliers_ld > 0) {
         parts.rest = take(&parts, m * krn_type_row_bytes(activation_type, parts.rest_ld));
-        parts.outliers = take(&parts, m * l->desc.num_outliers * 4);
+        parts.outliers = take(&parts, m * parts.outliers_ld * 4);
+    }
+    if (options->outlier_threshold > 0) {
+        parts.found = take(&parts, l->desc.k);
+        parts.columns = take(&parts, l->desc.k * 4);
+        parts.count = take(&parts, 4);
     }
     return parts;
 }
@@ -79,7 +85,7 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
     /* Twelve bytes for an element of X are more than all parts together. */
     if (m > 0 && layout->padded_k > (INT64_MAX >> 4) / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
-    *bytes = cut_workspace(layout, activation_type, options->compute, m).end;
+    *bytes = cut_workspace(layout, activation_type, options, m).end;
     return KRN_OK;
 }
 
@@ -119,7 +125,7 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
     const krn_cuda_weights_layout *l = &w->layout;
     const krn_activations *a = c->activations;
     const krn_gemm_output *y = c->output;
-    const int has_outliers = c->compute != 0 && l->desc.num_outliers > 0;
+    const int has_outliers = c->parts.outliers_ld > 0, searches = c->outlier_threshold > 0;
     return (krn_cuda_gemm_params){
         .codes = krn_cuda_weights_section(w, l->codes_at),
         .scales = krn_cuda_weights_section(w, l->scales_at),
@@ -145,8 +151,13 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
         .group_steps = (int32_t)l->group_steps,
         .num_groups = (int32_t)l->num_groups,
         .outlier_x = has_outliers ? (const float *)(c->workspace + c->parts.outliers) : NULL,
-        .outlier_weights = has_outliers ? krn_cuda_weights_section(w, l->outlier_weights_at) : NULL,
-        .num_outliers = has_outliers ? (int32_t)l->desc.num_outliers : 0,
+        .outlier_weights = krn_cuda_weights_section(w, searches ? -1 : l->outlier_weights_at),
+        .outlier_count = searches ? (const int32_t *)(c->workspace + c->parts.count) : NULL,
+        .outlier_columns = searches ? (const int32_t *)(c->workspace + c->parts.columns) : NULL,
+        .places = krn_cuda_weights_section(w, l->places_at),
+        .outlier_ld = c->parts.outliers_ld,
+        .num_outliers = (int32_t)c->parts.outliers_ld,
+        .code_format = l->desc.format,
         .scale_type = l->scale_type,
         .y_type = y->type,
         .vector_y = y->ld % 4 == 0,
@@ -207,7 +218,9 @@ krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weig
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "weights belong to another context");
     if (m == 0 || weights->layout.desc.n == 0)
         return KRN_OK;
-    const int32_t compute = options == NULL ? 0 : options->compute;
+    if (options == NULL)
+        options = &plain_options;
+    const int32_t compute = options->compute;
     krn_cuda_gemm_call call = {
         .context = context,
         .weights = weights,
@@ -216,7 +229,8 @@ krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weig
         .output = output,
         .compute = compute,
         .workspace = workspace,
-        .parts = cut_workspace(&weights->layout, activations->type, compute, m),
+        .parts = cut_workspace(&weights->layout, activations->type, options, m),
+        .outlier_threshold = options->outlier_threshold,
         .device_flags = device_flags,
         .stream = stream,
     };

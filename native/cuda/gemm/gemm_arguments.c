@@ -39,11 +39,6 @@ krn_status krn_cuda_gemm_check_options(const krn_cuda_weights *weights, const kr
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
                         "options->outlier_threshold is %g, must be 0: the weights have outlier columns of their own",
                         (double)options->outlier_threshold);
-    if (options->outlier_threshold > 0)
-        return krn_fail(
-            KRN_ERROR_UNSUPPORTED,
-            "options->outlier_threshold is %g, must be 0: on a device outlier columns are those of the weights",
-            (double)options->outlier_threshold);
     if (options->lora != NULL)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "options->lora must be NULL: no kernel for devices adds an adapter");
     return KRN_OK;

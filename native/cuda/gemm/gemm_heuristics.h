@@ -15,8 +15,8 @@ typedef struct krn_cuda_gemm_plan {
     int32_t short_groups, piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
 } krn_cuda_gemm_plan;
 
-/* Plans m >= 1 rows of integer activations of a type (KRN_TYPE_S8, KRN_TYPE_S4 or KRN_TYPE_U8) and weights with n >= 1.
- * */
+/* Plans m >= 1 rows of integer activations of a type (KRN_TYPE_S8, KRN_TYPE_S4 or KRN_TYPE_U8) and weights with n >=
+ * 1. */
 void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
                              const krn_cuda_properties *device, krn_cuda_gemm_plan *plan);
 

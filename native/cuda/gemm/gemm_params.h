@@ -25,18 +25,21 @@ typedef struct krn_cuda_gemm_params {
     const float *bias;      /* or NULL */
     const void *residual;   /* or NULL */
     void *y;
-    /* The side term of gemm.h: x of the outlier columns [m][num_outliers] and their weights [num_outliers][padded_n].
-     * */
+    /* The side term of gemm.h: x of the outlier columns [m][outlier_ld] and their weights [num_outliers][padded_n]; or,
+     * of columns that were searched for, how many there are, which, and the places where they stand (NULL: as they are
+     * numbered): their weights are what the codes say. */
     const float *outlier_x;
     const float *outlier_weights;
+    const int32_t *outlier_count, *outlier_columns, *places;
+    int64_t outlier_ld;
     int64_t x_ld, y_ld, residual_ld;
     int32_t m, n;
     int32_t x_bytes;  /* what a row of x has; behind it, zeros count */
     int32_t padded_n; /* a multiple of 64 */
     int32_t tiles_k;  /* tiles of 128 inputs */
     int32_t num_steps, group_steps, num_groups;
-    int32_t num_outliers;
-    int32_t scale_type, y_type;
+    int32_t num_outliers; /* or the most that there can be */
+    int32_t code_format, scale_type, y_type;
     int32_t vector_y, vector_residual; /* 1: four channels can be moved at once */
     /* 1: groups are so short that a sum of one, added to the bits of a float, makes a float (promote.h). */
     int32_t short_groups;
@@ -117,12 +120,26 @@ enum { KRN_CUDA_PREPARE_THREADS = 256 };
 typedef struct krn_cuda_split_params {
     const void *x;
     void *rest;             /* [m][rest_ld] of the same type, 0 in the outlier columns */
-    float *outliers;        /* [m][num_outliers] */
+    float *outliers;        /* [m][outliers_ld] */
     const int32_t *columns; /* [num_outliers] */
+    const int32_t *count;   /* how many of them there are, or NULL: all */
     int32_t *device_flags;  /* krn_cuda_flag, or NULL */
-    int64_t ld, rest_ld;
+    int64_t ld, rest_ld, outliers_ld;
     int32_t k, num_outliers;
     int32_t type;
 } krn_cuda_split_params;
+
+/* Columns of X that hold a value above a threshold: krn_gemm_find_outliers_*, one block for a row, marks them in
+ * `found`, which was all zeros; krn_gemm_list_outliers, one block, lists them in ascending order. */
+typedef struct krn_cuda_find_params {
+    const void *x;
+    uint8_t *found;   /* [k] */
+    int32_t *columns; /* [k] */
+    int32_t *count;
+    int64_t ld;
+    int32_t k;
+    int32_t type;
+    float threshold;
+} krn_cuda_find_params;
 
 #endif

@@ -3,6 +3,7 @@
 #include "cuda/gemm/gemm_params.h"
 #include "cuda/ptx/atomic.h"
 #include "cuda/ptx/barrier.h"
+#include "cuda/ptx/bits.h"
 #include "cuda/ptx/convert.h"
 #include "cuda/ptx/memory.h"
 #include "cuda/ptx/warp.h"
@@ -70,7 +71,14 @@ KRN_DEVICE void write_sums(const Prepare &p, const uint8_t *row, int32_t token) 
     }
 }
 
-/* T is an element's bits. */
+/* An element of a float type, from its bits. */
+template <class T> KRN_DEVICE float widen(T bits, int32_t type) {
+    if constexpr (sizeof(T) == 4)
+        return ptx::bits_as<float>(bits);
+    else
+        return type == KRN_TYPE_F16 ? ptx::f32_from_f16(bits) : ptx::f32_from_bf16(bits);
+}
+
 template <class T> KRN_DEVICE void split_outliers(const krn_cuda_split_params &p) {
     constexpr uint32_t INFINITE = 0x7F800000u;
     const int64_t row = ptx::block_x();
@@ -79,24 +87,62 @@ template <class T> KRN_DEVICE void split_outliers(const krn_cuda_split_params &p
     for (int32_t k = ptx::thread_x(); k < p.k; k += KRN_CUDA_PREPARE_THREADS)
         ptx::store_global(rest + k, ptx::load_global_nc(x + k));
     ptx::sync_threads();
-    for (int32_t i = ptx::thread_x(); i < p.num_outliers; i += KRN_CUDA_PREPARE_THREADS) {
+    const int32_t count = p.count == nullptr ? p.num_outliers : ptx::load_global_nc(p.count);
+    for (int32_t i = ptx::thread_x(); i < count; i += KRN_CUDA_PREPARE_THREADS) {
         const int32_t column = ptx::load_global_nc(p.columns + i);
-        const T bits = ptx::load_global_nc(x + column);
-        float value;
-        if constexpr (sizeof(T) == 4)
-            value = ptx::bits_as<float>(bits);
-        else
-            value = p.type == KRN_TYPE_F16 ? ptx::f32_from_f16(bits) : ptx::f32_from_bf16(bits);
+        const float value = widen(ptx::load_global_nc(x + column), p.type);
         if ((ptx::bits_as<uint32_t>(value) & INFINITE) == INFINITE && p.device_flags != nullptr)
             ptx::atomic_or(p.device_flags, KRN_CUDA_FLAG_NON_FINITE);
-        ptx::store_global(p.outliers + row * p.num_outliers + i, value);
+        ptx::store_global(p.outliers + row * p.outliers_ld + i, value);
         ptx::store_global(rest + column, T(0));
     }
 }
 
+template <class T> KRN_DEVICE void find_outliers(const krn_cuda_find_params &p) {
+    const T *const x = static_cast<const T *>(p.x) + ptx::block_x() * p.ld;
+    for (int32_t k = ptx::thread_x(); k < p.k; k += KRN_CUDA_PREPARE_THREADS) {
+        const float value = widen(ptx::load_global_nc(x + k), p.type);
+        if (value > p.threshold || value < -p.threshold)
+            ptx::store_global(p.found + k, static_cast<uint8_t>(1));
+    }
+}
+
+/* Warps count what they found, then know how many stand before theirs. */
+KRN_DEVICE void list_outliers(const krn_cuda_find_params &p) {
+    const ptx::SharedAddress counts = ptx::shared_base();
+    int32_t before = 0;
+    for (int32_t first = 0; first < p.k; first += KRN_CUDA_PREPARE_THREADS) {
+        const int32_t k = first + ptx::thread_x();
+        const bool is_one = k < p.k && ptx::load_global_nc(p.found + k) != 0;
+        const uint32_t ones = ptx::ballot(is_one);
+        if (ptx::lane() == 0)
+            ptx::store_shared(counts + 4 * static_cast<uint32_t>(ptx::warp()), ptx::popcount(ones));
+        ptx::sync_threads();
+        int32_t at = before;
+        for (int32_t w = 0; w < KRN_CUDA_PREPARE_THREADS / 32; w++) {
+            const int32_t count = ptx::load_shared<int32_t>(counts + 4 * static_cast<uint32_t>(w));
+            at += w < ptx::warp() ? count : 0;
+            before += count;
+        }
+        if (is_one)
+            ptx::store_global(p.columns + at + ptx::popcount(ones & ((1u << ptx::lane()) - 1)), k);
+        ptx::sync_threads();
+    }
+    if (ptx::thread_x() == 0)
+        ptx::store_global(p.count, before);
+}
+
 } // namespace gemm
 
+KRN_KERNEL(krn_gemm_list_outliers, krn_cuda_find_params, KRN_CUDA_PREPARE_THREADS, 1) { gemm::list_outliers(p); }
+
 /* Elements of 4 bytes, and of 2. */
+KRN_KERNEL(krn_gemm_find_outliers_32, krn_cuda_find_params, KRN_CUDA_PREPARE_THREADS, 4) {
+    gemm::find_outliers<uint32_t>(p);
+}
+KRN_KERNEL(krn_gemm_find_outliers_16, krn_cuda_find_params, KRN_CUDA_PREPARE_THREADS, 4) {
+    gemm::find_outliers<uint16_t>(p);
+}
 KRN_KERNEL(krn_gemm_split_outliers_32, krn_cuda_split_params, KRN_CUDA_PREPARE_THREADS, 4) {
     gemm::split_outliers<uint32_t>(p);
 }

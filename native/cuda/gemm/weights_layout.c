@@ -44,6 +44,7 @@ void krn_cuda_weights_place(const krn_weights_desc *desc, int64_t scale_count, k
     l->offsets_at = place(l, desc->zero_type != 0, groups * (int64_t)sizeof(float));
     l->code_sums_at = place(l, desc->format != KRN_TYPE_C4, groups * (int64_t)sizeof(int32_t));
     l->order_at = place(l, l->has_order, l->padded_k * (int64_t)sizeof(int32_t));
+    l->places_at = place(l, l->has_order, desc->k * (int64_t)sizeof(int32_t));
     l->codebook_at = place(l, desc->format == KRN_TYPE_C4, 16 * (int64_t)sizeof(float));
     l->outlier_columns_at = place(l, desc->num_outliers > 0, desc->num_outliers * (int64_t)sizeof(int32_t));
     l->outlier_weights_at = place(l, desc->num_outliers > 0, desc->num_outliers * l->padded_n * (int64_t)sizeof(float));

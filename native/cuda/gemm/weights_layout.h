@@ -3,7 +3,8 @@
  * The packed order of the inputs. Groups follow one another, each filled up to whole steps of 32 inputs, the depth of
  * an integer matrix instruction; the whole is filled up to tiles of 128. Inputs that name their group (activation
  * order) stand in the order of their groups. Where this is not the order of the tensor, `order` says which input stands
- * at each place, or -1 for filling. Codes of filling, and of channels beyond N, are 0.
+ * at each place, or -1 for filling, and `places` where each input stands. Codes of filling, and of channels beyond N,
+ * are 0.
  *
  * codes: tiles of 64 channels x 128 inputs, [N / 64][K / 128] of them.
  *
@@ -48,8 +49,8 @@ typedef struct krn_cuda_weights_layout {
     int32_t code_bits;   /* 8 or 4 */
     int32_t scale_bytes; /* of one scale */
     /* Where the sections begin; -1 for those that are not there. */
-    int64_t codes_at, scales_at, zeros_at, offsets_at, code_sums_at, order_at, codebook_at, outlier_columns_at,
-        outlier_weights_at, bytes;
+    int64_t codes_at, scales_at, zeros_at, offsets_at, code_sums_at, order_at, places_at, codebook_at,
+        outlier_columns_at, outlier_weights_at, bytes;
 } krn_cuda_weights_layout;
 
 /* Lays out weights of a description, which krn_weights_describe gave, with as many scales as krn_weights_scale_count

@@ -166,6 +166,13 @@ static void write_groups(const krn_cuda_weights_layout *l, const unpacked *u, ui
     }
 }
 
+static void write_order(const krn_cuda_weights_layout *l, const unpacked *u, uint8_t *image) {
+    memcpy(image + l->order_at, u->places, (size_t)(l->padded_k * (int64_t)sizeof(int32_t)));
+    for (int64_t i = 0; i < l->padded_k; i++)
+        if (u->places[i] >= 0)
+            ((int32_t *)(image + l->places_at))[u->places[i]] = (int32_t)i;
+}
+
 static void write_outliers(const krn_cuda_weights_layout *l, const unpacked *u, uint8_t *image) {
     const int32_t type = l->desc.outlier_type == 0 ? KRN_TYPE_F32 : l->desc.outlier_type;
     float *to = (float *)(image + l->outlier_weights_at);
@@ -189,7 +196,7 @@ krn_status krn_cuda_weights_write(const krn_cuda_weights_layout *layout, krn_con
         write_codes(layout, &u, image);
         write_groups(layout, &u, image);
         if (layout->has_order)
-            memcpy(image + layout->order_at, u.places, (size_t)(layout->padded_k * (int64_t)sizeof(int32_t)));
+            write_order(layout, &u, image);
         if (layout->desc.num_outliers > 0)
             write_outliers(layout, &u, image);
     }

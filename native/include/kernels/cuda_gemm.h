@@ -9,8 +9,10 @@
  *   KRN_TYPE_S4 with scales            the same; weights and activations of 4 bits are widened to 8 on their way
  *   KRN_TYPE_U8 with scales and zeros  the same; groups of at most 2^23 inputs
  *   KRN_TYPE_F32, F16, BF16            with `compute` only: X is quantized per token inside the call (cuda_quantize.h),
- *                                      then as KRN_TYPE_S8, S4 or U8. Outlier columns that the weights fix go through
- *                                      binary32 (LLM.int8()); columns are not searched for: outlier_threshold must be 0
+ *                                      then as KRN_TYPE_S8, S4 or U8
+ *
+ * Outlier columns (LLM.int8()), which the weights fix or which are searched for, go through binary32 in the epilogue.
+ * What was searched for is looked up in the codes there, so it should be few columns.
  *
  * An adapter (krn_gemm_options.lora) has no kernel yet: KRN_ERROR_UNSUPPORTED.
  *

@@ -65,9 +65,6 @@ static void refuses_arguments(call good) {
     REFUSES(bad.workspace = NULL, KRN_ERROR_NULL_ARGUMENT, "workspace");
     REFUSES(bad.workspace = (char *)bad.workspace + 64, KRN_ERROR_ALIGNMENT, "workspace");
     REFUSES(bad.device = bad.other, KRN_ERROR_INVALID_ARGUMENT, "weights");
-    REFUSES((bad.a.type = KRN_TYPE_F32, bad.a.scales = NULL, bad.options.compute = KRN_TYPE_S8,
-             bad.options.outlier_threshold = 6),
-            KRN_ERROR_UNSUPPORTED, "options->outlier_threshold");
     const krn_lora lora = {.struct_size = sizeof lora};
     REFUSES(bad.options.lora = &lora, KRN_ERROR_UNSUPPORTED, "options->lora");
     CHECK_STATUS(krn_cuda_gemm(good.device, good.weights, M, NULL, &good.y, NULL, NULL, 0, NULL, NULL),

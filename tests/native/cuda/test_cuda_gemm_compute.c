@@ -52,6 +52,22 @@ static void test_outliers(krn_cuda_context *device, krn_context *host) {
     }
 }
 
+/* Columns that hold a value above a threshold: some, none, nearly all. */
+static void test_threshold(krn_cuda_context *device, krn_context *host) {
+    static const float thresholds[] = {20, 1000, 0.5f};
+    for (int i = 0; i < 27; i++) {
+        gemm_shape shape = shape_of(i);
+        shape.scale_type = i % 4 == 1 ? KRN_TYPE_F16 : 0;
+        shape.k = i % 5 == 0 ? 600 : shape.k;
+        gemm_case c = gemm_case_make(&shape);
+        const krn_gemm_options options = {.struct_size = sizeof options,
+                                          .compute = computes[(i / 9 + i) % 3],
+                                          .outlier_threshold = thresholds[i / 3 % 3]};
+        c.options = &options;
+        cuda_gemm_check(device, host, &c);
+    }
+}
+
 int main(void) {
     int32_t classes[4];
     const int count = cuda_classes(classes);
@@ -60,6 +76,7 @@ int main(void) {
         krn_cuda_context *device = cuda_context_of(classes[i]);
         test_compute(device, host);
         test_outliers(device, host);
+        test_threshold(device, host);
         krn_cuda_context_destroy(device);
     }
     krn_context_destroy(host);

@@ -25,8 +25,8 @@ static packed pack(krn_context *context, const gemm_case *c) {
 }
 
 /* Byte `byte` of register `reg` of a lane's matrix a of mma.m16n8k32, of the step `step` of 16 channels, as the kernels
- * come by it: by ldmatrix from an 8-bit tile, by masks from a 4-bit unit. Codes of 4 bits come as 16 times their value.
- * */
+ * come by it: by ldmatrix from an 8-bit tile, by masks from a 4-bit unit. Codes of 4 bits come as 16 times their
+ * value. */
 static int32_t fragment(const packed *p, int64_t block, int64_t step, int lane, int reg, int byte) {
     const int64_t tiles = p->layout.padded_k / 128;
     const uint8_t *codes = p->image + p->layout.codes_at;
@@ -113,6 +113,9 @@ static void check_case(krn_context *context, const gemm_shape *shape) {
     check_groups(&c, &p, places);
     for (int64_t i = 0; i < l->padded_k && l->has_order; i++)
         CHECK(((const int32_t *)(p.image + l->order_at))[i] == places[i], "place %lld", (long long)i);
+    for (int64_t i = 0; i < l->padded_k && l->has_order; i++)
+        CHECK(places[i] < 0 || ((const int32_t *)(p.image + l->places_at))[places[i]] == i, "input at place %lld",
+              (long long)i);
     for (int64_t i = 0; i < l->padded_k && !l->has_order; i++)
         CHECK(places[i] == (i < shape->k ? i : -1), "place %lld stands in the tensor's order", (long long)i);
     if (l->zeros_at >= 0 && l->num_groups > 0)
