@@ -1,5 +1,5 @@
-/* Elements of float tensors (f32, f16, bf16), four at a time: what one thread takes of a row in one step, so that a warp
- * reads and writes 128 consecutive elements. `type` is KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16. */
+/* Elements of float tensors (f32, f16, bf16), four at a time: what one thread takes of a row in one step, so that a
+ * warp reads and writes 128 consecutive elements. `type` is KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16. */
 #ifndef KRN_CUDA_ELEMENTS_H
 #define KRN_CUDA_ELEMENTS_H
 

@@ -1,4 +1,4 @@
-/* How rows are given to threads: a team of threads takes a row. Plain C, for doors; the kernels' side is row_team.cuh. */
+/* How rows are given to threads: a team of threads takes one. Plain C, for doors; kernels have row_team.cuh. */
 #ifndef KRN_CUDA_ROW_PLAN_H
 #define KRN_CUDA_ROW_PLAN_H
 
@@ -22,8 +22,8 @@ typedef struct krn_cuda_row_plan {
     int32_t team_bytes;
 } krn_cuda_row_plan;
 
-/* Up to 1024 elements a warp does alone, with shuffles in place of barriers; beyond, threads have 32 elements each, until
- * there are as many threads as are worth a barrier. */
+/* Up to 1024 elements a warp does alone, with shuffles in place of barriers; beyond, threads have 32 elements each,
+ * until there are as many threads as are worth a barrier. */
 static inline krn_cuda_row_plan krn_cuda_plan_rows(int64_t rows, int32_t cols, int32_t team_bytes) {
     krn_cuda_row_plan plan = {rows, cols, 32, KRN_CUDA_ROW_WARPS, (team_bytes + 15) / 16 * 16};
     if (cols > 1024) {

@@ -106,9 +106,10 @@ static krn_status launch(const fused_call *c, const krn_cuda_fused_params *p) {
 
 static krn_status launch_rotated(const fused_call *c, krn_cuda_rotated_params *p) {
     const krn_fused_arguments *a = &c->arguments;
-    if (a->cols > KRN_CUDA_ROTATED_MAX_COLS)
-        return krn_fail(KRN_ERROR_UNSUPPORTED, "cols is %lld; kernels of devices rotate rows of up to %d",
-                        (long long)a->cols, KRN_CUDA_ROTATED_MAX_COLS);
+    uint32_t threads = 0;
+    const krn_status status = krn_cuda_rotation_threads(&p->rotation, a->cols, &threads);
+    if (status != KRN_OK)
+        return status;
     const int32_t cols = (int32_t)a->cols, tile_bytes = (cols + 31) / 32 * KRN_CUDA_ROTATION_ROW_BYTES;
     const int32_t input_bytes =
         p->step.op == KRN_CUDA_STEP_GATE ? 0 : cols * (int32_t)krn_element_bytes(a->input->type);
@@ -118,14 +119,15 @@ static krn_status launch_rotated(const fused_call *c, krn_cuda_rotated_params *p
         return krn_fail(KRN_ERROR_UNSUPPORTED, "cols is %d, which takes %d bytes of shared memory; %s has %d", cols,
                         tile_bytes + KRN_CUDA_ROW_SCRATCH_BYTES, c->context->properties.name,
                         c->context->properties.shared_bytes_per_block);
-    const int32_t wanted = (cols + 32 * KRN_CUDA_ROTATION_ELEMS - 1) / (32 * KRN_CUDA_ROTATION_ELEMS) * 32;
-    const int32_t threads = wanted < 128 && cols > 1024 ? 128 : wanted;
-    p->step.plan = (krn_cuda_row_plan){a->rows, cols, threads, 1, tile_bytes + (p->step.is_staged ? input_bytes : 0)};
+    if (threads < 128 && cols > 1024)
+        threads = 128;
+    p->step.plan =
+        (krn_cuda_row_plan){a->rows, cols, (int32_t)threads, 1, tile_bytes + (p->step.is_staged ? input_bytes : 0)};
     char name[KRN_CUDA_NAME_BYTES];
     const uint32_t grid[3] = {krn_cuda_row_blocks(&p->step.plan), 1, 1};
     const uint32_t shared_bytes = (krn_cuda_row_shared_bytes(&p->step.plan) + 15) / 16 * 16;
     krn_cuda_kernel_name(name, "rotate", a->input->type);
-    return krn_cuda_run(c->context, name, grid, (uint32_t)threads, shared_bytes, p, sizeof *p, c->stream);
+    return krn_cuda_run(c->context, name, grid, threads, shared_bytes, p, sizeof *p, c->stream);
 }
 
 static krn_status quantize(const fused_call *c, const krn_fused_codes *codes, int32_t *device_flags) {

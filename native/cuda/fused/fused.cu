@@ -1,5 +1,6 @@
-/* The fused steps without a rotation: a row is read once. That of a norm waits in shared memory as it came, and its result
- * is made a second time when the scale is known; that of a gate, which takes longer to make, waits there as f32. */
+/* The fused steps without a rotation: a row is read once. That of a norm waits in shared memory as it came, and its
+ * result is made a second time when the scale is known; that of a gate, which takes longer to make, waits there as
+ * f32. */
 #include "cuda/fused/steps.cuh"
 
 namespace {

@@ -13,15 +13,9 @@ typedef struct krn_cuda_matrix {
 
 enum krn_cuda_step { KRN_CUDA_STEP_NORM, KRN_CUDA_STEP_MULTIPLY, KRN_CUDA_STEP_GATE };
 
-enum {
-    /* Each takes 32 elements of the widest row. */
-    KRN_CUDA_ROTATED_MAX_THREADS = 1024,
-    KRN_CUDA_ROTATED_MAX_COLS = KRN_CUDA_ROTATED_MAX_THREADS * KRN_CUDA_ROTATION_ELEMS,
-};
-
 enum krn_cuda_gate { KRN_CUDA_GATE_SILU, KRN_CUDA_GATE_GELU, KRN_CUDA_GATE_GELU_TANH };
 
-/* krn_cuda_norm_*, krn_cuda_multiply_*, krn_cuda_gate_*: a team for each row. Without codes the result is the target. */
+/* krn_cuda_norm_*, krn_cuda_multiply_*, krn_cuda_gate_*: a team for each row. Without codes, to the target. */
 typedef struct krn_cuda_fused_params {
     krn_cuda_row_plan plan;
     krn_cuda_matrix source, second, sum, target;

@@ -51,7 +51,7 @@ template <int32_t type> KRN_DEVICE void rotate(const krn_cuda_rotated_params &p)
     transform(
         tile, p.rotation, [](const Tile &t, int32_t i, float(&x)[32]) { load_own_32(t, i, x); },
         [&](const Place &at, auto values) {
-            finish_values(p.rotation, at.index(), values);
+            finish_values(p.rotation, at, values);
             tile.store(at, values);
         });
     ptx::sync_threads();
@@ -62,6 +62,8 @@ template <int32_t type> KRN_DEVICE void rotate(const krn_cuda_rotated_params &p)
 
 } // namespace
 
-KRN_KERNEL(krn_cuda_rotate_f32, krn_cuda_rotated_params, KRN_CUDA_ROTATED_MAX_THREADS, 1) { rotate<KRN_TYPE_F32>(p); }
-KRN_KERNEL(krn_cuda_rotate_f16, krn_cuda_rotated_params, KRN_CUDA_ROTATED_MAX_THREADS, 1) { rotate<KRN_TYPE_F16>(p); }
-KRN_KERNEL(krn_cuda_rotate_bf16, krn_cuda_rotated_params, KRN_CUDA_ROTATED_MAX_THREADS, 1) { rotate<KRN_TYPE_BF16>(p); }
+KRN_KERNEL(krn_cuda_rotate_f32, krn_cuda_rotated_params, KRN_CUDA_ROTATION_MAX_THREADS, 1) { rotate<KRN_TYPE_F32>(p); }
+KRN_KERNEL(krn_cuda_rotate_f16, krn_cuda_rotated_params, KRN_CUDA_ROTATION_MAX_THREADS, 1) { rotate<KRN_TYPE_F16>(p); }
+KRN_KERNEL(krn_cuda_rotate_bf16, krn_cuda_rotated_params, KRN_CUDA_ROTATION_MAX_THREADS, 1) {
+    rotate<KRN_TYPE_BF16>(p);
+}

@@ -74,13 +74,15 @@ krn_status krn_cuda_hadamard(krn_cuda_context *context, const krn_hadamard_optio
         return krn_fail(KRN_ERROR_UNSUPPORTED, "rows x cols is %lld x %lld, more than a launch takes", (long long)rows,
                         (long long)cols);
     params.tiles_per_row = (int32_t)tiles;
-    const int32_t threads = (params.tile + 32 * KRN_CUDA_ROTATION_ELEMS - 1) / (32 * KRN_CUDA_ROTATION_ELEMS) * 32;
+    uint32_t threads = 0;
     const int32_t shared_bytes = (params.tile + 31) / 32 * KRN_CUDA_ROTATION_ROW_BYTES;
-    status = check_shared(context, shared_bytes, params.rotation.n);
+    status = krn_cuda_rotation_threads(&params.rotation, params.tile, &threads);
+    if (status == KRN_OK)
+        status = check_shared(context, shared_bytes, params.rotation.n);
     if (status != KRN_OK)
         return status;
     char name[KRN_CUDA_NAME_BYTES];
     const uint32_t grid[3] = {(uint32_t)(rows * tiles), 1, 1};
     krn_cuda_kernel_name(name, "hadamard", type);
-    return krn_cuda_run(context, name, grid, (uint32_t)threads, (uint32_t)shared_bytes, &params, sizeof params, stream);
+    return krn_cuda_run(context, name, grid, threads, (uint32_t)shared_bytes, &params, sizeof params, stream);
 }

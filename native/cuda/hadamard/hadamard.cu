@@ -43,19 +43,19 @@ template <int32_t type> KRN_DEVICE void hadamard(const krn_cuda_hadamard_params 
         tile, p.rotation,
         [&](const Tile &t, int32_t i, float(&x)[32]) { load_32<type>(t, source, i, p.is_aligned != 0, x); },
         [&](const Place &at, auto values) {
-            finish_values(p.rotation, at.index(), values);
+            finish_values(p.rotation, at, values);
             put<type>(target, at.index(), elems - at.index(), p.is_aligned != 0, values);
         });
 }
 
 } // namespace
 
-KRN_KERNEL(krn_cuda_hadamard_f32, krn_cuda_hadamard_params, KRN_CUDA_HADAMARD_MAX_THREADS, 1) {
+KRN_KERNEL(krn_cuda_hadamard_f32, krn_cuda_hadamard_params, KRN_CUDA_ROTATION_MAX_THREADS, 1) {
     hadamard<KRN_TYPE_F32>(p);
 }
-KRN_KERNEL(krn_cuda_hadamard_f16, krn_cuda_hadamard_params, KRN_CUDA_HADAMARD_MAX_THREADS, 1) {
+KRN_KERNEL(krn_cuda_hadamard_f16, krn_cuda_hadamard_params, KRN_CUDA_ROTATION_MAX_THREADS, 1) {
     hadamard<KRN_TYPE_F16>(p);
 }
-KRN_KERNEL(krn_cuda_hadamard_bf16, krn_cuda_hadamard_params, KRN_CUDA_HADAMARD_MAX_THREADS, 1) {
+KRN_KERNEL(krn_cuda_hadamard_bf16, krn_cuda_hadamard_params, KRN_CUDA_ROTATION_MAX_THREADS, 1) {
     hadamard<KRN_TYPE_BF16>(p);
 }

@@ -5,7 +5,6 @@
 #include "cuda/hadamard/rotation_params.h"
 
 enum {
-    KRN_CUDA_HADAMARD_MAX_THREADS = KRN_CUDA_ROTATION_MAX_N / KRN_CUDA_ROTATION_ELEMS,
     /* Elements of a tile, unless one transform takes more: 16 KiB of shared memory, so that eight blocks of 128 threads
      * fit a multiprocessor and some load while others compute. */
     KRN_CUDA_HADAMARD_TILE = 4096,

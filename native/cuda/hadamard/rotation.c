@@ -59,3 +59,19 @@ krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_ro
     }
     return KRN_OK;
 }
+
+static uint32_t whole_warps(int64_t threads) { return (uint32_t)((threads + 31) / 32 * 32); }
+
+krn_status krn_cuda_rotation_threads(const krn_cuda_rotation *rotation, int64_t elems, uint32_t *threads) {
+    const int64_t most = rotation->num_bases == 0 ? KRN_CUDA_ROTATION_MAX_N
+                                                  : KRN_CUDA_ROTATION_MAX_THREADS * KRN_CUDA_ROTATION_BASE_ITEMS * 4;
+    if (elems > most)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "a block of a device would rotate %lld elements together; it can %lld",
+                        (long long)elems, (long long)most);
+    *threads = whole_warps((elems + KRN_CUDA_ROTATION_ELEMS - 1) / KRN_CUDA_ROTATION_ELEMS);
+    if (*threads <= KRN_CUDA_ROTATION_MAX_THREADS)
+        return KRN_OK;
+    /* Twice as much for each thread; but in a base as many threads as there can be. */
+    *threads = rotation->num_bases > 0 ? KRN_CUDA_ROTATION_MAX_THREADS : whole_warps(*threads / 2);
+    return KRN_OK;
+}

@@ -5,6 +5,9 @@
 #include "cuda/hadamard/rotation_params.h"
 #include "kernels/hadamard.h"
 
+/* Threads of a block that transforms `elems` elements together. KRN_ERROR_UNSUPPORTED when there are none that can. */
+krn_status krn_cuda_rotation_threads(const krn_cuda_rotation *rotation, int64_t elems, uint32_t *threads);
+
 /* The rotation of options; all of their errors, and KRN_ERROR_UNSUPPORTED for what kernels do not do. */
 krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_rotation *rotation);
 

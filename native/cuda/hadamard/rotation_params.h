@@ -1,4 +1,4 @@
-/* A Hadamard transform as kernels do it: krn_hadamard_plan (hadamard/hadamard_plan.h of kernels_cpu) cut into passes. */
+/* A Hadamard transform as kernels do it: krn_hadamard_plan (hadamard/hadamard_plan.h of kernels_cpu) in passes. */
 #ifndef KRN_CUDA_ROTATION_PARAMS_H
 #define KRN_CUDA_ROTATION_PARAMS_H
 
@@ -10,6 +10,10 @@ enum {
     KRN_CUDA_ROTATION_LEVELS = 5,
     /* Shared memory of 32 floats; see transform.cuh. */
     KRN_CUDA_ROTATION_ROW_BYTES = 32 * 4 + 16,
+    /* What leaves a thread 80 registers: with 64, as 1024 threads have, 32 elements and their addresses do not fit. */
+    KRN_CUDA_ROTATION_MAX_THREADS = 768,
+    /* Of four rows of a base, so many does a thread keep. */
+    KRN_CUDA_ROTATION_BASE_ITEMS = 10,
     /* Two passes of five levels behind the first. */
     KRN_CUDA_ROTATION_MAX_N = 32768,
     KRN_CUDA_ROTATION_MAX_BASES = 3,
@@ -22,11 +26,11 @@ typedef struct krn_cuda_rotation {
     const uint8_t *signs_before, *signs_after;
     float scale;
     int32_t n;
-    /* Levels of the first pass, in which a thread has consecutive elements, and of the others; 0 where there is none. */
+    /* Levels of the first pass, in which a thread has consecutive elements, and of the others, if there are any. */
     int16_t first_levels, pass_levels[2];
     int16_t num_bases;
     int16_t orders[KRN_CUDA_ROTATION_MAX_BASES];
-    /* Base b, of order m: bit 4 r + e of word first_words[b] + m / 4 * c + q is set where entry (4 c + r, 4 q + e) is -1. */
+    /* Of base b, of order m: bit 4 r + e of word first_words[b] + m / 4 * c + q is the sign of (4 c + r, 4 q + e). */
     int16_t first_words[KRN_CUDA_ROTATION_MAX_BASES];
     uint16_t signs[KRN_CUDA_ROTATION_SIGN_WORDS];
 } krn_cuda_rotation;

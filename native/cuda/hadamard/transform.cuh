@@ -1,5 +1,5 @@
-/* The transform of kernels/hadamard.h over a tile of f32, with the order of additions that is fixed there: levels h = 1, 2,
- * 4 .. first, then bases.
+/* The transform of kernels/hadamard.h over a tile of f32, with the order of additions that is fixed there: levels,
+ * h = 1, 2, 4 .., then bases.
  *
  * A thread takes 32 elements through several levels in registers; between passes the tile is exchanged through shared
  * memory. That moves 8 bytes of every element for up to five levels, where shuffles move 4 for each level:
@@ -8,12 +8,12 @@
  *   two others    2^levels elements that are h apart, of up to four columns: h = 32, then h = 32 * 2^levels
  *   bases         4 rows of a base for 8 columns; all is read before anything is written
  *
- * so n = 32768 takes three passes and two exchanges. In shared memory four floats of nothing follow 32 of the tile: eight
- * lanes that read 32 consecutive elements each meet eight different groups of banks, and lanes that read along them do not
- * notice. Addresses stay sums, of which a thread needs a few registers for all of its 32.
+ * so n = 32768 takes three passes and two exchanges. In shared memory four floats of nothing follow 32 of the tile:
+ * eight lanes that read 32 consecutive elements each meet eight different groups of banks, and lanes that read along
+ * them do not notice. Addresses stay sums, of which a thread needs a few registers for all of its 32.
  *
- * Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one, they
- * go through the thread's own part of shared memory. Stores are told as store(place, Values<C>), C elements. */
+ * Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one,
+ * they go through the thread's own part of shared memory. Stores are told as store(place, Values<C>), C elements. */
 #ifndef KRN_CUDA_TRANSFORM_H
 #define KRN_CUDA_TRANSFORM_H
 
@@ -27,8 +27,8 @@ namespace kernels {
 
 template <int32_t count> struct alignas(4 * count) Values { float at[count]; };
 
-/* Element first + row * 2^shift of a tile. When shift is 5 at least, or the place within the 32 elements of `first`, its
- * address is the sum of two as well. */
+/* Element first + row * 2^shift of a tile. When shift is 5 at least, or the place within the 32 elements of `first`,
+ * its address is the sum of two as well. */
 struct Place {
     int32_t first, row, shift;
 
@@ -103,18 +103,22 @@ KRN_DEVICE void load_own_32(const Tile &t, int32_t i, float (&x)[32]) {
     }
 }
 
-/* What remains to be done with elements i.. behind all passes. */
-template <int32_t count> KRN_DEVICE void finish_values(const krn_cuda_rotation &r, int32_t i, Values<count> &values) {
+/* What remains to be done behind all passes. The elements of a place are those of one block, and their signs of one byte,
+ * but in blocks of one or two, whose signs repeat. */
+template <int32_t count>
+KRN_DEVICE void finish_values(const krn_cuda_rotation &r, const Place &place, Values<count> &values) {
     KRN_UNROLL_ALL
     for (int32_t e = 0; e < count; e++)
         values.at[e] = ptx::mul_rn(values.at[e], r.scale);
     if (r.signs_after == nullptr)
         return;
+    const int32_t at = place.first % r.n + (place.row << place.shift);
+    uint32_t signs = static_cast<uint32_t>(ptx::load_global_nc(r.signs_after + at / 8)) >> at % 8;
+    if (r.n < QUAD)
+        signs = r.n == 1 ? (signs & 1) * 15 : (signs & 3) * 5;
     KRN_UNROLL_ALL
-    for (int32_t e = 0; e < count; e++) {
-        const int32_t at = (i + e) % r.n;
-        values.at[e] = negate_if(values.at[e], ptx::load_global_nc(r.signs_after + at / 8) >> at % 8 & 1u);
-    }
+    for (int32_t e = 0; e < count; e++)
+        values.at[e] = negate_if(values.at[e], signs >> e & 1);
 }
 
 /* A load of first_pass, from global memory. */
@@ -205,11 +209,11 @@ KRN_DEVICE float signed_sum(const float (&x)[4], uint32_t signs) {
     return negate_if(ptx::add_rn(low, negate_if(high, signs ^ signs >> 2)), signs);
 }
 
-/* Base b over elements `stride` apart. A thread has up to eight times four rows of it, of one column each: their sums are
- * all there before the block writes. Blocks have a thread for every 32 elements at least. */
+/* Base b over elements `stride` apart. An item is four rows of it for one column; a thread keeps the sums of all of its
+ * items until the whole block has read. Blocks have threads enough (rotation.h). */
 template <class Store>
 KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, int32_t stride, Store store) {
-    constexpr int32_t ITEMS = KRN_CUDA_ROTATION_ELEMS / 4;
+    constexpr int32_t ITEMS = KRN_CUDA_ROTATION_BASE_ITEMS;
     const int32_t order = r.orders[b], quads = order / 4, columns = t.elems / order;
     float sums[ITEMS][4];
     KRN_UNROLL_ALL
@@ -233,9 +237,11 @@ KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, 
         }
     }
     ptx::sync_threads();
+    /* Places are found again, rather than kept beside the sums. */
+    const int32_t rank = ptx::renewed(t.rank);
     KRN_UNROLL_ALL
     for (int32_t u = 0; u < ITEMS; u++) {
-        const int32_t item = t.rank + u * t.threads, column = item % columns, rows = item / columns;
+        const int32_t item = rank + u * t.threads, column = item % columns, rows = item / columns;
         if (rows >= quads)
             break;
         const int32_t first = column / stride * stride * order + column % stride;
@@ -250,26 +256,29 @@ template <class Load, class Finish>
 KRN_DEVICE void transform(const Tile &t, const krn_cuda_rotation &r, Load load, Finish finish) {
     const auto keep = [&](const Place &at, const auto &values) { t.store(at, values); };
     first_pass(t, r, load);
-    /* Without bases there is a second pass, if only to write. */
-    const int32_t passes = r.pass_levels[1] > 0 ? 2 : r.pass_levels[0] > 0 || r.num_bases == 0 ? 1 : 0;
-    int32_t left = passes + r.num_bases, shift = r.first_levels;
-    for (int32_t pass = 0; pass < passes; pass++) {
+    /* What a pass has to know is in the parameters: nothing but its number takes a register beside 32 elements. Without
+     * bases there is a second pass, if only to write. */
+    KRN_UNROLL_NONE
+    for (int32_t pass = 0; pass < 2; pass++) {
+        if (r.pass_levels[pass] == 0 && (pass > 0 || r.num_bases > 0))
+            break;
         ptx::sync_threads();
-        const int32_t levels = r.pass_levels[pass];
-        if (--left > 0)
-            strided_pass_of(t, levels, shift, keep);
+        const int32_t shift = r.first_levels + (pass == 0 ? 0 : r.pass_levels[0]);
+        if (r.num_bases > 0 || (pass == 0 && r.pass_levels[1] > 0))
+            strided_pass_of(t, r.pass_levels[pass], shift, keep);
         else
-            strided_pass_of(t, levels, shift, finish);
-        shift += levels;
+            strided_pass_of(t, r.pass_levels[pass], shift, finish);
     }
-    int32_t stride = 1 << shift;
+    KRN_UNROLL_NONE
     for (int32_t b = 0; b < r.num_bases; b++) {
         ptx::sync_threads();
-        if (--left > 0)
+        int32_t stride = 1 << (r.first_levels + r.pass_levels[0] + r.pass_levels[1]);
+        for (int32_t before = 0; before < b; before++)
+            stride *= r.orders[before];
+        if (b + 1 < r.num_bases)
             base_pass(t, r, b, stride, keep);
         else
             base_pass(t, r, b, stride, finish);
-        stride *= r.orders[b];
     }
 }
 

@@ -1,5 +1,5 @@
-/* krn_cuda_quantize but for one scale for a whole tensor: a row is read once, into shared memory (row_team.cuh), where it
- * waits until its range is known. */
+/* krn_cuda_quantize but for one scale for a whole tensor: a row is read once, into shared memory (row_team.cuh), where
+ * it waits until its range is known. */
 #include "cuda/quantize/quantize_row.cuh"
 
 namespace {

@@ -5,16 +5,16 @@
  *
  *   - Pointers in options, input and codes are device memory. The structs themselves, codes->options, its codebook and
  *     options->rotation are host memory, and free for use when the call returns.
- *   - A row that is not finite, or runs into infinity, sets KRN_CUDA_FLAG_NON_FINITE in `device_flags`; what is written for
- *     it and for the others is as there.
+ *   - A row that is not finite, or runs into infinity, sets KRN_CUDA_FLAG_NON_FINITE in `device_flags`; what is
+ *     written for it and for the others is as there.
  *   - There is no workspace. cols is at most 2^30, rows below 2^31.
- *   - Steps that rotate take rows of up to 32768, the matrices of kernels/cuda_hadamard.h, and 4.5 bytes of shared memory
- *     for every element of a row: all of 32768 on compute capability 8.0 and 9.0, 21,000 on 8.6 and 8.9.
- *   - krn_cuda_silu_mul and krn_cuda_gelu_mul with KRN_GATE_INTERLEAVED may have the source as target only while a row of
- *     f32 fits the shared memory of a block (24,000 elements on 8.6, 57,000 on 9.0).
+ *   - Steps that rotate take rows of up to 32768, the matrices of kernels/cuda_hadamard.h, and 4.5 bytes of shared
+ *     memory for every element of a row: all of 32768 on compute capability 8.0 and 9.0, 22,000 on 8.6 and 8.9.
+ *   - krn_cuda_silu_mul and krn_cuda_gelu_mul with KRN_GATE_INTERLEAVED may have the source as target only while a row
+ *     of f32 fits the shared memory of a block (24,000 elements on 8.6, 57,000 on 9.0).
  *
- * Memory traffic: input is read once and output written once, but for rows that do not fit shared memory, which are read
- * up to four times.
+ * Memory traffic: input is read once and output written once, but for rows that do not fit shared memory, which are
+ * read up to four times.
  */
 #ifndef KERNELS_CUDA_FUSED_H
 #define KERNELS_CUDA_FUSED_H

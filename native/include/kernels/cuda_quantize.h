@@ -3,17 +3,17 @@
  * Codes, scales and zero points are those of krn_quantize, bit for bit, and values those of krn_dequantize, on every
  * device. Different from there:
  *
- *   - NaN or infinity in the source set KRN_CUDA_FLAG_NON_FINITE in `device_flags`. A row that holds them (per tensor: the
- *     tensor) has codes equal to the zero point, 0 with KRN_TYPE_C4, scales of NaN, and the zero point of all-zero input;
- *     every other row is as if it were alone.
+ *   - NaN or infinity in the source set KRN_CUDA_FLAG_NON_FINITE in `device_flags`. A row that holds them (per tensor:
+ *     the tensor) has codes equal to the zero point, 0 with KRN_TYPE_C4, scales of NaN, and the zero point of all-zero
+ *     input; every other row is as if it were alone.
  *   - The error of quantization is not reported.
  *   - `options`, and the codebook it may point to, are host memory, and free for use when the call returns.
  *   - cols is at most 2^30, rows below 2^31.
  *   - Leading dimensions of whole 16 bytes, and codes_ld_bytes of whole 8, let every access take 8 to 16 bytes; others
  *     are as right and slower.
  *
- * Memory traffic: the source is read once, but per tensor twice, and also in rows that do not fit the shared memory of a
- * block (above 56,000 f32 on compute capability 9.0, 25,000 on 8.6).
+ * Memory traffic: the source is read once, but per tensor twice, and also in rows that do not fit the shared memory of
+ * a block (above 56,000 f32 on compute capability 9.0, 25,000 on 8.6).
  */
 #ifndef KERNELS_CUDA_QUANTIZE_H
 #define KERNELS_CUDA_QUANTIZE_H
