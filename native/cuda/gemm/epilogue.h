@@ -120,23 +120,15 @@ KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t
     ptx::store_global(reinterpret_cast<ptx::U32x2 *>(static_cast<uint16_t *>(p.y) + at), y);
 }
 
-/* Stores 16 * units channels of 8 tokens, which a warp holds as the results d of mma.m16n8 (ptx/mma.h): channels are
- * its rows. They are turned in `turn`, so that whole rows of Y are written: 8 rows of 16 * units + 4 floats, the 4
- * because the lanes of a fragment then write to different banks. */
+/* 16 * units channels of 8 tokens are turned in shared memory, so that whole rows of Y are written: 8 rows of
+ * 16 * units + 4 floats, the 4 because the lanes of a fragment then write to different banks. */
 template <int32_t units> constexpr int32_t TURN_BYTES = 8 * (16 * units + 4) * 4;
 
+/* Stores what lies in `turn`; by one warp. */
 template <int32_t units>
-KRN_DEVICE void store_tile(const krn_cuda_gemm_params &p, ptx::SharedAddress turn, int32_t first_token,
-                           int32_t first_channel, const float (&t)[units][4]) {
+KRN_DEVICE void store_turned(const krn_cuda_gemm_params &p, ptx::SharedAddress turn, int32_t first_token,
+                             int32_t first_channel) {
     constexpr int32_t PITCH = 16 * units + 4, FOURS = 4 * units;
-    const int32_t row = ptx::lane() / 4, column = ptx::lane() % 4 * 2;
-    KRN_UNROLL_ALL
-    for (int32_t u = 0; u < units; u++)
-        KRN_UNROLL_ALL
-    for (int32_t j = 0; j < 4; j++)
-        ptx::store_shared(turn + static_cast<uint32_t>(((column + j % 2) * PITCH + 16 * u + row + j / 2 * 8) * 4),
-                          t[u][j]);
-    ptx::sync_warp();
     const bool by_fours = p.vector_y && p.vector_residual && p.num_outliers == 0;
     KRN_UNROLL_ALL
     for (int32_t i = 0; i < 8 * FOURS; i += 32) {
@@ -159,6 +151,22 @@ KRN_DEVICE void store_tile(const krn_cuda_gemm_params &p, ptx::SharedAddress tur
                               turn + static_cast<uint32_t>((at / (16 * units) * PITCH + at % (16 * units)) * 4)));
         }
     }
+}
+
+/* Stores results that a warp holds as the results d of mma.m16n8 (ptx/mma.h): channels are its rows. */
+template <int32_t units>
+KRN_DEVICE void store_tile(const krn_cuda_gemm_params &p, ptx::SharedAddress turn, int32_t first_token,
+                           int32_t first_channel, const float (&t)[units][4]) {
+    constexpr int32_t PITCH = 16 * units + 4;
+    const int32_t row = ptx::lane() / 4, column = ptx::lane() % 4 * 2;
+    KRN_UNROLL_ALL
+    for (int32_t u = 0; u < units; u++)
+        KRN_UNROLL_ALL
+    for (int32_t j = 0; j < 4; j++)
+        ptx::store_shared(turn + static_cast<uint32_t>(((column + j % 2) * PITCH + 16 * u + row + j / 2 * 8) * 4),
+                          t[u][j]);
+    ptx::sync_warp();
+    store_turned<units>(p, turn, first_token, first_channel);
     ptx::sync_warp();
 }
 

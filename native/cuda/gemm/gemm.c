@@ -173,6 +173,26 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
     };
 }
 
+static krn_status run_with_tma(const krn_cuda_gemm_call *c, const krn_cuda_gemm_plan *plan,
+                               const krn_cuda_gemm_params *params) {
+    krn_cuda_context *const context = c->context;
+    const krn_cuda_tensor_map_desc x = {
+        .address = (void *)(uintptr_t)params->x,
+        .sizes = {(uint64_t)params->x_bytes, (uint64_t)params->m},
+        .strides_bytes = {1, (uint64_t)params->x_ld},
+        .box = {KRN_CUDA_TMA_K, (uint32_t)plan->tokens},
+        .rank = 2,
+        .element_bytes = 1,
+        .swizzle = KRN_CUDA_SWIZZLE_128,
+    };
+    krn_cuda_gemm_tma_params with_map = {.gemm = *params};
+    const krn_status status = context->backend->tensor_map(context->state, &with_map.x_map, &x);
+    if (status != KRN_OK)
+        return status;
+    return krn_cuda_run(context, plan->kernel, plan->blocks, plan->threads, plan->shared_bytes, &with_map,
+                        sizeof with_map, c->stream);
+}
+
 /* Integer activations. */
 static krn_status run(const krn_cuda_gemm_call *c) {
     const krn_cuda_weights_layout *l = &c->weights->layout;
@@ -183,8 +203,10 @@ static krn_status run(const krn_cuda_gemm_call *c) {
     if (status != KRN_OK)
         return status;
     krn_cuda_gemm_plan plan;
-    krn_cuda_gemm_make_plan(l, c->activations->type, c->m, &c->context->properties, &plan);
+    krn_cuda_gemm_make_plan(l, c->activations->type, c->m, &c->context->properties, c->context->architecture, &plan);
     const krn_cuda_gemm_params params = params_of(c, &plan, copied);
+    if (plan.uses_tma)
+        return run_with_tma(c, &plan, &params);
     return krn_cuda_run(c->context, plan.kernel, plan.blocks, plan.threads, plan.shared_bytes, &params, sizeof params,
                         c->stream);
 }

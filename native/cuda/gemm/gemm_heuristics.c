@@ -102,13 +102,41 @@ static void plan_prefill(const krn_cuda_weights_layout *l, int64_t m, const krn_
              is_grouped ? "group" : "channel", side, side);
 }
 
+/* How long a product takes with tiles of so many tokens: the turns that blocks take on the multiprocessors, each as
+ * long as its tokens and what a block costs whatever they are, filling its ring and storing its results. */
+static int64_t tma_time(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
+                        int64_t tokens) {
+    enum { BLOCK_COST = 48 };
+    const int64_t blocks = divide_up(l->desc.n, KRN_CUDA_TMA_CHANNELS) * divide_up(m, tokens);
+    return divide_up(blocks, device->multiprocessors) * (tokens + BLOCK_COST);
+}
+
+/* 256 tokens per channel at most, 128 with groups: beside sums, chains would be too many registers. */
+static void plan_tma(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
+                     krn_cuda_gemm_plan *p) {
+    const int is_grouped = l->num_groups > 1;
+    p->uses_tma = 1;
+    p->channels = KRN_CUDA_TMA_CHANNELS;
+    p->tokens = 64;
+    for (int32_t tokens = 128; tokens <= (is_grouped ? 128 : 256); tokens *= 2)
+        if (tma_time(l, m, device, tokens) <= tma_time(l, m, device, p->tokens))
+            p->tokens = tokens;
+    p->threads = KRN_CUDA_TMA_THREADS;
+    p->blocks[0] = (uint32_t)(divide_up(l->desc.n, p->channels) * divide_up(m, p->tokens));
+    p->shared_bytes = (uint32_t)krn_cuda_tma_shared_bytes(l->code_bits, p->tokens);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_prefill_%s_%s_%dx%d_sm90a", format_name(l),
+             is_grouped ? "group" : "channel", p->channels, p->tokens);
+}
+
 void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
-                             const krn_cuda_properties *device, krn_cuda_gemm_plan *plan) {
+                             const krn_cuda_properties *device, int32_t architecture, krn_cuda_gemm_plan *plan) {
     *plan = (krn_cuda_gemm_plan){.blocks = {1, 1, 1}, .group_pieces = 1};
     plan->short_groups =
         longest_group(layout) <= (activation_type == KRN_TYPE_U8 ? KRN_CUDA_SHORT_GROUP_U8 : KRN_CUDA_SHORT_GROUP);
     if (wants_decode(layout, activation_type, m, device))
         plan_decode(layout, m, device, plan);
+    else if (architecture == KRN_CUDA_CLASS_SM90A && layout->desc.k > 0)
+        plan_tma(layout, m, device, plan);
     else
         plan_prefill(layout, m, device, plan);
 }

@@ -6,14 +6,15 @@
 
 typedef struct {
     const char *name;
-    int32_t multiprocessors, shared_per_block, shared_per_multiprocessor;
+    int32_t multiprocessors, shared_per_block, shared_per_multiprocessor, architecture;
 } device_of;
 
 /* The shared memory of compute capability 8.0, 8.6 and 8.9, and 9.0. */
-static const device_of devices[] = {{"A100", 108, 163 * 1024, 164 * 1024},
-                                    {"A10", 72, 99 * 1024, 100 * 1024},
-                                    {"L40", 142, 99 * 1024, 100 * 1024},
-                                    {"H200", 132, 227 * 1024, 228 * 1024}};
+static const device_of devices[] = {{"A100", 108, 163 * 1024, 164 * 1024, KRN_CUDA_CLASS_SM80},
+                                    {"A10", 72, 99 * 1024, 100 * 1024, KRN_CUDA_CLASS_SM80},
+                                    {"L40", 142, 99 * 1024, 100 * 1024, KRN_CUDA_CLASS_SM80},
+                                    {"H200", 132, 227 * 1024, 228 * 1024, KRN_CUDA_CLASS_SM80},
+                                    {"H200", 132, 227 * 1024, 228 * 1024, KRN_CUDA_CLASS_SM90A}};
 
 static krn_cuda_weights_layout layout_of(int32_t format, int64_t n, int64_t k, int64_t group_size) {
     const krn_weights_desc desc = {
@@ -51,7 +52,7 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
                                         .shared_bytes_per_block = d->shared_per_block,
                                         .shared_bytes_per_multiprocessor = d->shared_per_multiprocessor};
     krn_cuda_gemm_plan p;
-    krn_cuda_gemm_make_plan(l, activation_type, m, &device, &p);
+    krn_cuda_gemm_make_plan(l, activation_type, m, &device, d->architecture, &p);
     CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
           p.shared_bytes, d->name, d->shared_per_block);
     CHECK((int64_t)p.blocks[0] * p.channels >= l->desc.n || !p.is_decode, "channels are left out");
@@ -59,8 +60,14 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
     CHECK(outputs >= m * l->desc.n, "%s: %u x %u blocks", p.kernel, p.blocks[0], p.blocks[1]);
     CHECK(p.is_decode || l->group_steps <= KRN_CUDA_MAX_PIECE_STEPS, "a sum does not fit");
     CHECK(p.is_decode == (strstr(p.kernel, "decode") != NULL), "%s", p.kernel);
+    CHECK(!p.uses_tma || d->architecture == KRN_CUDA_CLASS_SM90A, "%s on %s", p.kernel, d->name);
+    CHECK(p.uses_tma == (strstr(p.kernel, "sm90a") != NULL), "%s", p.kernel);
     if (p.is_decode)
         check_ring(l, &p);
+    if (p.uses_tma) {
+        CHECK(l->padded_k > 0, "%s without inputs", p.kernel);
+        CHECK(krn_cuda_tma_stages(l->code_bits, p.tokens) >= 3, "%s has too few stages", p.kernel);
+    }
     if (p.short_groups)
         CHECK((l->desc.k < l->group_size ? l->desc.k : l->group_size) * (activation_type == KRN_TYPE_U8 ? 255 : 128) *
                       128 <=
@@ -68,14 +75,15 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
               "groups are not short");
 }
 
-static void check_kernel(int32_t format, int64_t m, int64_t n, int64_t group_size, const char *expected) {
+static void check_kernel(int32_t format, int64_t m, int64_t n, int64_t group_size, int32_t architecture,
+                         const char *expected) {
     const krn_cuda_properties device = {.struct_size = sizeof device,
                                         .multiprocessors = 132,
                                         .shared_bytes_per_block = 227 * 1024,
                                         .shared_bytes_per_multiprocessor = 228 * 1024};
     const krn_cuda_weights_layout l = layout_of(format, n, 4096, group_size);
     krn_cuda_gemm_plan p;
-    krn_cuda_gemm_make_plan(&l, KRN_TYPE_S8, m, &device, &p);
+    krn_cuda_gemm_make_plan(&l, KRN_TYPE_S8, m, &device, architecture, &p);
     CHECK(strcmp(p.kernel, expected) == 0, "m %lld n %lld: %s, not %s", (long long)m, (long long)n, p.kernel, expected);
 }
 
@@ -87,19 +95,25 @@ int main(void) {
     static const int64_t ks[] = {0, 1, 100, 4096, 14336, 131072, 1000000};
     static const int64_t groups[] = {0, 16, 24, 32, 64, 96, 128, 200, 1024, 200000};
     int count = 0;
-    for (int i = 0; i < 4 * 3 * 9 * 5 * 7 * 10; i++) {
+    for (int i = 0; i < 5 * 3 * 9 * 5 * 7 * 10; i++) {
         const krn_cuda_weights_layout l =
-            layout_of(formats[i / 4 % 3], ns[i / 108 % 5], ks[i / 540 % 7], groups[i / 3780]);
-        check_plan(&l, ms[i / 12 % 9], activations[i % 3], &devices[i % 4]);
+            layout_of(formats[i / 5 % 3], ns[i / 135 % 5], ks[i / 675 % 7], groups[i / 4725]);
+        check_plan(&l, ms[i / 15 % 9], activations[i % 3], &devices[i % 5]);
         count++;
     }
-    check_kernel(KRN_TYPE_S8, 1, 2048, 0, "krn_gemm_decode_s8_16x8_sm80");
-    check_kernel(KRN_TYPE_S8, 1, 4096, 0, "krn_gemm_decode_s8_32x8_sm80");
-    check_kernel(KRN_TYPE_S4, 8, 14336, 128, "krn_gemm_decode_s4_32x8_sm80");
-    check_kernel(KRN_TYPE_U4, 16, 4096, 128, "krn_gemm_decode_u4_32x16_sm80");
-    check_kernel(KRN_TYPE_S4, 17, 2048, 128, "krn_gemm_decode_s4_32x16_sm80");
-    check_kernel(KRN_TYPE_S8, 64, 4096, 0, "krn_gemm_prefill_s8_channel_64x64_sm80");
-    check_kernel(KRN_TYPE_U4, 4096, 4096, 128, "krn_gemm_prefill_u4_group_128x128_sm80");
+    const int32_t sm80 = KRN_CUDA_CLASS_SM80, sm90a = KRN_CUDA_CLASS_SM90A;
+    check_kernel(KRN_TYPE_S8, 1, 2048, 0, sm80, "krn_gemm_decode_s8_16x8_sm80");
+    check_kernel(KRN_TYPE_S8, 1, 4096, 0, sm90a, "krn_gemm_decode_s8_32x8_sm80");
+    check_kernel(KRN_TYPE_S4, 8, 14336, 128, sm90a, "krn_gemm_decode_s4_32x8_sm80");
+    check_kernel(KRN_TYPE_U4, 16, 4096, 128, sm80, "krn_gemm_decode_u4_32x16_sm80");
+    check_kernel(KRN_TYPE_S4, 17, 2048, 128, sm90a, "krn_gemm_decode_s4_32x16_sm80");
+    check_kernel(KRN_TYPE_S8, 64, 4096, 0, sm80, "krn_gemm_prefill_s8_channel_64x64_sm80");
+    check_kernel(KRN_TYPE_U4, 4096, 4096, 128, sm80, "krn_gemm_prefill_u4_group_128x128_sm80");
+    check_kernel(KRN_TYPE_S8, 8192, 8192, 0, sm90a, "krn_gemm_prefill_s8_channel_128x256_sm90a");
+    check_kernel(KRN_TYPE_S8, 64, 4096, 0, sm90a, "krn_gemm_prefill_s8_channel_128x64_sm90a");
+    check_kernel(KRN_TYPE_S4, 4096, 4096, 0, sm90a, "krn_gemm_prefill_s4_channel_128x256_sm90a");
+    check_kernel(KRN_TYPE_U4, 4096, 4096, 128, sm90a, "krn_gemm_prefill_u4_group_128x128_sm90a");
+    check_kernel(KRN_TYPE_S4, 300, 4096, 64, sm90a, "krn_gemm_prefill_s4_group_128x128_sm90a");
     printf("%d plans\n", count);
     return 0;
 }

@@ -1,0 +1,85 @@
+/* How a block of the prefill kernels of sm_90a (prefill_sm90a.h) is placed, and how its stages of 128 inputs get into
+ * shared memory: bulk copies of tiles of weights, and boxes of x by a tensor map. Device code. */
+#ifndef KRN_CUDA_GEMM_TMA_STAGES_H
+#define KRN_CUDA_GEMM_TMA_STAGES_H
+
+#include "cuda/gemm/gemm_params.h"
+#include "cuda/ptx/mbarrier.h"
+#include "cuda/ptx/tma.h"
+#include "kernels/common.h"
+
+namespace gemm {
+
+using ptx::SharedAddress;
+
+template <int32_t format, int32_t tokens> struct TmaShape {
+    static constexpr int32_t CHANNELS = KRN_CUDA_TMA_CHANNELS, CONSUMERS = 2, CONSUMER_CHANNELS = 64;
+    static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
+    static constexpr int32_t STAGES = krn_cuda_tma_stages(BITS, tokens);
+    static constexpr int32_t STEPS = KRN_CUDA_TMA_K / 32;
+    static constexpr int32_t TILE_BYTES = CONSUMER_CHANNELS * KRN_CUDA_TMA_K * BITS / 8;
+    static constexpr int32_t X_AT = CONSUMERS * TILE_BYTES;
+    static constexpr int32_t STAGE_BYTES = krn_cuda_tma_stage_bytes(BITS, tokens);
+    /* Behind the ring, two mbarriers for each stage: all have arrived; all have been read. */
+    static constexpr int32_t FULL_AT = STAGES * STAGE_BYTES, EMPTY_AT = FULL_AT + 8 * STAGES;
+    static constexpr int32_t CONSUMER_WARPS = 4 * CONSUMERS;
+};
+
+/* The first channel and the first token of a block. Tiles of channels come in bands, within a band tokens by tokens:
+ * blocks that run at the same time share what they read. */
+struct TilePlace {
+    int32_t channel, token;
+};
+
+KRN_DEVICE TilePlace place_tile(const krn_cuda_gemm_params &p, int32_t channels, int32_t tokens) {
+    constexpr int32_t BAND_TILES = 8;
+    const int32_t across = (p.n + channels - 1) / channels, down = (p.m + tokens - 1) / tokens;
+    const int32_t band = ptx::block_x() / (BAND_TILES * down), in_band = ptx::block_x() % (BAND_TILES * down);
+    const int32_t rest = across - band * BAND_TILES, width = rest < BAND_TILES ? rest : BAND_TILES;
+    return {(band * BAND_TILES + in_band % width) * channels, in_band / width * tokens};
+}
+
+/* A place in the ring, and how often the ring has been walked, modulo 2. */
+template <int32_t stages> struct RingPlace {
+    int32_t slot = 0, parity = 0;
+
+    KRN_DEVICE_MEMBER void advance() {
+        slot++;
+        if (slot == stages) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+template <class Shape> KRN_DEVICE SharedAddress full_mbarrier(int32_t slot) {
+    return ptx::shared_base() + static_cast<uint32_t>(Shape::FULL_AT + 8 * slot);
+}
+
+template <class Shape> KRN_DEVICE SharedAddress empty_mbarrier(int32_t slot) {
+    return ptx::shared_base() + static_cast<uint32_t>(Shape::EMPTY_AT + 8 * slot);
+}
+
+/* Asks for all stages. Channels behind the last tile are replaced by those of the first: no one reads the results. */
+template <class Shape> KRN_DEVICE void produce(const krn_cuda_gemm_tma_params &p, int32_t channel, int32_t token) {
+    const int64_t column_bytes = static_cast<int64_t>(p.gemm.tiles_k) * Shape::TILE_BYTES;
+    const uint8_t *const first = p.gemm.codes + channel / Shape::CONSUMER_CHANNELS * column_bytes;
+    const uint8_t *const second = channel + Shape::CONSUMER_CHANNELS < p.gemm.padded_n ? first + column_bytes : first;
+    RingPlace<Shape::STAGES> at;
+    KRN_UNROLL_NONE
+    for (int32_t stage = 0; stage < p.gemm.tiles_k; stage++) {
+        const SharedAddress to = ptx::shared_base() + static_cast<uint32_t>(at.slot * Shape::STAGE_BYTES);
+        const SharedAddress full = full_mbarrier<Shape>(at.slot);
+        const int64_t tile = static_cast<int64_t>(stage) * Shape::TILE_BYTES;
+        ptx::mbarrier_wait(empty_mbarrier<Shape>(at.slot), at.parity ^ 1);
+        ptx::mbarrier_arrive_expect(full, Shape::STAGE_BYTES);
+        ptx::bulk_load(to, first + tile, Shape::TILE_BYTES, full);
+        ptx::bulk_load(to + Shape::TILE_BYTES, second + tile, Shape::TILE_BYTES, full);
+        ptx::tma_load_2d(to + Shape::X_AT, &p.x_map, full, stage * KRN_CUDA_TMA_K, token);
+        at.advance();
+    }
+}
+
+} // namespace gemm
+
+#endif
