@@ -41,12 +41,13 @@ static const krn_cuda_backend *device_backend(void) {
 
 /* --- Which kernels a test has run, for docs/gpu-status.md --------------------------------------------------------- */
 
-enum { MAX_KERNELS = 512 };
+enum { MAX_KERNELS = 512, MAX_KERNEL_NAME = 80 };
 
 static const krn_cuda_backend *recorded;
 
 static krn_status record_launch(void *state, const krn_cuda_launch *launch, void *stream) {
-    static const char *seen[MAX_KERNELS];
+    /* Copies: a door may have put the name together on its stack. */
+    static char seen[MAX_KERNELS][MAX_KERNEL_NAME];
     static int seen_count;
     static FILE *file;
     int known = 0;
@@ -55,7 +56,8 @@ static krn_status record_launch(void *state, const krn_cuda_launch *launch, void
     const krn_status status = recorded->launch(state, launch, stream);
     if (status != KRN_OK || known || seen_count == MAX_KERNELS)
         return status;
-    seen[seen_count++] = launch->kernel;
+    CHECK(strlen(launch->kernel) < MAX_KERNEL_NAME, "the name %s is too long", launch->kernel);
+    strcpy(seen[seen_count++], launch->kernel);
     if (file == NULL)
         file = fopen(getenv("KRN_CUDA_TEST_KERNELS"), "w");
     CHECK(file != NULL, "cannot write %s, which KRN_CUDA_TEST_KERNELS names", getenv("KRN_CUDA_TEST_KERNELS"));
