@@ -8,6 +8,7 @@
 #include "kernels/cuda_fused.h"
 #include "kernels/cuda_gemm.h"
 #include "kernels/cuda_hadamard.h"
+#include "kernels/cuda_kv_cache.h"
 #include "kernels/cuda_quantize.h"
 #include "kernels/kernels.h"
 
