@@ -55,7 +55,7 @@ typedef struct krn_cuda_kv_batch {
     uint32_t struct_size;
     /** Entries, 0 to 65535. */
     int32_t count;
-    /** Device memory, [count]: the sequence of every entry; none occurs twice. */
+    /** Device memory, [count]: the sequence of every entry. When tokens are appended, none occurs twice. */
     const int32_t *sequences;
     /** Device memory, [count + 1], ascending from 0 to `rows`: entry i has the rows starts[i]..starts[i + 1] - 1. */
     const int32_t *starts;

@@ -4,6 +4,7 @@
 #define KERNELS_KERNELS_CUDA_H
 
 #include "kernels/cuda.h"
+#include "kernels/cuda_attention.h"
 #include "kernels/cuda_ceiling.h"
 #include "kernels/cuda_fused.h"
 #include "kernels/cuda_gemm.h"

@@ -1,0 +1,54 @@
+/* Attention on a device: kernels/attention.h over the pages of cuda_kv_cache.h.
+ *
+ * The arithmetic is that of kernels/attention.h, operation by operation: blocks of 64 tokens, exact integer products for
+ * integer keys and values, the same exp, chunks of 512 tokens for entries of up to 8 query tokens. So outputs are those
+ * of krn_attention, bit for bit, on every device and for every split: for bf16 and FP8 those of the variants that are
+ * not AVX512-BF16. Its error bounds hold here, too. Different from there:
+ *
+ *   - lse is highest + ln(sum), of which the logarithm is approximated: it differs from krn_attention's by at most
+ *     2^-22 + 2^-23 (|ln(sum)| + |lse|), where ln(sum) is at most the logarithm of the length, and of 1 + it with sinks.
+ *   - sink_logits and alibi_slopes of the options are device memory, aligned to 4 bytes, and not checked. Query and
+ *     output are device memory, aligned to their elements; options and the batch are host memory, free for use when the
+ *     call returns.
+ *   - NaN or infinity in the query set KRN_CUDA_FLAG_NON_FINITE; the output of its row is undefined. A page outside of
+ *     the pool and an entry that cannot be (cuda_kv_cache.h) set KRN_CUDA_FLAG_PAGES; what is read of such a page counts
+ *     as zeros, and the rows of such an entry are not written.
+ *   - Of keys and values, these pairs of types are there: S8 and S8; S4 or U4 and S4 or U4; S8 and S4 or U4; S4 or U4
+ *     and S8; BF16 and BF16; F32 and F32; F8E4M3 and F8E4M3. head_dim is at most 256, and a block must fit the shared
+ *     memory: F32 to a head_dim of 200 on compute capability 9.0. KRN_ERROR_UNSUPPORTED otherwise.
+ *
+ * A thread block has up to 16 rows, query tokens of the heads that share a KV head, so that with 16 rows or fewer a
+ * chunk of the cache is read once for all of them. Integer products are those of mma.sync; the others are not taken by
+ * tensor cores.
+ */
+#ifndef KERNELS_CUDA_ATTENTION_H
+#define KERNELS_CUDA_ATTENTION_H
+
+#include "kernels/attention.h"
+#include "kernels/cuda_kv_cache.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Bytes of workspace for a batch: max_length, rows and max_rows of it are read, no device memory.
+ *  Errors: as krn_cuda_attention for these arguments. */
+KRN_CUDA_API krn_status krn_cuda_attention_workspace_size(const krn_cuda_kv_cache *cache,
+                                                          const krn_attention_options *options,
+                                                          const krn_cuda_kv_batch *batch, int64_t *bytes);
+
+/** Attends: the rows of an entry of the batch are the last tokens of its sequence.
+ *  workspace      krn_cuda_attention_workspace_size() bytes of device memory
+ *  device_flags   NULL, or a word into which bits of krn_cuda_flag are ORed
+ *  Errors: those of the arguments; KRN_ERROR_UNSUPPORTED for what is told above; KRN_ERROR_DEVICE. */
+KRN_CUDA_API krn_status krn_cuda_attention(krn_cuda_context *context, const krn_cuda_kv_cache *cache,
+                                           const krn_attention_options *options, const krn_cuda_kv_batch *batch,
+                                           const krn_attention_query *query, const krn_attention_output *output,
+                                           void *workspace, int64_t workspace_bytes, int32_t *device_flags,
+                                           void *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
