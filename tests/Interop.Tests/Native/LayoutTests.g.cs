@@ -120,6 +120,47 @@ public unsafe class LayoutTests
     }
 
     [Fact]
+    public void krn_cuda_kv_cache_is_laid_out_as_in_C()
+    {
+        krn_cuda_kv_cache value = default;
+        Assert.Equal(48, sizeof(krn_cuda_kv_cache));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.desc - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.pool - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.pool_bytes - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.tables - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.lengths - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_cuda_kv_batch_is_laid_out_as_in_C()
+    {
+        krn_cuda_kv_batch value = default;
+        Assert.Equal(40, sizeof(krn_cuda_kv_batch));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.count - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.sequences - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.starts - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.rows - (byte*)&value);
+        Assert.Equal(28, (byte*)&value.max_rows - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.max_length - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_cuda_kv_tokens_is_laid_out_as_in_C()
+    {
+        krn_cuda_kv_tokens value = default;
+        Assert.Equal(40, sizeof(krn_cuda_kv_tokens));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.keys - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.values - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.key_ld - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.value_ld - (byte*)&value);
+    }
+
+    [Fact]
     public void krn_fused_options_is_laid_out_as_in_C()
     {
         krn_fused_options value = default;
