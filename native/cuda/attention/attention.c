@@ -17,7 +17,8 @@ static krn_status check_options(const krn_cuda_kv_view *view, const krn_attentio
         return krn_fail(KRN_ERROR_STRUCT_SIZE, "options->struct_size is %u, this library knows %u",
                         options->struct_size, (unsigned)sizeof *options);
     if (options->heads < 1 || options->heads > 65536 || options->heads % view->kv_heads != 0)
-        return krn_fail(KRN_ERROR_SHAPE, "options->heads is %d, not a multiple of the cache's %d KV heads of at most 65536",
+        return krn_fail(KRN_ERROR_SHAPE,
+                        "options->heads is %d, not a multiple of the cache's %d KV heads of at most 65536",
                         options->heads, view->kv_heads);
     if (!isfinite(options->scale))
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->scale is not finite");
@@ -27,7 +28,8 @@ static krn_status check_options(const krn_cuda_kv_view *view, const krn_attentio
     if (options->full != 0 && options->full != 1)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->full is %d, not 0 or 1", options->full);
     if (options->window < 0 || options->sink_tokens < 0)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->window is %lld and sink_tokens %lld, must not be negative",
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
+                        "options->window is %lld and sink_tokens %lld, must not be negative",
                         (long long)options->window, (long long)options->sink_tokens);
     if (options->reserved != 0)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->reserved is %d, must be 0", options->reserved);
@@ -56,9 +58,10 @@ static krn_status check_tensors(const krn_cuda_kv_view *view, const krn_attentio
     if (query == NULL || output == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "%s is NULL", query == NULL ? "query" : "output");
     if (query->struct_size != sizeof *query || output->struct_size != sizeof *output)
-        return krn_fail(KRN_ERROR_STRUCT_SIZE, "query->struct_size is %u and output->struct_size %u, this library knows "
-                        "%u and %u", query->struct_size, output->struct_size, (unsigned)sizeof *query,
-                        (unsigned)sizeof *output);
+        return krn_fail(KRN_ERROR_STRUCT_SIZE,
+                        "query->struct_size is %u and output->struct_size %u, this library knows "
+                        "%u and %u",
+                        query->struct_size, output->struct_size, (unsigned)sizeof *query, (unsigned)sizeof *output);
     const int64_t width = (int64_t)options->heads * view->head_dim;
     krn_status status = check_tensor("query", query->type, query->data, query->ld, rows, width);
     if (status == KRN_OK)
@@ -82,15 +85,17 @@ static const char *name_of(int32_t type) {
 
 static int is_integer(int32_t type) { return type == KRN_TYPE_S8 || type == KRN_TYPE_S4 || type == KRN_TYPE_U4; }
 
-enum { KERNEL_NAME_BYTES = 64, MAX_HEAD_DIM = 256 };
+enum { KERNEL_NAME_BYTES = 64, MAX_HEAD_DIM = 256, MAX_F32_HEAD_DIM = 128 };
 
 static krn_status name_kernel(const krn_cuda_kv_view *view, char name[KERNEL_NAME_BYTES]) {
     const int32_t key = view->keys.type, value = view->values.type;
     if (key != value && !(is_integer(key) && is_integer(value)))
         return krn_fail(KRN_ERROR_UNSUPPORTED, "keys are %s and values %s, a pair that devices do not have",
                         name_of(key), name_of(value));
-    if (view->head_dim > MAX_HEAD_DIM)
-        return krn_fail(KRN_ERROR_UNSUPPORTED, "head_dim is %d, devices have at most %d", view->head_dim, MAX_HEAD_DIM);
+    const int32_t most = key == KRN_TYPE_F32 ? MAX_F32_HEAD_DIM : MAX_HEAD_DIM;
+    if (view->head_dim > most)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "head_dim is %d, devices have at most %d with these types",
+                        view->head_dim, most);
     snprintf(name, KERNEL_NAME_BYTES, "krn_cuda_attention_%s_%s_d%d", name_of(key), name_of(value),
              view->head_dim <= 128 ? 128 : 256);
     return KRN_OK;
@@ -131,8 +136,9 @@ static krn_status place_states(const krn_cuda_kv_view *view, const krn_attention
                                const krn_cuda_kv_batch *batch, int64_t max_length, int64_t at[2], int64_t *bytes) {
     const int64_t states = chunks_of(max_length) * batch->rows * options->heads;
     if (states > INT64_C(1) << 40)
-        return krn_fail(KRN_ERROR_UNSUPPORTED, "batch->rows is %d with %d heads and %lld tokens, more than a launch takes",
-                        batch->rows, options->heads, (long long)max_length);
+        return krn_fail(KRN_ERROR_UNSUPPORTED,
+                        "batch->rows is %d with %d heads and %lld tokens, more than a launch takes", batch->rows,
+                        options->heads, (long long)max_length);
     at[0] = round_up_64(4 * states);
     at[1] = 2 * at[0];
     *bytes = at[1] + round_up_64(4 * states * view->values.stored_dim);

@@ -56,6 +56,7 @@ KRN_KERNEL(krn_cuda_attention_finish, krn_cuda_attention_params, KRN_CUDA_ATTENT
         store_output(p, output, c, ptx::mul_rn(merged, last));
     }
     if (p.lse != nullptr && ptx::lane() == 0)
-        ptx::store_global(p.lse + state, sum > 0 ? ptx::add_rn(highest, ptx::mul_rn(ptx::lg2_approx(sum), 0x1.62e430p-1f))
-                                                 : minus_infinity());
+        ptx::store_global(p.lse + state, sum > 0
+                                             ? ptx::add_rn(highest, ptx::mul_rn(ptx::lg2_approx(sum), 0x1.62e430p-1f))
+                                             : minus_infinity());
 }

@@ -4,8 +4,6 @@
 
 #include "cuda/attention/attention_params.h"
 #include "cuda/kv_cache/kv_page.cuh"
-#include "cuda/ptx/barrier.h"
-#include "cuda/ptx/copy_async.h"
 #include "cuda/ptx/warp.h"
 
 namespace kernels {
@@ -83,7 +81,8 @@ KRN_DEVICE float load_query(const krn_cuda_attention_params &p, const void *row,
 KRN_DEVICE uint32_t element_bytes(int32_t type) { return type == KRN_TYPE_F32 ? 4 : 2; }
 
 /* A warp puts one row of queries into shared memory, as the keys want it; channels behind head_dim are 0. */
-template <int32_t key_type> KRN_DEVICE void prepare_row(const krn_cuda_attention_params &p, const Tile &tile, int32_t row) {
+template <int32_t key_type>
+KRN_DEVICE void prepare_row(const krn_cuda_attention_params &p, const Tile &tile, int32_t row) {
     const int32_t dim = p.cache.head_dim, lane = ptx::lane();
     const bool is_row = row < tile.rows;
     const RowPlace place = place_of(p, tile, is_row ? row : 0);

@@ -8,6 +8,7 @@
  * and what is left at the end, (m, l, acc) of every row, goes to the workspace, where krn_cuda_attention_finish merges
  * the chunks in ascending order. The order of all operations is that of kernels/attention.h. */
 #include "cuda/attention/attention_block.cuh"
+#include "cuda/ptx/barrier.h"
 
 namespace {
 
@@ -158,18 +159,21 @@ KRN_DEVICE void attend(const krn_cuda_attention_params &p) {
 
 } // namespace
 
-#define KERNELS_OF(name, key_type, value_type)                                                                         \
-    KRN_KERNEL(krn_cuda_attention_##name##_d128, krn_cuda_attention_params, KRN_CUDA_ATTENTION_THREADS, 3) {           \
-        attend<key_type, value_type, 1>(p);                                                                            \
-    }                                                                                                                  \
-    KRN_KERNEL(krn_cuda_attention_##name##_d256, krn_cuda_attention_params, KRN_CUDA_ATTENTION_THREADS, 3) {           \
-        attend<key_type, value_type, 2>(p);                                                                            \
+#define KERNEL_OF(name, key_type, value_type, groups)                                                                  \
+    KRN_KERNEL(krn_cuda_attention_##name, krn_cuda_attention_params, KRN_CUDA_ATTENTION_THREADS, 3) {                  \
+        attend<key_type, value_type, groups>(p);                                                                       \
     }
 
-KERNELS_OF(s8_s8, KRN_TYPE_S8, KRN_TYPE_S8)
-KERNELS_OF(s8_s4, KRN_TYPE_S8, KRN_TYPE_S4)
-KERNELS_OF(s4_s8, KRN_TYPE_S4, KRN_TYPE_S8)
-KERNELS_OF(s4_s4, KRN_TYPE_S4, KRN_TYPE_S4)
-KERNELS_OF(bf16_bf16, KRN_TYPE_BF16, KRN_TYPE_BF16)
-KERNELS_OF(f8_f8, KRN_TYPE_F8E4M3, KRN_TYPE_F8E4M3)
-KERNELS_OF(f32_f32, KRN_TYPE_F32, KRN_TYPE_F32)
+KERNEL_OF(s8_s8_d128, KRN_TYPE_S8, KRN_TYPE_S8, 1)
+KERNEL_OF(s8_s8_d256, KRN_TYPE_S8, KRN_TYPE_S8, 2)
+KERNEL_OF(s8_s4_d128, KRN_TYPE_S8, KRN_TYPE_S4, 1)
+KERNEL_OF(s8_s4_d256, KRN_TYPE_S8, KRN_TYPE_S4, 2)
+KERNEL_OF(s4_s8_d128, KRN_TYPE_S4, KRN_TYPE_S8, 1)
+KERNEL_OF(s4_s8_d256, KRN_TYPE_S4, KRN_TYPE_S8, 2)
+KERNEL_OF(s4_s4_d128, KRN_TYPE_S4, KRN_TYPE_S4, 1)
+KERNEL_OF(s4_s4_d256, KRN_TYPE_S4, KRN_TYPE_S4, 2)
+KERNEL_OF(bf16_bf16_d128, KRN_TYPE_BF16, KRN_TYPE_BF16, 1)
+KERNEL_OF(bf16_bf16_d256, KRN_TYPE_BF16, KRN_TYPE_BF16, 2)
+KERNEL_OF(f8_f8_d128, KRN_TYPE_F8E4M3, KRN_TYPE_F8E4M3, 1)
+KERNEL_OF(f8_f8_d256, KRN_TYPE_F8E4M3, KRN_TYPE_F8E4M3, 2)
+KERNEL_OF(f32_f32_d128, KRN_TYPE_F32, KRN_TYPE_F32, 1)

@@ -74,11 +74,6 @@ KRN_DEVICE uint32_t stored(const krn_cuda_codes &codes, int32_t code_type, uint3
         return (encode(codes.scheme, encoder, x) ^ flip) & (bits == 4 ? 0xFu : 0xFFu);
 }
 
-/* Nibbles: those of elements 0..3 of a dword are the low ones. */
-template <int32_t bits> KRN_DEVICE int32_t shift_of(int32_t element) {
-    return bits == 4 ? element % 4 * 8 + element / 4 * 4 : element * bits;
-}
-
 template <int32_t type, int32_t bits>
 KRN_DEVICE void store_block(const Block &b, const krn_cuda_codes &codes, const krn_cuda_kv_section &section) {
     constexpr int32_t PER_DWORD = 32 / bits;
@@ -107,7 +102,7 @@ KRN_DEVICE void store_block(const Block &b, const krn_cuda_codes &codes, const k
                 const auto encoder = ptx::load_shared<Encoder>(b.encoders + 16 * static_cast<uint32_t>(t));
                 code = stored<bits>(codes, section.type, flip, encoder, load_element<type>(b.row(t), c));
             }
-            dword = (dword & ~(MASK << shift_of<bits>(e))) | code << shift_of<bits>(e);
+            dword = (dword & ~(MASK << shift_in_dword<bits>(e))) | code << shift_in_dword<bits>(e);
         }
         ptx::store_global(to, dword);
     }
@@ -115,36 +110,24 @@ KRN_DEVICE void store_block(const Block &b, const krn_cuda_codes &codes, const k
 
 template <int32_t type> KRN_DEVICE void append(const krn_cuda_kv_append_params &p) {
     const int32_t unit = ptx::block_x() * KRN_CUDA_KV_APPEND_WARPS + ptx::warp(), side = ptx::block_y();
-    const int32_t heads = p.cache.kv_heads, head = unit % heads;
     const KvEntry entry = kv_entry(p.cache, p.batch, ptx::block_z(), p.device_flags);
-    if (entry.rows == 0)
+    const KvSlice slice = kv_slice(p.cache, entry, unit, p.device_flags);
+    if (slice.page == nullptr)
         return;
-    const int32_t old_length = entry.length - entry.rows;
-    const int32_t start = (old_length / KRN_CUDA_KV_BLOCK + unit / heads) * KRN_CUDA_KV_BLOCK;
-    if (start >= entry.length)
-        return;
-    const int32_t begin = start > old_length ? start : old_length;
-    const int32_t end = entry.length < start + KRN_CUDA_KV_BLOCK ? entry.length : start + KRN_CUDA_KV_BLOCK;
-    uint8_t *const page = kv_head(p.cache, entry.sequence, start, head);
-    if (page == nullptr) {
-        raise_flag(p.device_flags, KRN_CUDA_FLAG_PAGES);
-        return;
-    }
     const krn_cuda_kv_section &section = side == 0 ? p.cache.keys : p.cache.values;
     const krn_cuda_codes &codes = p.codes[side];
-    const int32_t at = start % p.cache.page_tokens;
-    uint8_t *const scales = page + section.scales_at;
-    const int64_t row = entry.first_row + begin - old_length;
+    const int32_t at = slice.start % p.cache.page_tokens;
+    uint8_t *const scales = slice.page + section.scales_at;
     const Block block = {
-        static_cast<const uint8_t *>(p.source[side]) + row * p.ld_bytes[side] +
-            static_cast<int64_t>(head) * p.cache.head_dim * ELEMENT_BYTES<type>,
+        static_cast<const uint8_t *>(p.source[side]) + slice.row * p.ld_bytes[side] +
+            static_cast<int64_t>(slice.head) * p.cache.head_dim * ELEMENT_BYTES<type>,
         p.ld_bytes[side],
-        begin - start,
-        end - begin,
+        slice.begin - slice.start,
+        slice.end - slice.begin,
         p.cache.head_dim,
         p.is_aligned[side] != 0,
         side == 0,
-        page + section.codes_at + at / KRN_CUDA_KV_BLOCK * section.block_bytes,
+        slice.page + section.codes_at + at / KRN_CUDA_KV_BLOCK * section.block_bytes,
         reinterpret_cast<float *>(scales) + at,
         scales + 4 * p.cache.page_tokens + at,
         ptx::shared_base() + static_cast<uint32_t>(ptx::warp()) * KRN_CUDA_KV_BLOCK * 16,

@@ -60,7 +60,9 @@ krn_status krn_cuda_kv_view_of(const krn_cuda_kv_cache *cache, krn_cuda_kv_view 
         return status;
     if (cache->pool == NULL || cache->tables == NULL || cache->lengths == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "cache->%s is NULL",
-                        cache->pool == NULL ? "pool" : cache->tables == NULL ? "tables" : "lengths");
+                        cache->pool == NULL     ? "pool"
+                        : cache->tables == NULL ? "tables"
+                                                : "lengths");
     if ((uintptr_t)cache->pool % KRN_CUDA_WORKSPACE_ALIGNMENT != 0)
         return krn_fail(KRN_ERROR_ALIGNMENT, "cache->pool is not aligned to %d bytes", KRN_CUDA_WORKSPACE_ALIGNMENT);
     if ((uintptr_t)cache->tables % sizeof(int32_t) != 0 || (uintptr_t)cache->lengths % sizeof(int32_t) != 0)
@@ -107,7 +109,8 @@ krn_status krn_cuda_kv_check_batch(const krn_cuda_kv_cache *cache, const krn_cud
         return krn_fail(KRN_ERROR_SHAPE, "batch->rows is %d, but %d entries of %d have fewer", batch->rows,
                         batch->count, batch->max_rows);
     if (batch->count > 0 && (batch->sequences == NULL || batch->starts == NULL))
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "batch->%s is NULL", batch->sequences == NULL ? "sequences" : "starts");
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "batch->%s is NULL",
+                        batch->sequences == NULL ? "sequences" : "starts");
     if ((uintptr_t)batch->sequences % sizeof(int32_t) != 0 || (uintptr_t)batch->starts % sizeof(int32_t) != 0)
         return krn_fail(KRN_ERROR_ALIGNMENT, "batch->sequences or starts is not aligned to its elements of 4 bytes");
     if (batch->max_length < 0 || batch->max_length > cache->desc->max_tokens)
@@ -132,68 +135,111 @@ static krn_cuda_codes codes_of(int32_t type, int32_t head_dim) {
     return codes;
 }
 
-static krn_status check_source(const char *name, const void *source, int64_t ld, int64_t rows, int64_t width,
-                               int64_t element_bytes) {
+static krn_status check_side(const char *object, const char *name, const void *memory, int64_t ld, int64_t rows,
+                             int64_t width, int64_t element_bytes) {
     if (ld < width || ld > INT64_MAX / 8 / (rows + 1))
-        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "tokens->%s_ld is %lld, a token takes %lld", name, (long long)ld,
-                        (long long)width);
-    if (rows > 0 && source == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "tokens->%ss is NULL", name);
-    if ((uintptr_t)source % (uintptr_t)element_bytes != 0)
-        return krn_fail(KRN_ERROR_ALIGNMENT, "tokens->%ss is not aligned to its elements of %lld bytes", name,
+        return krn_fail(KRN_ERROR_LEADING_DIMENSION, "%s->%s_ld is %lld, a token takes %lld", object, name,
+                        (long long)ld, (long long)width);
+    if ((uintptr_t)memory % (uintptr_t)element_bytes != 0)
+        return krn_fail(KRN_ERROR_ALIGNMENT, "%s->%ss is not aligned to its elements of %lld bytes", object, name,
                         (long long)element_bytes);
     return KRN_OK;
 }
 
-static krn_status check_tokens(const krn_cuda_kv_view *view, int64_t rows, const krn_cuda_kv_tokens *tokens) {
-    if (tokens == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "tokens is NULL");
-    if (tokens->struct_size != sizeof *tokens)
-        return krn_fail(KRN_ERROR_STRUCT_SIZE, "tokens->struct_size is %u, this library knows %u", tokens->struct_size,
-                        (unsigned)sizeof *tokens);
+/* What tokens that are read and tokens that are written have in common. */
+typedef struct tokens_view {
+    const char *name;
+    uint32_t struct_size, known_size;
+    int32_t type;
+    const void *memory[2];
+    int64_t ld[2];
+} tokens_view;
+
+static krn_status check_tokens(const krn_cuda_kv_view *view, int64_t rows, const tokens_view *tokens) {
+    if (tokens->struct_size != tokens->known_size)
+        return krn_fail(KRN_ERROR_STRUCT_SIZE, "%s->struct_size is %u, this library knows %u", tokens->name,
+                        tokens->struct_size, tokens->known_size);
     if (!krn_is_float(tokens->type))
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "tokens->type is %d, not one of KRN_TYPE_F32, _F16 and _BF16",
-                        tokens->type);
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "%s->type is %d, not one of KRN_TYPE_F32, _F16 and _BF16",
+                        tokens->name, tokens->type);
     const int64_t width = (int64_t)view->kv_heads * view->head_dim, bytes = tokens->type == KRN_TYPE_F32 ? 4 : 2;
-    const krn_status status = check_source("key", tokens->keys, tokens->key_ld, rows, width, bytes);
+    const krn_status status = check_side(tokens->name, "key", tokens->memory[0], tokens->ld[0], rows, width, bytes);
     return status != KRN_OK ? status
-                            : check_source("value", tokens->values, tokens->value_ld, rows, width, bytes);
+                            : check_side(tokens->name, "value", tokens->memory[1], tokens->ld[1], rows, width, bytes);
+}
+
+/* A launch with a warp for each block of 16 tokens of a head; tokens that are not at a multiple of 16 touch one more. */
+static krn_status run(krn_cuda_context *context, const char *op, int32_t type, const krn_cuda_kv_view *view,
+                      const krn_cuda_kv_batch *batch, uint32_t shared_bytes, const void *params, uint32_t params_bytes,
+                      void *stream) {
+    const int64_t warps = (int64_t)((batch->max_rows - 1) / KRN_CUDA_KV_BLOCK + 2) * view->kv_heads;
+    const int64_t blocks = (warps + KRN_CUDA_KV_APPEND_WARPS - 1) / KRN_CUDA_KV_APPEND_WARPS;
+    if (warps > INT32_MAX)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "batch->max_rows is %d, more than a launch takes", batch->max_rows);
+    char name[KRN_CUDA_NAME_BYTES];
+    const uint32_t grid[3] = {(uint32_t)blocks, 2, (uint32_t)batch->count};
+    krn_cuda_kernel_name(name, op, type);
+    return krn_cuda_run(context, name, grid, 32 * KRN_CUDA_KV_APPEND_WARPS, shared_bytes, params, params_bytes, stream);
 }
 
 krn_status krn_cuda_kv_append(krn_cuda_context *context, const krn_cuda_kv_cache *cache, const krn_cuda_kv_batch *batch,
                               const krn_cuda_kv_tokens *tokens, int32_t *device_flags, void *stream) {
-    if (context == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
+    if (context == NULL || tokens == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "%s is NULL", context == NULL ? "context" : "tokens");
+    const tokens_view source = {.name = "tokens",
+                                .struct_size = tokens->struct_size,
+                                .known_size = sizeof *tokens,
+                                .type = tokens->type,
+                                .memory = {tokens->keys, tokens->values},
+                                .ld = {tokens->key_ld, tokens->value_ld}};
     krn_cuda_kv_append_params params = {.device_flags = device_flags};
     int64_t max_length = 0;
     krn_status status = krn_cuda_kv_view_of(cache, &params.cache);
     if (status == KRN_OK)
         status = krn_cuda_kv_check_batch(cache, batch, &max_length);
     if (status == KRN_OK)
-        status = check_tokens(&params.cache, batch->rows, tokens);
+        status = check_tokens(&params.cache, batch->rows, &source);
     if (status == KRN_OK)
         status = krn_cuda_check_flags(device_flags);
     if (status != KRN_OK || batch->count == 0 || batch->rows == 0)
         return status;
-    const int64_t bytes = tokens->type == KRN_TYPE_F32 ? 4 : 2;
     params.batch = (krn_cuda_kv_entries){batch->sequences, batch->starts};
-    params.source[0] = tokens->keys;
-    params.source[1] = tokens->values;
-    params.ld_bytes[0] = tokens->key_ld * bytes;
-    params.ld_bytes[1] = tokens->value_ld * bytes;
     params.codes[0] = codes_of(cache->desc->key_type, params.cache.head_dim);
     params.codes[1] = codes_of(cache->desc->value_type, params.cache.head_dim);
-    for (int side = 0; side < 2; side++)
+    for (int side = 0; side < 2; side++) {
+        if (source.memory[side] == NULL)
+            return krn_fail(KRN_ERROR_NULL_ARGUMENT, "tokens->%s is NULL", side == 0 ? "keys" : "values");
+        params.source[side] = source.memory[side];
+        params.ld_bytes[side] = source.ld[side] * (tokens->type == KRN_TYPE_F32 ? 4 : 2);
         params.is_aligned[side] = ((uintptr_t)params.source[side] | (uintptr_t)params.ld_bytes[side]) % 16 == 0;
-    /* Tokens that are not at a multiple of 16 touch one block more. */
-    params.blocks = (batch->max_rows - 1) / KRN_CUDA_KV_BLOCK + 2;
-    const int64_t warps = (int64_t)params.blocks * params.cache.kv_heads;
-    const int64_t blocks = (warps + KRN_CUDA_KV_APPEND_WARPS - 1) / KRN_CUDA_KV_APPEND_WARPS;
-    if (blocks > INT32_MAX)
-        return krn_fail(KRN_ERROR_UNSUPPORTED, "batch->max_rows is %d, more than a launch takes", batch->max_rows);
-    char name[KRN_CUDA_NAME_BYTES];
-    const uint32_t grid[3] = {(uint32_t)blocks, 2, (uint32_t)batch->count};
-    krn_cuda_kernel_name(name, "kv_append", tokens->type);
-    return krn_cuda_run(context, name, grid, 32 * KRN_CUDA_KV_APPEND_WARPS, KRN_CUDA_KV_APPEND_SHARED, &params,
-                        sizeof params, stream);
+    }
+    return run(context, "kv_append", tokens->type, &params.cache, batch, KRN_CUDA_KV_APPEND_SHARED, &params,
+               sizeof params, stream);
+}
+
+krn_status krn_cuda_kv_read(krn_cuda_context *context, const krn_cuda_kv_cache *cache, const krn_cuda_kv_batch *batch,
+                            const krn_cuda_kv_target *target, int32_t *device_flags, void *stream) {
+    if (context == NULL || target == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "%s is NULL", context == NULL ? "context" : "target");
+    const tokens_view rows = {.name = "target",
+                              .struct_size = target->struct_size,
+                              .known_size = sizeof *target,
+                              .type = target->type,
+                              .memory = {target->keys, target->values},
+                              .ld = {target->key_ld, target->value_ld}};
+    krn_cuda_kv_read_params params = {.target = {target->keys, target->values}, .device_flags = device_flags};
+    int64_t max_length = 0;
+    krn_status status = krn_cuda_kv_view_of(cache, &params.cache);
+    if (status == KRN_OK)
+        status = krn_cuda_kv_check_batch(cache, batch, &max_length);
+    if (status == KRN_OK)
+        status = check_tokens(&params.cache, batch->rows, &rows);
+    if (status == KRN_OK)
+        status = krn_cuda_check_flags(device_flags);
+    if (status != KRN_OK || batch->count == 0 || batch->rows == 0)
+        return status;
+    params.batch = (krn_cuda_kv_entries){batch->sequences, batch->starts};
+    for (int side = 0; side < 2; side++)
+        params.ld_bytes[side] = rows.ld[side] * (target->type == KRN_TYPE_F32 ? 4 : 2);
+    return run(context, "kv_read", target->type, &params.cache, batch, 0, &params, sizeof params, stream);
 }

@@ -43,6 +43,38 @@ KRN_DEVICE uint8_t *kv_head(const krn_cuda_kv_view &cache, int32_t sequence, int
     return cache.pool + page * cache.page_bytes + head * cache.head_bytes;
 }
 
+/* Tokens begin..end-1 of a block of 16, which begins at token `start`; `page` is the head of the page that has them. */
+struct KvSlice {
+    int32_t start, begin, end, head;
+    int64_t row;
+    uint8_t *page;
+};
+
+/* What warp `unit` of an entry works on, blocks in order and of each all heads; nothing when `page` is nullptr. */
+KRN_DEVICE KvSlice kv_slice(const krn_cuda_kv_view &cache, const KvEntry &entry, int32_t unit, int32_t *device_flags) {
+    const int32_t old_length = entry.length - entry.rows;
+    KvSlice slice = {(old_length / KRN_CUDA_KV_BLOCK + unit / cache.kv_heads) * KRN_CUDA_KV_BLOCK,
+                     0,
+                     0,
+                     unit % cache.kv_heads,
+                     0,
+                     nullptr};
+    if (entry.rows == 0 || slice.start >= entry.length)
+        return slice;
+    slice.begin = slice.start > old_length ? slice.start : old_length;
+    slice.end = entry.length < slice.start + KRN_CUDA_KV_BLOCK ? entry.length : slice.start + KRN_CUDA_KV_BLOCK;
+    slice.row = entry.first_row + slice.begin - old_length;
+    slice.page = kv_head(cache, entry.sequence, slice.start, slice.head);
+    if (slice.page == nullptr)
+        raise_flag(device_flags, KRN_CUDA_FLAG_PAGES);
+    return slice;
+}
+
+/* Nibbles: those of elements 0..3 of a dword are the low ones. */
+template <int32_t bits> KRN_DEVICE int32_t shift_in_dword(int32_t element) {
+    return bits == 4 ? element % 4 * 8 + element / 4 * 4 : element * bits;
+}
+
 /* To nearest even, subnormals too, no further than 448; of a finite value. */
 KRN_DEVICE uint32_t f8_from_f32(float value) {
     const uint32_t bits = ptx::bits_as<uint32_t>(value), sign = bits >> 24 & 0x80, magnitude = bits & 0x7FFFFFFF;

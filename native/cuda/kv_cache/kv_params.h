@@ -43,9 +43,16 @@ typedef struct krn_cuda_kv_append_params {
     /* How keys and values are quantized; only the scheme is read. */
     krn_cuda_codes codes[2];
     int32_t is_aligned[2];
-    /* Blocks of 16 tokens that an entry may touch. */
-    int32_t blocks;
     int32_t *device_flags;
 } krn_cuda_kv_append_params;
+
+/* krn_cuda_kv_read_*: the same way back. A NULL target is not wanted. */
+typedef struct krn_cuda_kv_read_params {
+    krn_cuda_kv_view cache;
+    krn_cuda_kv_entries batch;
+    void *target[2];
+    int64_t ld_bytes[2];
+    int32_t *device_flags;
+} krn_cuda_kv_read_params;
 
 #endif

@@ -10,7 +10,6 @@
 krn_status krn_cuda_kv_view_of(const krn_cuda_kv_cache *cache, krn_cuda_kv_view *view);
 
 /* Checks a batch; *max_length is no longer 0. */
-krn_status krn_cuda_kv_check_batch(const krn_cuda_kv_cache *cache, const krn_cuda_kv_batch *batch,
-                                   int64_t *max_length);
+krn_status krn_cuda_kv_check_batch(const krn_cuda_kv_cache *cache, const krn_cuda_kv_batch *batch, int64_t *max_length);
 
 #endif

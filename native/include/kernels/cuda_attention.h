@@ -14,8 +14,9 @@
  *     the pool and an entry that cannot be (cuda_kv_cache.h) set KRN_CUDA_FLAG_PAGES; what is read of such a page counts
  *     as zeros, and the rows of such an entry are not written.
  *   - Of keys and values, these pairs of types are there: S8 and S8; S4 or U4 and S4 or U4; S8 and S4 or U4; S4 or U4
- *     and S8; BF16 and BF16; F32 and F32; F8E4M3 and F8E4M3. head_dim is at most 256, and a block must fit the shared
- *     memory: F32 to a head_dim of 200 on compute capability 9.0. KRN_ERROR_UNSUPPORTED otherwise.
+ *     and S8; BF16 and BF16; F8E4M3 and F8E4M3, with a head_dim of at most 256; F32 and F32, of at most 128. A block of
+ *     64 tokens, twice, must fit the shared memory of a thread block, which on compute capability 8.6 and 8.9 ends F32
+ *     at 72 and BF16 at 152. KRN_ERROR_UNSUPPORTED otherwise.
  *
  * A thread block has up to 16 rows, query tokens of the heads that share a KV head, so that with 16 rows or fewer a
  * chunk of the cache is read once for all of them. Integer products are those of mma.sync; the others are not taken by

@@ -83,6 +83,22 @@ typedef struct krn_cuda_kv_tokens {
     int64_t value_ld;
 } krn_cuda_kv_tokens;
 
+/** Where krn_cuda_kv_read puts tokens. */
+typedef struct krn_cuda_kv_target {
+    /** sizeof(krn_cuda_kv_target). */
+    uint32_t struct_size;
+    /** KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16. */
+    int32_t type;
+    /** Device memory, [rows][kv_heads][head_dim]; NULL when keys are not wanted. */
+    void *keys;
+    /** Likewise. */
+    void *values;
+    /** Elements from a row of keys to the next, at least kv_heads * head_dim. */
+    int64_t key_ld;
+    /** Likewise for values. */
+    int64_t value_ld;
+} krn_cuda_kv_target;
+
 /** Bytes of a page, and of the pool. Either pointer may be NULL.
  *  Errors: those of the description; KRN_ERROR_UNSUPPORTED. */
 KRN_CUDA_API krn_status krn_cuda_kv_cache_bytes(const krn_kv_cache_desc *desc, int64_t *page_bytes,
@@ -95,6 +111,13 @@ KRN_CUDA_API krn_status krn_cuda_kv_cache_bytes(const krn_kv_cache_desc *desc, i
 KRN_CUDA_API krn_status krn_cuda_kv_append(krn_cuda_context *context, const krn_cuda_kv_cache *cache,
                                            const krn_cuda_kv_batch *batch, const krn_cuda_kv_tokens *tokens,
                                            int32_t *device_flags, void *stream);
+
+/** Dequantizes the last tokens of sequences, bit for bit as krn_kv_cache_read: as many of each as its entry has rows.
+ *  Tokens whose page is none are not written.
+ *  Errors: as krn_cuda_kv_append. */
+KRN_CUDA_API krn_status krn_cuda_kv_read(krn_cuda_context *context, const krn_cuda_kv_cache *cache,
+                                         const krn_cuda_kv_batch *batch, const krn_cuda_kv_target *target,
+                                         int32_t *device_flags, void *stream);
 
 #ifdef __cplusplus
 }

@@ -84,8 +84,8 @@ static attention_result run_on_device(krn_cuda_context *device, attention_case *
     int64_t needed = 0;
     CHECK_OK(krn_cuda_attention_workspace_size(&cache, &options, &batch, &needed));
     void *workspace = cuda_allocate(device, needed);
-    CHECK_OK(krn_cuda_attention(device, &cache, &options, &batch, &query, &output, workspace, needed, device_flags,
-                                NULL));
+    CHECK_OK(
+        krn_cuda_attention(device, &cache, &options, &batch, &query, &output, workspace, needed, device_flags, NULL));
     cuda_read(device, result.data, output.data, result.bytes);
     cuda_read(device, result.lse, output.lse, c->tokens * c->options.heads * 4);
     cuda_read(device, &flags, device_flags, sizeof flags);
@@ -118,20 +118,165 @@ static int has_kernels(const krn_kv_cache_desc *desc) {
            !desc->center_keys && (desc->head_dim <= 128 || desc->key_type != KRN_TYPE_F32);
 }
 
+static void run_case(krn_context *host, krn_cuda_context *device, attention_case *c) {
+    const attention_result expected = attention_case_run(c, host, 0, c->batch.count);
+    const attention_result actual = run_on_device(device, c);
+    compare(c, &expected, &actual);
+}
+
+/* `count` cases, and then as many more as it takes to have had heads of up to 128 and above. */
 static void random_cases(krn_context *host, krn_cuda_context *device, int32_t key_type, int32_t value_type, int count,
                          int64_t max_length) {
     test_random random = {(uint64_t)(key_type * 64 + value_type)};
-    while (count > 0) {
+    int short_heads = 0, long_heads = key_type == KRN_TYPE_F32;
+    while (count > 0 || !short_heads || !long_heads) {
         attention_case c;
         attention_case_make(&c, &random, key_type, value_type, max_length);
         if (has_kernels(&c.desc)) {
-            const attention_result expected = attention_case_run(&c, host, 0, c.batch.count);
-            const attention_result actual = run_on_device(device, &c);
-            compare(&c, &expected, &actual);
+            run_case(host, device, &c);
+            *(c.desc.head_dim <= 128 ? &short_heads : &long_heads) = 1;
             count--;
         }
         attention_case_free(&c);
     }
+}
+
+/* One query over one token, whose page or whose query is bad. */
+static void flags_are_set(krn_cuda_context *device) {
+    static const struct {
+        int32_t page, length, expected;
+        float x;
+    } cases[] = {{0, 1, 0, 1},
+                 {1, 1, KRN_CUDA_FLAG_PAGES, 1},
+                 {-1, 1, KRN_CUDA_FLAG_PAGES, 1},
+                 {0, 0, KRN_CUDA_FLAG_PAGES, 1},
+                 {0, 17, KRN_CUDA_FLAG_PAGES, 1},
+                 {0, 1, KRN_CUDA_FLAG_NON_FINITE, NAN}};
+    const krn_kv_cache_desc desc = {.struct_size = sizeof desc,
+                                    .sequences = 1,
+                                    .kv_heads = 1,
+                                    .head_dim = 16,
+                                    .max_tokens = 16,
+                                    .page_tokens = 16,
+                                    .key_type = KRN_TYPE_S8,
+                                    .value_type = KRN_TYPE_S8};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int32_t starts[2] = {0, 1}, sequence = 0;
+        int32_t flags = 4;
+        int64_t needed = 0;
+        float x[16];
+        for (int e = 0; e < 16; e++)
+            x[e] = e == 3 ? cases[i].x : 1;
+        krn_cuda_kv_cache cache = {.struct_size = sizeof cache, .desc = &desc};
+        CHECK_OK(krn_cuda_kv_cache_bytes(&desc, NULL, &cache.pool_bytes));
+        cache.pool = cuda_allocate(device, cache.pool_bytes);
+        cache.tables = cuda_copy_of(device, &cases[i].page, 4);
+        cache.lengths = cuda_copy_of(device, &cases[i].length, 4);
+        const krn_cuda_kv_batch batch = {.struct_size = sizeof batch,
+                                         .count = 1,
+                                         .sequences = cuda_copy_of(device, &sequence, 4),
+                                         .starts = cuda_copy_of(device, starts, sizeof starts),
+                                         .rows = 1,
+                                         .max_rows = 1};
+        const krn_attention_options options = {.struct_size = sizeof options, .heads = 1};
+        const krn_attention_query query = {
+            .struct_size = sizeof query, .type = KRN_TYPE_F32, .data = cuda_copy_of(device, x, sizeof x), .ld = 16};
+        const krn_attention_output output = {
+            .struct_size = sizeof output, .type = KRN_TYPE_F32, .data = cuda_allocate(device, sizeof x), .ld = 16};
+        int32_t *device_flags = cuda_copy_of(device, &flags, sizeof flags);
+        CHECK_OK(krn_cuda_attention_workspace_size(&cache, &options, &batch, &needed));
+        void *workspace = cuda_allocate(device, needed);
+        CHECK_OK(krn_cuda_attention(device, &cache, &options, &batch, &query, &output, workspace, needed, device_flags,
+                                    NULL));
+        cuda_read(device, &flags, device_flags, sizeof flags);
+        CHECK(flags == (4 | cases[i].expected), "case %d: the flags are %d", (int)i, flags);
+        cuda_free_all(device);
+    }
+}
+
+/* Nothing is launched: the addresses are none of the device's. */
+static void arguments(krn_cuda_context *device) {
+    _Alignas(256) static unsigned char memory[1 << 16];
+    krn_kv_cache_desc desc = {.struct_size = sizeof desc,
+                              .sequences = 1,
+                              .kv_heads = 2,
+                              .head_dim = 16,
+                              .max_tokens = 16,
+                              .page_tokens = 16,
+                              .key_type = KRN_TYPE_S8,
+                              .value_type = KRN_TYPE_S8};
+    int32_t words[4] = {0};
+    const krn_cuda_kv_cache good_cache = {.struct_size = sizeof good_cache,
+                                          .desc = &desc,
+                                          .pool = memory,
+                                          .pool_bytes = sizeof memory,
+                                          .tables = words,
+                                          .lengths = words};
+    const krn_cuda_kv_batch good_batch = {
+        .struct_size = sizeof good_batch, .count = 1, .sequences = words, .starts = words, .rows = 1, .max_rows = 1};
+    const krn_attention_options good_options = {.struct_size = sizeof good_options, .heads = 4};
+    const krn_attention_query good_query = {
+        .struct_size = sizeof good_query, .type = KRN_TYPE_F16, .data = memory, .ld = 64};
+    const krn_attention_output good_output = {
+        .struct_size = sizeof good_output, .type = KRN_TYPE_F16, .data = memory, .ld = 64};
+    int64_t needed = 0;
+    CHECK_OK(krn_cuda_attention_workspace_size(&good_cache, &good_options, &good_batch, &needed));
+    CHECK(needed > 0 && needed <= (int64_t)sizeof memory, "a workspace of %lld bytes", (long long)needed);
+#define ATTEND_WITH(object, field, value, status)                                                                      \
+    do {                                                                                                               \
+        krn_cuda_kv_cache cache = good_cache;                                                                          \
+        krn_cuda_kv_batch batch = good_batch;                                                                          \
+        krn_attention_options options = good_options;                                                                  \
+        krn_attention_query query = good_query;                                                                        \
+        krn_attention_output output = good_output;                                                                     \
+        struct {                                                                                                       \
+            void *memory;                                                                                              \
+            int64_t bytes;                                                                                             \
+        } workspace = {memory, needed};                                                                                \
+        object.field = value;                                                                                          \
+        CHECK_STATUS(krn_cuda_attention(device, &cache, &options, &batch, &query, &output, workspace.memory,           \
+                                        workspace.bytes, NULL, NULL),                                                  \
+                     status);                                                                                          \
+    } while (0)
+    ATTEND_WITH(cache, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
+    ATTEND_WITH(batch, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
+    ATTEND_WITH(options, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
+    ATTEND_WITH(options, heads, 3, KRN_ERROR_SHAPE);
+    ATTEND_WITH(options, heads, 0, KRN_ERROR_SHAPE);
+    ATTEND_WITH(options, scale, INFINITY, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, softcap, -1, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, softcap, NAN, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, full, 2, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, window, -1, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, sink_tokens, -1, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, reserved, 1, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(options, sink_logits, (const float *)(const void *)(memory + 2), KRN_ERROR_ALIGNMENT);
+    ATTEND_WITH(query, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
+    ATTEND_WITH(query, type, KRN_TYPE_S8, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(query, ld, 63, KRN_ERROR_LEADING_DIMENSION);
+    ATTEND_WITH(query, data, NULL, KRN_ERROR_NULL_ARGUMENT);
+    ATTEND_WITH(query, data, memory + 1, KRN_ERROR_ALIGNMENT);
+    ATTEND_WITH(output, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
+    ATTEND_WITH(output, type, KRN_TYPE_U4, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(output, ld, 63, KRN_ERROR_LEADING_DIMENSION);
+    ATTEND_WITH(output, data, NULL, KRN_ERROR_NULL_ARGUMENT);
+    ATTEND_WITH(output, lse, (float *)(void *)(memory + 1), KRN_ERROR_ALIGNMENT);
+    ATTEND_WITH(workspace, memory, NULL, KRN_ERROR_NULL_ARGUMENT);
+    ATTEND_WITH(workspace, memory, memory + 64, KRN_ERROR_ALIGNMENT);
+    ATTEND_WITH(workspace, bytes, needed - 1, KRN_ERROR_BUFFER_TOO_SMALL);
+#undef ATTEND_WITH
+    CHECK_STATUS(krn_cuda_attention_workspace_size(&good_cache, &good_options, &good_batch, NULL),
+                 KRN_ERROR_NULL_ARGUMENT);
+    CHECK_STATUS(krn_cuda_attention(NULL, &good_cache, &good_options, &good_batch, &good_query, &good_output, memory,
+                                    needed, NULL, NULL),
+                 KRN_ERROR_NULL_ARGUMENT);
+    desc.value_type = KRN_TYPE_BF16;
+    CHECK_STATUS(krn_cuda_attention_workspace_size(&good_cache, &good_options, &good_batch, &needed),
+                 KRN_ERROR_UNSUPPORTED);
+    desc.key_type = desc.value_type = KRN_TYPE_F32;
+    desc.head_dim = 136;
+    CHECK_STATUS(krn_cuda_attention_workspace_size(&good_cache, &good_options, &good_batch, &needed),
+                 KRN_ERROR_UNSUPPORTED);
 }
 
 int main(void) {
@@ -150,6 +295,8 @@ int main(void) {
         /* Several chunks. */
         random_cases(host, device, pairs[i][0], pairs[i][1], 3, 1700);
     }
+    flags_are_set(device);
+    arguments(device);
     krn_cuda_context_destroy(device);
     krn_context_destroy(host);
     return 0;

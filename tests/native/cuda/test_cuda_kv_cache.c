@@ -66,6 +66,49 @@ static void *make_tokens(test_random *random, int32_t type, int64_t rows, int64_
     return data;
 }
 
+/* The last tokens of every sequence, dequantized here and there. */
+static void read_and_compare(const host_cache *h, krn_context *host, krn_cuda_context *device,
+                             const krn_cuda_kv_cache *cache, const int32_t *lengths, int32_t type,
+                             test_random *random) {
+    const int64_t width = (int64_t)h->desc.kv_heads * h->desc.head_dim, key_ld = width + 5, value_ld = width + 2;
+    const int64_t bytes = element_bytes(type);
+    int32_t sequences[SEQUENCES], starts[SEQUENCES + 1] = {0};
+    krn_cuda_kv_batch batch = {.struct_size = sizeof batch, .count = SEQUENCES};
+    for (int32_t s = 0; s < SEQUENCES; s++) {
+        const int32_t rows = (int32_t)random_between(random, 0, lengths[s]);
+        sequences[s] = s;
+        batch.max_rows = batch.max_rows > rows ? batch.max_rows : rows;
+        starts[s + 1] = batch.rows += rows;
+    }
+    /* What a read leaves alone is filled on both sides. */
+    unsigned char *keys = guarded_allocate(batch.rows * key_ld * bytes, GUARD_END);
+    unsigned char *values = guarded_allocate(batch.rows * value_ld * bytes, GUARD_END);
+    for (int32_t s = 0; s < SEQUENCES; s++) {
+        const int32_t rows = starts[s + 1] - starts[s];
+        CHECK_OK(krn_kv_cache_read(host, h->cache, s, lengths[s] - rows, rows, type, keys + starts[s] * key_ld * bytes,
+                                   key_ld, values + starts[s] * value_ld * bytes, value_ld));
+    }
+    batch.sequences = cuda_copy_of(device, sequences, sizeof sequences);
+    batch.starts = cuda_copy_of(device, starts, sizeof starts);
+    const krn_cuda_kv_target target = {.struct_size = sizeof target,
+                                       .type = type,
+                                       .keys = cuda_allocate(device, batch.rows * key_ld * bytes),
+                                       .values = cuda_allocate(device, batch.rows * value_ld * bytes),
+                                       .key_ld = key_ld,
+                                       .value_ld = value_ld};
+    CHECK_OK(krn_cuda_kv_read(device, cache, &batch, &target, NULL, NULL));
+    unsigned char *actual = guarded_allocate(batch.rows * (key_ld + value_ld) * bytes, GUARD_END);
+    cuda_read(device, actual, target.keys, batch.rows * key_ld * bytes);
+    cuda_read(device, actual + batch.rows * key_ld * bytes, target.values, batch.rows * value_ld * bytes);
+    for (int64_t i = 0; i < batch.rows * (key_ld + value_ld) * bytes; i++) {
+        const int64_t in_values = i - batch.rows * key_ld * bytes;
+        const unsigned char expected = in_values < 0 ? keys[i] : values[in_values];
+        CHECK(actual[i] == expected, "types %d and %d to %d, head_dim %d: byte %lld of %s is %d, the CPU's %d",
+              h->desc.key_type, h->desc.value_type, type, h->desc.head_dim, (long long)(in_values < 0 ? i : in_values),
+              in_values < 0 ? "keys" : "values", actual[i], expected);
+    }
+}
+
 static void append_and_compare(krn_context *host, krn_cuda_context *device, int32_t key_type, int32_t value_type,
                                int32_t head_dim, int64_t page_tokens, int32_t source_type, test_random *random) {
     const host_cache h = make_host(key_type, value_type, head_dim, page_tokens);
@@ -117,9 +160,10 @@ static void append_and_compare(krn_context *host, krn_cuda_context *device, int3
         cuda_read(device, read, pool, h.pool_bytes);
         for (int64_t i = 0; i < h.pool_bytes; i++)
             CHECK(read[i] == h.memory[i],
-                  "types %d and %d from %d, head_dim %d, round %d: byte %lld of page %lld is %d, the CPU's %d", key_type,
-                  value_type, source_type, head_dim, round, (long long)(i % h.page_bytes), (long long)(i / h.page_bytes),
-                  read[i], h.memory[i]);
+                  "types %d and %d from %d, head_dim %d, round %d: byte %lld of page %lld is %d, the CPU's %d",
+                  key_type, value_type, source_type, head_dim, round, (long long)(i % h.page_bytes),
+                  (long long)(i / h.page_bytes), read[i], h.memory[i]);
+        read_and_compare(&h, host, device, &cache, lengths, source_type, random);
     }
     cuda_read(device, &flags, device_flags, sizeof flags);
     CHECK(flags == 0, "good tokens set the flags %d", flags);
@@ -130,7 +174,8 @@ static void append_and_compare(krn_context *host, krn_cuda_context *device, int3
 }
 
 static void formats(krn_context *host, krn_cuda_context *device) {
-    static const int32_t types[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4, KRN_TYPE_F8E4M3, KRN_TYPE_BF16, KRN_TYPE_F32};
+    static const int32_t types[] = {KRN_TYPE_S8,     KRN_TYPE_S4,   KRN_TYPE_U4,
+                                    KRN_TYPE_F8E4M3, KRN_TYPE_BF16, KRN_TYPE_F32};
     static const int32_t sources[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
     static const int32_t dims[] = {64, 80, 96, 128, 8, 72};
     static const int64_t pages[] = {16, 32, 64, 160};
@@ -168,7 +213,8 @@ static void flags_are_set(krn_cuda_context *device) {
     };
     int64_t pool_bytes = 0, page_bytes = 0;
     CHECK_OK(krn_cuda_kv_cache_bytes(&desc, &page_bytes, &pool_bytes));
-    CHECK(pool_bytes == 2 * page_bytes, "2 pages of %lld bytes take %lld", (long long)page_bytes, (long long)pool_bytes);
+    CHECK(pool_bytes == 2 * page_bytes, "2 pages of %lld bytes take %lld", (long long)page_bytes,
+          (long long)pool_bytes);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const int32_t starts[2] = {0, 1};
         int32_t flags = 4;
