@@ -56,7 +56,9 @@ KRN_DEVICE void integer_scores(const krn_cuda_attention_params &p, const Tile &t
     integer_dots<type>(p, tile,
                        stage.keys + static_cast<uint32_t>(ptx::warp() * static_cast<int32_t>(p.cache.keys.block_bytes)),
                        dots);
-    const Quad scales = quad_of(ptx::load_shared<ptx::U32x4>(stage.key_scale(token)));
+    Quad scales = {{1, 1, 1, 1}};
+    if (p.cache.keys.has_scales)
+        scales = quad_of(ptx::load_shared<ptx::U32x4>(stage.key_scale(token)));
     const uint32_t zeros = p.cache.keys.has_zero_points ? ptx::load_shared<uint32_t>(stage.key_zero(token)) : 0;
     KRN_UNROLL_ALL
     for (int32_t half = 0; half < 2; half++) {
@@ -132,6 +134,9 @@ KRN_DEVICE void float_scores(const krn_cuda_attention_params &p, const Tile &til
 /* What a thread keeps of its row: eight threads have a row, thread x lanes 2 x and 2 x + 1 of its denominator. */
 struct Softmax {
     float m, l[2];
+    /* Of all values of the head, where tokens have none of their own. */
+    float value_scale;
+    int32_t value_zero;
 };
 
 KRN_DEVICE float largest_of_row(float value) {
@@ -167,9 +172,10 @@ KRN_DEVICE void softmax(const krn_cuda_attention_params &p, const Tile &tile, co
             ptx::add_rn(ptx::add_rn(weights[0][i], weights[1][i]), ptx::add_rn(weights[2][i], weights[3][i])));
         KRN_UNROLL_ALL
         for (int32_t u = 0; u < 4; u++) {
-            if (p.cache.values.has_scales)
-                weights[u][i] =
-                    ptx::mul_rn(weights[u][i], ptx::load_shared<float>(stage.value_scale(UNIT * u + 2 * x + i)));
+            const float scale = p.cache.values.has_scales
+                                    ? ptx::load_shared<float>(stage.value_scale(UNIT * u + 2 * x + i))
+                                    : state.value_scale;
+            weights[u][i] = ptx::mul_rn(weights[u][i], scale);
             largest = ptx::max_f32(largest, weights[u][i]);
         }
     }
@@ -188,7 +194,7 @@ KRN_DEVICE void softmax(const krn_cuda_attention_params &p, const Tile &tile, co
             for (int32_t i = 0; i < 2; i++) {
                 const int32_t token = UNIT * u + 2 * x + i;
                 codes[i] = static_cast<uint32_t>(ptx::s32_from_f32_rn(ptx::mul_rn(weights[u][i], inverse)));
-                int32_t zero = p.cache.values.type == KRN_TYPE_S4 ? 8 : 0;
+                int32_t zero = state.value_zero;
                 if (p.cache.values.has_zero_points)
                     zero = ptx::load_shared<uint8_t>(stage.value_zero(token));
                 offset += static_cast<int32_t>(codes[i]) * zero;

@@ -119,8 +119,14 @@ KRN_DEVICE void prepare_row(const krn_cuda_attention_params &p, const Tile &tile
         return;
     if (highest >= 0x7F800000u)
         raise_flag(p.device_flags, KRN_CUDA_FLAG_NON_FINITE);
-    const int32_t added = p.cache.keys.type == KRN_TYPE_S8 ? 128 : p.cache.keys.type == KRN_TYPE_S4 ? 8 : 0;
-    tile.set(row, Q_SCALE, ptx::mul_rn(scale, p.scale));
+    const krn_cuda_kv_section &keys = p.cache.keys;
+    const int32_t added = keys.type == KRN_TYPE_S8    ? 128
+                          : keys.has_zero_points != 0 ? 0
+                                                      : static_zero(keys, tile.kv_head);
+    scale = ptx::mul_rn(scale, p.scale);
+    if (keys.static_scales != nullptr)
+        scale = ptx::mul_rn(scale, ptx::load_global_nc(keys.static_scales + tile.kv_head));
+    tile.set(row, Q_SCALE, scale);
     tile.set(row, Q_OFFSET, added * sum);
     tile.set(row, Q_SUM, sum);
     tile.set(row, POSITION, tile.entry.length - tile.entry.rows + (tile.first_row + row) / p.group);

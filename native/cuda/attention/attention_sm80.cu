@@ -110,7 +110,10 @@ KRN_DEVICE void attend(const krn_cuda_attention_params &p) {
     const Span span = {oldest + tile.first_row / p.group, oldest + (tile.first_row + tile.rows - 1) / p.group,
                        is_decode && rest > KRN_CUDA_ATTENTION_CHUNK ? begin + KRN_CUDA_ATTENTION_CHUNK
                                                                     : tile.entry.length};
-    Softmax state = {minus_infinity(), {0, 0}};
+    const krn_cuda_kv_section &values = p.cache.values;
+    Softmax state = {minus_infinity(), {0, 0}, 1, values.type == KRN_TYPE_S8 ? 0 : static_zero(values, tile.kv_head)};
+    if (values.static_scales != nullptr)
+        state.value_scale = ptx::load_global_nc(values.static_scales + tile.kv_head);
     float acc[groups][16] = {};
     /* `ahead` is the block whose copy starts next. */
     const int32_t stages = p.space.stages;

@@ -13,7 +13,7 @@ using namespace kernels;
 struct Block {
     const uint8_t *source;
     int64_t ld_bytes;
-    int32_t first, count, head_dim;
+    int32_t first, count, head_dim, head;
     bool is_aligned, is_key;
     uint8_t *codes;
     float *scales;
@@ -37,7 +37,9 @@ KRN_DEVICE void derive_scales(const Block &b, const krn_cuda_codes &codes, const
         range = {ptx::reduce_max(range.above), ptx::reduce_max(range.below)};
         const bool is_good = is_finite(range.magnitude());
         Scale scale = {ptx::bits_as<float>(0x7FC00000u), codes.scheme.zero};
-        if (is_good)
+        if (section.static_scales != nullptr)
+            scale = {ptx::load_global_nc(section.static_scales + b.head), static_zero(section, b.head)};
+        else if (is_good)
             scale = derive(codes, range);
         if (ptx::lane() != 0)
             continue;
@@ -125,6 +127,7 @@ template <int32_t type> KRN_DEVICE void append(const krn_cuda_kv_append_params &
         slice.begin - slice.start,
         slice.end - slice.begin,
         p.cache.head_dim,
+        slice.head,
         p.is_aligned[side] != 0,
         side == 0,
         slice.page + section.codes_at + at / KRN_CUDA_KV_BLOCK * section.block_bytes,

@@ -10,12 +10,11 @@
 _Static_assert(sizeof(krn_cuda_kv_append_params) <= 4096, "parameters of a kernel have 4 KiB at most");
 
 static krn_status check_desc(const krn_kv_cache_desc *desc) {
-    const krn_status status = krn_kv_check_desc(desc, 1);
+    const krn_status status = krn_kv_check_desc(desc, 0);
     if (status != KRN_OK)
         return status;
-    if (desc->key_granularity != KRN_KV_TOKEN || desc->value_granularity != KRN_KV_TOKEN)
-        return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->%s_granularity is not KRN_KV_TOKEN, the one that devices have",
-                        desc->key_granularity != KRN_KV_TOKEN ? "key" : "value");
+    if (desc->key_granularity == KRN_KV_CHANNEL)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->key_granularity is KRN_KV_CHANNEL, which devices do not have");
     if (desc->rotate_keys || desc->center_keys)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "desc->%s_keys is 1, which devices do not have",
                         desc->rotate_keys ? "rotate" : "center");
@@ -35,15 +34,33 @@ krn_status krn_cuda_kv_cache_bytes(const krn_kv_cache_desc *desc, int64_t *page_
 }
 
 static krn_cuda_kv_section section_of(int32_t type, int64_t codes_at, int64_t block_bytes, int64_t scales_at,
-                                      int32_t stored_dim) {
+                                      int32_t stored_dim, const float *static_scales,
+                                      const int32_t *static_zero_points) {
     return (krn_cuda_kv_section){.type = type,
+                                 .static_scales = static_scales,
+                                 .static_zero_points = static_zero_points,
                                  .bits = krn_kv_bits(type),
                                  .codes_at = codes_at,
                                  .block_bytes = block_bytes,
                                  .scales_at = scales_at,
-                                 .has_scales = krn_kv_bits(type) <= 8,
-                                 .has_zero_points = type == KRN_TYPE_U4,
+                                 .has_scales = krn_kv_bits(type) <= 8 && static_scales == NULL,
+                                 .has_zero_points = type == KRN_TYPE_U4 && static_scales == NULL,
                                  .stored_dim = stored_dim};
+}
+
+/* Static scales and zero points of keys or values, in device memory. */
+static krn_status check_static(const char *name, int32_t type, int32_t granularity, const float *scales,
+                               const int32_t *zero_points) {
+    if (granularity != KRN_KV_STATIC && (scales != NULL || zero_points != NULL))
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "cache->%s_%s must be NULL but for KRN_KV_STATIC", name,
+                        scales != NULL ? "scales" : "zero_points");
+    if (granularity == KRN_KV_STATIC && scales == NULL)
+        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "cache->%s_scales is NULL", name);
+    if (zero_points != NULL && type != KRN_TYPE_U4)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "cache->%s_zero_points must be NULL but for KRN_TYPE_U4", name);
+    if ((uintptr_t)scales % sizeof(float) != 0 || (uintptr_t)zero_points % sizeof(int32_t) != 0)
+        return krn_fail(KRN_ERROR_ALIGNMENT, "cache->%s_scales or zero_points is not aligned to 4 bytes", name);
+    return KRN_OK;
 }
 
 krn_status krn_cuda_kv_view_of(const krn_cuda_kv_cache *cache, krn_cuda_kv_view *view) {
@@ -55,7 +72,13 @@ krn_status krn_cuda_kv_view_of(const krn_cuda_kv_cache *cache, krn_cuda_kv_view 
     if (cache->reserved != 0)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "cache->reserved is %d, must be 0", cache->reserved);
     int64_t needed = 0;
-    const krn_status status = krn_cuda_kv_cache_bytes(cache->desc, NULL, &needed);
+    krn_status status = krn_cuda_kv_cache_bytes(cache->desc, NULL, &needed);
+    if (status == KRN_OK)
+        status = check_static("key", cache->desc->key_type, cache->desc->key_granularity, cache->key_scales,
+                              cache->key_zero_points);
+    if (status == KRN_OK)
+        status = check_static("value", cache->desc->value_type, cache->desc->value_granularity, cache->value_scales,
+                              cache->value_zero_points);
     if (status != KRN_OK)
         return status;
     if (cache->pool == NULL || cache->tables == NULL || cache->lengths == NULL)
@@ -85,9 +108,10 @@ krn_status krn_cuda_kv_view_of(const krn_cuda_kv_cache *cache, krn_cuda_kv_view 
         .kv_heads = desc->kv_heads,
         .head_dim = desc->head_dim,
         .max_tokens = (int32_t)desc->max_tokens,
-        .keys = section_of(desc->key_type, 0, layout.key_block_bytes, layout.key_scales_at, layout.head_dim),
+        .keys = section_of(desc->key_type, 0, layout.key_block_bytes, layout.key_scales_at, layout.head_dim,
+                           cache->key_scales, cache->key_zero_points),
         .values = section_of(desc->value_type, layout.value_codes_at, layout.value_block_bytes, layout.value_scales_at,
-                             layout.value_dim),
+                             layout.value_dim, cache->value_scales, cache->value_zero_points),
     };
     return KRN_OK;
 }

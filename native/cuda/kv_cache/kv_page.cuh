@@ -70,6 +70,11 @@ KRN_DEVICE KvSlice kv_slice(const krn_cuda_kv_view &cache, const KvEntry &entry,
     return slice;
 }
 
+/* A static zero point of a head, or what stands for one in codes of 4 bits as they are stored. */
+KRN_DEVICE int32_t static_zero(const krn_cuda_kv_section &section, int32_t head) {
+    return section.static_zero_points != nullptr ? ptx::load_global_nc(section.static_zero_points + head) : 8;
+}
+
 /* Nibbles: those of elements 0..3 of a dword are the low ones. */
 template <int32_t bits> KRN_DEVICE int32_t shift_in_dword(int32_t element) {
     return bits == 4 ? element % 4 * 8 + element / 4 * 4 : element * bits;

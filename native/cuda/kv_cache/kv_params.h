@@ -18,6 +18,9 @@ typedef struct krn_cuda_kv_section {
     /* Of one token each; zero points lie behind the scales of a page. */
     int64_t scales_at;
     int32_t has_scales, has_zero_points;
+    /* KRN_KV_STATIC: of every head, and zero points of KRN_TYPE_U4 or NULL. */
+    const float *static_scales;
+    const int32_t *static_zero_points;
     /* Channels as they are stored: head_dim, for values rounded up to 16. */
     int32_t stored_dim;
 } krn_cuda_kv_section;

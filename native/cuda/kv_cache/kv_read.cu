@@ -43,12 +43,14 @@ KRN_DEVICE void read_block(const krn_cuda_kv_read_params &p, const krn_cuda_kv_s
             if (t < slice.begin || t >= slice.end || c >= p.cache.head_dim)
                 continue;
             const int32_t index = at + t - slice.start;
-            int32_t zero = 8;
+            int32_t zero = static_zero(section, slice.head);
             if (section.has_zero_points)
                 zero = ptx::load_global_nc(scales + 4 * p.cache.page_tokens + index);
             float x = value_of<bits>(section.type, dword >> shift_in_dword<bits>(e) & MASK, is_key, zero);
             if (section.has_scales)
                 x = ptx::mul_rn(x, ptx::load_global_nc(reinterpret_cast<const float *>(scales) + index));
+            else if (section.static_scales != nullptr)
+                x = ptx::mul_rn(x, ptx::load_global_nc(section.static_scales + slice.head));
             store_element<type>(target + (slice.row + t - slice.begin) * p.ld_bytes[side], c, x);
         }
     }

@@ -14,8 +14,8 @@
  *     NaN, where it has a scale.
  *   - A page outside of the pool, a sequence outside of the cache, and a length that exceeds max_tokens or is less than
  *     the rows of the entry set KRN_CUDA_FLAG_PAGES; the tokens concerned are not stored.
- *   - The format is one with KRN_KV_TOKEN for keys and for values, without rotate_keys and center_keys, and RoPE was
- *     applied before: KRN_ERROR_UNSUPPORTED otherwise.
+ *   - The format is one with KRN_KV_TOKEN or KRN_KV_STATIC for keys and for values, without rotate_keys and center_keys,
+ *     and RoPE was applied before: KRN_ERROR_UNSUPPORTED otherwise. Static scales and zero points are in device memory.
  *
  * Memory traffic: the tokens are read twice, the second time from a cache; pages are written once, and where a block of
  * 16 tokens is continued, its values are read first.
@@ -36,7 +36,7 @@ typedef struct krn_cuda_kv_cache {
     uint32_t struct_size;
     /** Must be 0. */
     int32_t reserved;
-    /** Shape and format; host memory, free for use when a call returns. */
+    /** Shape and format; host memory, free for use when a call returns. Its scales and zero points are not read. */
     const krn_kv_cache_desc *desc;
     /** Device memory of krn_cuda_kv_cache_bytes(), aligned to 256 bytes, with any content. */
     void *pool;
@@ -47,6 +47,14 @@ typedef struct krn_cuda_kv_cache {
     const int32_t *tables;
     /** Device memory, [sequences]: tokens of every sequence. */
     const int32_t *lengths;
+    /** With KRN_KV_STATIC device memory, [kv_heads], instead of desc->key_scales, which is not read; NULL otherwise. */
+    const float *key_scales;
+    /** Likewise for values. */
+    const float *value_scales;
+    /** KRN_TYPE_U4 with KRN_KV_STATIC: device memory, [kv_heads] zero points in 0..15; NULL means 8. NULL otherwise. */
+    const int32_t *key_zero_points;
+    /** Likewise for values. */
+    const int32_t *value_zero_points;
 } krn_cuda_kv_cache;
 
 /** Rows of a tensor of tokens, and the sequences whose last tokens they are. */

@@ -48,6 +48,10 @@ static krn_cuda_kv_cache copy_cache(krn_cuda_context *device, attention_case *c)
     cache.pool = cuda_copy_of(device, pool, cache.pool_bytes);
     cache.tables = cuda_copy_of(device, tables, table_pages * ATTENTION_MAX_SEQUENCES * 4);
     cache.lengths = cuda_copy_of(device, lengths, sizeof lengths);
+    if (c->desc.key_granularity == KRN_KV_STATIC)
+        cache.key_scales = cuda_copy_of(device, c->key_scales, sizeof c->key_scales);
+    if (c->desc.value_granularity == KRN_KV_STATIC)
+        cache.value_scales = cuda_copy_of(device, c->value_scales, sizeof c->value_scales);
     return cache;
 }
 
@@ -114,8 +118,8 @@ static void compare(const attention_case *c, const attention_result *expected, c
 }
 
 static int has_kernels(const krn_kv_cache_desc *desc) {
-    return desc->key_granularity == KRN_KV_TOKEN && desc->value_granularity == KRN_KV_TOKEN && !desc->rotate_keys &&
-           !desc->center_keys && (desc->head_dim <= 128 || desc->key_type != KRN_TYPE_F32);
+    return desc->key_granularity != KRN_KV_CHANNEL && !desc->rotate_keys && !desc->center_keys &&
+           (desc->head_dim <= 128 || desc->key_type != KRN_TYPE_F32);
 }
 
 static void run_case(krn_context *host, krn_cuda_context *device, attention_case *c) {
@@ -239,6 +243,8 @@ static void arguments(krn_cuda_context *device) {
                      status);                                                                                          \
     } while (0)
     ATTEND_WITH(cache, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
+    ATTEND_WITH(cache, key_scales, (const float *)(void *)words, KRN_ERROR_INVALID_ARGUMENT);
+    ATTEND_WITH(cache, value_zero_points, words, KRN_ERROR_INVALID_ARGUMENT);
     ATTEND_WITH(batch, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
     ATTEND_WITH(options, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
     ATTEND_WITH(options, heads, 3, KRN_ERROR_SHAPE);

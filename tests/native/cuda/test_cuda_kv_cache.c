@@ -15,7 +15,14 @@ typedef struct {
     int64_t page_bytes, pool_bytes, table_pages;
 } host_cache;
 
-static host_cache make_host(int32_t key_type, int32_t value_type, int32_t head_dim, int64_t page_tokens) {
+/* Static scales, small enough to clip; zero points for values alone. */
+static const float static_scales[] = {0.011f, 0.3f, 0.05f};
+static const int32_t static_zero_points[] = {3, 15, 9};
+
+static int has_scales(int32_t type) { return type != KRN_TYPE_F32 && type != KRN_TYPE_BF16; }
+
+static host_cache make_host(int32_t key_type, int32_t value_type, int32_t head_dim, int64_t page_tokens,
+                            int is_static) {
     host_cache h = {.desc = {.struct_size = sizeof h.desc,
                              .sequences = SEQUENCES,
                              .kv_heads = 3,
@@ -24,6 +31,15 @@ static host_cache make_host(int32_t key_type, int32_t value_type, int32_t head_d
                              .page_tokens = page_tokens,
                              .key_type = key_type,
                              .value_type = value_type}};
+    if (is_static && has_scales(key_type)) {
+        h.desc.key_granularity = KRN_KV_STATIC;
+        h.desc.key_scales = static_scales;
+    }
+    if (is_static && has_scales(value_type)) {
+        h.desc.value_granularity = KRN_KV_STATIC;
+        h.desc.value_scales = static_scales;
+        h.desc.value_zero_points = value_type == KRN_TYPE_U4 ? static_zero_points : NULL;
+    }
     krn_kv_cache_sizes sizes = {.struct_size = sizeof sizes};
     CHECK_OK(krn_kv_cache_bytes(&h.desc, &sizes));
     CHECK_OK(krn_cuda_kv_cache_bytes(&h.desc, &h.page_bytes, &h.pool_bytes));
@@ -110,8 +126,9 @@ static void read_and_compare(const host_cache *h, krn_context *host, krn_cuda_co
 }
 
 static void append_and_compare(krn_context *host, krn_cuda_context *device, int32_t key_type, int32_t value_type,
-                               int32_t head_dim, int64_t page_tokens, int32_t source_type, test_random *random) {
-    const host_cache h = make_host(key_type, value_type, head_dim, page_tokens);
+                               int32_t head_dim, int64_t page_tokens, int32_t source_type, int is_static,
+                               test_random *random) {
+    const host_cache h = make_host(key_type, value_type, head_dim, page_tokens, is_static);
     unsigned char *pool = cuda_allocate(device, h.pool_bytes), *read = malloc((size_t)h.pool_bytes);
     int32_t tables[SEQUENCES * 10], lengths[SEQUENCES], flags = 0;
     int32_t *device_flags = cuda_copy_of(device, &flags, sizeof flags);
@@ -138,7 +155,7 @@ static void append_and_compare(krn_context *host, krn_cuda_context *device, int3
         CHECK_OK(krn_kv_cache_append(host, h.cache, batch.count, sequences, tokens, keys, values, &options));
         mirror(&h, tables, lengths);
         const int64_t source_bytes = batch.rows * element_bytes(source_type);
-        const krn_cuda_kv_cache cache = {
+        krn_cuda_kv_cache cache = {
             .struct_size = sizeof cache,
             .desc = &h.desc,
             .pool = pool,
@@ -146,6 +163,12 @@ static void append_and_compare(krn_context *host, krn_cuda_context *device, int3
             .tables = cuda_copy_of(device, tables, SEQUENCES * h.table_pages * 4),
             .lengths = cuda_copy_of(device, lengths, sizeof lengths),
         };
+        if (h.desc.key_scales != NULL)
+            cache.key_scales = cuda_copy_of(device, static_scales, sizeof static_scales);
+        if (h.desc.value_scales != NULL)
+            cache.value_scales = cuda_copy_of(device, static_scales, sizeof static_scales);
+        if (h.desc.value_zero_points != NULL)
+            cache.value_zero_points = cuda_copy_of(device, static_zero_points, sizeof static_zero_points);
         batch.sequences = cuda_copy_of(device, sequences, sizeof sequences);
         batch.starts = cuda_copy_of(device, starts, sizeof starts);
         const krn_cuda_kv_tokens source = {
@@ -180,11 +203,14 @@ static void formats(krn_context *host, krn_cuda_context *device) {
     static const int32_t dims[] = {64, 80, 96, 128, 8, 72};
     static const int64_t pages[] = {16, 32, 64, 160};
     test_random random = {3};
-    for (int t = 0; t < 6; t++)
+    for (int t = 0; t < 6; t++) {
         for (int s = 0; s < 3; s++)
             append_and_compare(host, device, types[t], types[(t + s) % 6], dims[(t + 2 * s) % 6], pages[(t + s) % 4],
-                               sources[s], &random);
-    append_and_compare(host, device, KRN_TYPE_S8, KRN_TYPE_S8, 256, 64, KRN_TYPE_BF16, &random);
+                               sources[s], 0, &random);
+        append_and_compare(host, device, types[t], types[(t + 2) % 6], dims[t], pages[t % 4], sources[t % 3], 1,
+                           &random);
+    }
+    append_and_compare(host, device, KRN_TYPE_S8, KRN_TYPE_S8, 256, 64, KRN_TYPE_BF16, 0, &random);
 }
 
 /* One sequence of one token, whose page or whose data is bad. */
@@ -291,6 +317,8 @@ static void arguments(krn_cuda_context *device) {
     APPEND_WITH(cache, tables, NULL, KRN_ERROR_NULL_ARGUMENT);
     APPEND_WITH(cache, lengths, NULL, KRN_ERROR_NULL_ARGUMENT);
     APPEND_WITH(cache, lengths, (const int32_t *)(void *)(memory + 1), KRN_ERROR_ALIGNMENT);
+    APPEND_WITH(cache, value_scales, (const float *)(void *)words, KRN_ERROR_INVALID_ARGUMENT);
+    APPEND_WITH(cache, key_zero_points, words, KRN_ERROR_INVALID_ARGUMENT);
     APPEND_WITH(batch, struct_size, 0, KRN_ERROR_STRUCT_SIZE);
     APPEND_WITH(batch, count, -1, KRN_ERROR_INVALID_ARGUMENT);
     APPEND_WITH(batch, count, 65536, KRN_ERROR_INVALID_ARGUMENT);
@@ -312,6 +340,8 @@ static void arguments(krn_cuda_context *device) {
     desc.center_keys = 1;
     CHECK_STATUS(krn_cuda_kv_cache_bytes(&desc, NULL, NULL), KRN_ERROR_UNSUPPORTED);
     desc.center_keys = 0;
+    desc.key_granularity = KRN_KV_STATIC;
+    CHECK_STATUS(krn_cuda_kv_append(device, &good, &good_batch, &good_tokens, NULL, NULL), KRN_ERROR_NULL_ARGUMENT);
     desc.key_granularity = KRN_KV_CHANNEL;
     desc.key_group = 16;
     CHECK_STATUS(krn_cuda_kv_cache_bytes(&desc, NULL, NULL), KRN_ERROR_UNSUPPORTED);
