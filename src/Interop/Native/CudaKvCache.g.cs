@@ -21,7 +21,7 @@ internal unsafe struct krn_cuda_kv_cache
     [NativeTypeName("int32_t")]
     public int reserved;
 
-    /// <summary>Shape and format; host memory, free for use when a call returns.</summary>
+    /// <summary>Shape and format; host memory, free for use when a call returns. Its scales and zero points are not read.</summary>
     [NativeTypeName("const krn_kv_cache_desc *")]
     public krn_kv_cache_desc* desc;
 
@@ -39,6 +39,22 @@ internal unsafe struct krn_cuda_kv_cache
     /// <summary>Device memory, [sequences]: tokens of every sequence.</summary>
     [NativeTypeName("const int32_t *")]
     public int* lengths;
+
+    /// <summary>With KRN_KV_STATIC device memory, [kv_heads], instead of desc-&gt;key_scales, which is not read; NULL otherwise.</summary>
+    [NativeTypeName("const float *")]
+    public float* key_scales;
+
+    /// <summary>Likewise for values.</summary>
+    [NativeTypeName("const float *")]
+    public float* value_scales;
+
+    /// <summary>KRN_TYPE_U4 with KRN_KV_STATIC: device memory, [kv_heads] zero points in 0..15; NULL means 8. NULL otherwise.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* key_zero_points;
+
+    /// <summary>Likewise for values.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* value_zero_points;
 }
 
 /// <summary>Rows of a tensor of tokens, and the sequences whose last tokens they are.</summary>
@@ -103,6 +119,33 @@ internal unsafe struct krn_cuda_kv_tokens
     public long value_ld;
 }
 
+/// <summary>Where krn_cuda_kv_read puts tokens.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct krn_cuda_kv_target
+{
+    /// <summary>sizeof(krn_cuda_kv_target).</summary>
+    [NativeTypeName("uint32_t")]
+    public uint struct_size;
+
+    /// <summary>KRN_TYPE_F32, KRN_TYPE_F16 or KRN_TYPE_BF16.</summary>
+    [NativeTypeName("int32_t")]
+    public int type;
+
+    /// <summary>Device memory, [rows][kv_heads][head_dim]; NULL when keys are not wanted.</summary>
+    public void* keys;
+
+    /// <summary>Likewise.</summary>
+    public void* values;
+
+    /// <summary>Elements from a row of keys to the next, at least kv_heads * head_dim.</summary>
+    [NativeTypeName("int64_t")]
+    public long key_ld;
+
+    /// <summary>Likewise for values.</summary>
+    [NativeTypeName("int64_t")]
+    public long value_ld;
+}
+
 /// <summary>The functions of cuda_kv_cache.h.</summary>
 internal static unsafe partial class NativeMethods
 {
@@ -118,4 +161,10 @@ internal static unsafe partial class NativeMethods
     [DllImport(CudaLibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
     [return: NativeTypeName("krn_status")]
     public static extern int krn_cuda_kv_append(krn_cuda_context* context, [NativeTypeName("const krn_cuda_kv_cache *")] krn_cuda_kv_cache* cache, [NativeTypeName("const krn_cuda_kv_batch *")] krn_cuda_kv_batch* batch, [NativeTypeName("const krn_cuda_kv_tokens *")] krn_cuda_kv_tokens* tokens, [NativeTypeName("int32_t *")] int* device_flags, void* stream);
+
+    /// <summary>Dequantizes the last tokens of sequences, bit for bit as krn_kv_cache_read: as many of each as its entry has rows. Tokens whose page is none are not written.</summary>
+    /// <returns>Errors: as krn_cuda_kv_append.</returns>
+    [DllImport(CudaLibraryName, CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+    [return: NativeTypeName("krn_status")]
+    public static extern int krn_cuda_kv_read(krn_cuda_context* context, [NativeTypeName("const krn_cuda_kv_cache *")] krn_cuda_kv_cache* cache, [NativeTypeName("const krn_cuda_kv_batch *")] krn_cuda_kv_batch* batch, [NativeTypeName("const krn_cuda_kv_target *")] krn_cuda_kv_target* target, [NativeTypeName("int32_t *")] int* device_flags, void* stream);
 }

@@ -123,7 +123,7 @@ public unsafe class LayoutTests
     public void krn_cuda_kv_cache_is_laid_out_as_in_C()
     {
         krn_cuda_kv_cache value = default;
-        Assert.Equal(48, sizeof(krn_cuda_kv_cache));
+        Assert.Equal(80, sizeof(krn_cuda_kv_cache));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.reserved - (byte*)&value);
         Assert.Equal(8, (byte*)&value.desc - (byte*)&value);
@@ -131,6 +131,10 @@ public unsafe class LayoutTests
         Assert.Equal(24, (byte*)&value.pool_bytes - (byte*)&value);
         Assert.Equal(32, (byte*)&value.tables - (byte*)&value);
         Assert.Equal(40, (byte*)&value.lengths - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.key_scales - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.value_scales - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.key_zero_points - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.value_zero_points - (byte*)&value);
     }
 
     [Fact]
@@ -152,6 +156,19 @@ public unsafe class LayoutTests
     {
         krn_cuda_kv_tokens value = default;
         Assert.Equal(40, sizeof(krn_cuda_kv_tokens));
+        Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
+        Assert.Equal(4, (byte*)&value.type - (byte*)&value);
+        Assert.Equal(8, (byte*)&value.keys - (byte*)&value);
+        Assert.Equal(16, (byte*)&value.values - (byte*)&value);
+        Assert.Equal(24, (byte*)&value.key_ld - (byte*)&value);
+        Assert.Equal(32, (byte*)&value.value_ld - (byte*)&value);
+    }
+
+    [Fact]
+    public void krn_cuda_kv_target_is_laid_out_as_in_C()
+    {
+        krn_cuda_kv_target value = default;
+        Assert.Equal(40, sizeof(krn_cuda_kv_target));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.type - (byte*)&value);
         Assert.Equal(8, (byte*)&value.keys - (byte*)&value);
