@@ -184,7 +184,7 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
         }
     }
 
-    /* Groups of whole runs of `steps` steps. */
+    /* Groups of whole runs of `steps` steps. The last stage is not released: nothing follows. */
     template <int32_t steps> KRN_DEVICE_MEMBER void sum_groups() {
         int32_t left = p.group_steps, group = 0;
         KRN_UNROLL_NONE
@@ -197,35 +197,51 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
                     break;
                 multiply<steps>(first, left != p.group_steps);
                 left -= steps;
-                if (left == 0 || behind >= p.num_steps) {
-                    float scale[2];
-                    for (int32_t upper = 0; upper < 2; upper++)
-                        scale[upper] = channel_of(upper) < p.n
-                                           ? load_scale(p.scales, p.scale_type,
-                                                        static_cast<int64_t>(group) * p.padded_n + channel_of(upper))
-                                           : 0;
-                    ptx::wgmma_wait<0>();
+                const bool ends_group = left == 0 || behind >= p.num_steps;
+                float scale[2] = {0, 0};
+                if (ends_group)
+                    load_scales(group, scale);
+                ptx::wgmma_wait<0>();
+                if (first + steps == Shape::STEPS)
+                    release(at.slot);
+                if (ends_group) {
                     end_group(group, scale);
                     left = p.group_steps;
                     group++;
                     if constexpr (has_zeros)
                         begin_group(group);
-                } else {
-                    ptx::wgmma_wait<0>();
                 }
             }
-            release(at.slot);
             at.advance();
         }
     }
 
-    /* One link of the chain. */
+    KRN_DEVICE_MEMBER void load_scales(int32_t g, float (&scale)[2]) const {
+        for (int32_t upper = 0; upper < 2; upper++) {
+            const int32_t channel = channel_of(upper);
+            if (channel < p.n)
+                scale[upper] = load_scale(p.scales, p.scale_type, static_cast<int64_t>(g) * p.padded_n + channel);
+        }
+    }
+
+    /* One link of the chain. Sums that are 16 times too high are rounded to the same bits, and a sixteenth of a scale
+     * makes good for it, unless the scale is so small that its last bits would go. */
     KRN_DEVICE_MEMBER void end_group(int32_t g, const float (&scale)[2]) {
         if (p.x_zeros != nullptr)
             subtract_x_zeros(g);
-        KRN_UNROLL_ALL
-        for (int32_t j = 0; j < COUNT; j++)
-            t[j] = ptx::fma_rn(ptx::f32_from_s32_rn(acc[j] >> SUM_SHIFT<format>), scale[j / 2 % 2], t[j]);
+        constexpr float UNIT = 1.0f / (1 << SUM_SHIFT<format>);
+        const float lowered[2] = {ptx::mul_rn(scale[0], UNIT), ptx::mul_rn(scale[1], UNIT)};
+        const bool is_exact = format != KRN_TYPE_S4 || (ptx::mul_rn(lowered[0], 1 / UNIT) == scale[0] &&
+                                                        ptx::mul_rn(lowered[1], 1 / UNIT) == scale[1]);
+        if (format != KRN_TYPE_S4 || ptx::all(is_exact)) {
+            KRN_UNROLL_ALL
+            for (int32_t j = 0; j < COUNT; j++)
+                t[j] = ptx::fma_rn(ptx::f32_from_s32_rn(acc[j]), lowered[j / 2 % 2], t[j]);
+        } else {
+            KRN_UNROLL_ALL
+            for (int32_t j = 0; j < COUNT; j++)
+                t[j] = ptx::fma_rn(ptx::f32_from_s32_rn(acc[j] >> SUM_SHIFT<format>), scale[j / 2 % 2], t[j]);
+        }
     }
 
     /* What the sum of a group lacks for the zero points of activations, in the units of the sum. */

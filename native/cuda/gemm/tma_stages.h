@@ -65,6 +65,7 @@ template <class Shape> KRN_DEVICE void produce(const krn_cuda_gemm_tma_params &p
     const int64_t column_bytes = static_cast<int64_t>(p.gemm.tiles_k) * Shape::TILE_BYTES;
     const uint8_t *const first = p.gemm.codes + channel / Shape::CONSUMER_CHANNELS * column_bytes;
     const uint8_t *const second = channel + Shape::CONSUMER_CHANNELS < p.gemm.padded_n ? first + column_bytes : first;
+    ptx::prefetch_tensor_map(&p.x_map);
     RingPlace<Shape::STAGES> at;
     KRN_UNROLL_NONE
     for (int32_t stage = 0; stage < p.gemm.tiles_k; stage++) {

@@ -47,6 +47,15 @@ static void check_tile(const krn_cuda_context *device, const gemm_shape *shape, 
           plan.kernel);
 }
 
+/* Some scales so small that a sixteenth of them is not exact. */
+static void shrink_scales(gemm_case *c) {
+    if (c->shape.scale_type != 0)
+        return;
+    float *const scales = (float *)(uintptr_t)c->scales;
+    for (int64_t i = 0; i < c->num_scales; i += 3)
+        scales[i] *= 0x1p-121f;
+}
+
 static void test_tiles(krn_cuda_context *device, krn_context *host, const tile_case *cases, int count) {
     for (int i = 0; i < count * 6; i++) {
         const tile_case *const c = &cases[i / 6];
@@ -66,7 +75,9 @@ static void test_tiles(krn_cuda_context *device, krn_context *host, const tile_c
                                   .scale_type = scale_types[turn % 4],
                                   .zero_type = zero_types[(turn + i / 3) % 4],
                                   .ordered = c->group_size > 0 && turn % 7 == 3};
-        const gemm_case made = gemm_case_make(&shape);
+        gemm_case made = gemm_case_make(&shape);
+        if (i % 4 == 3)
+            shrink_scales(&made);
         check_tile(device, &shape, c->tokens);
         cuda_gemm_check(device, host, &made);
     }
