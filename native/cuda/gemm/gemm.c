@@ -15,12 +15,17 @@ static const krn_gemm_options plain_options = {.struct_size = sizeof plain_optio
 
 static int is_integer(int32_t type) { return type == KRN_TYPE_S8 || type == KRN_TYPE_S4 || type == KRN_TYPE_U8; }
 
+static int is_half(int32_t type) { return type == KRN_TYPE_F16 || type == KRN_TYPE_BF16; }
+
 int32_t krn_cuda_gemm_supported(const krn_cuda_context *context, int32_t weight_format, int32_t activation_type,
                                 int32_t compute) {
     if (context == NULL || (compute != 0 && !krn_is_float(activation_type)))
         return 0;
-    return is_integer(compute != 0 ? compute : activation_type) &&
-           (weight_format == KRN_TYPE_S8 || weight_format == KRN_TYPE_S4 || weight_format == KRN_TYPE_U4);
+    const int has_integers =
+        weight_format == KRN_TYPE_S8 || weight_format == KRN_TYPE_S4 || weight_format == KRN_TYPE_U4;
+    if (compute == 0 && is_half(activation_type))
+        return has_integers || weight_format == KRN_TYPE_C4;
+    return is_integer(compute != 0 ? compute : activation_type) && has_integers;
 }
 
 static int64_t align_up(int64_t bytes) {
@@ -37,7 +42,7 @@ static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, i
                                              const krn_gemm_options *options, int64_t m) {
     const int32_t compute = options->compute, type = compute != 0 ? compute : activation_type;
     krn_cuda_gemm_workspace parts = {.codes_ld = (l->desc.k + 31) / 32 * 32, .rest_ld = (l->desc.k + 7) / 8 * 8};
-    parts.x = take(&parts, m * l->padded_k);
+    parts.x = take(&parts, m * l->padded_k * (is_half(type) ? 2 : 1));
     parts.zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
     parts.sums = take(&parts, l->offsets_at < 0 ? 0 : l->num_groups * m * 4);
     if (compute == 0)
@@ -73,6 +78,10 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
     const krn_status status = krn_cuda_gemm_check_options(weights, options, activation_type);
     if (status != KRN_OK)
         return status;
+    if (activation_type == KRN_TYPE_F32 && options->compute == 0)
+        return krn_fail(KRN_ERROR_UNSUPPORTED,
+                        "activation_type is KRN_TYPE_F32: tensor cores have no products of f32; f16 and bf16 are taken "
+                        "as they are, f32 only with options->compute");
     if (!krn_cuda_gemm_supported(context, layout->desc.format, activation_type, options->compute))
         return krn_fail(KRN_ERROR_UNSUPPORTED, "activation_type is %d: no kernel for it with weights of format %d",
                         activation_type, layout->desc.format);
@@ -91,7 +100,8 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
 
 /* Whether the kernels can read X as it is. */
 static int lies_ready(const krn_cuda_weights_layout *l, const krn_activations *a) {
-    return a->type == KRN_TYPE_S8 && a->ld % 16 == 0 && !l->has_order;
+    return (a->type == KRN_TYPE_S8 || is_half(a->type)) && krn_type_row_bytes(a->type, a->ld) % 16 == 0 &&
+           !l->has_order;
 }
 
 static krn_status prepare(const krn_cuda_gemm_call *c, int needs_copy) {
@@ -101,7 +111,7 @@ static krn_status prepare(const krn_cuda_gemm_call *c, int needs_copy) {
         .x = a->data,
         .order = krn_cuda_weights_section(c->weights, l->order_at),
         .zeros = a->zero_points,
-        .to = needs_copy ? (int8_t *)(c->workspace + c->parts.x) : NULL,
+        .to = needs_copy ? c->workspace + c->parts.x : NULL,
         .to_zeros = a->type == KRN_TYPE_U8 ? (int32_t *)(c->workspace + c->parts.zeros) : NULL,
         .sums = l->offsets_at < 0 ? NULL : (float *)(c->workspace + c->parts.sums),
         .ld_bytes = krn_type_row_bytes(a->type, a->ld),
@@ -113,7 +123,8 @@ static krn_status prepare(const krn_cuda_gemm_call *c, int needs_copy) {
         .type = a->type,
     };
     const uint32_t blocks[3] = {(uint32_t)c->m, 1, 1};
-    return krn_cuda_run(c->context, "krn_gemm_prepare", blocks, KRN_CUDA_PREPARE_THREADS, 0, &params, sizeof params,
+    const char *kernel = is_half(a->type) ? "krn_gemm_prepare_16" : "krn_gemm_prepare";
+    return krn_cuda_run(c->context, kernel, blocks, KRN_CUDA_PREPARE_THREADS, 0, &params, sizeof params,
                         c->stream);
 }
 
@@ -125,6 +136,8 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
     const krn_cuda_weights_layout *l = &w->layout;
     const krn_activations *a = c->activations;
     const krn_gemm_output *y = c->output;
+    /* Float cells count x in bytes. */
+    const int64_t elem_bytes = krn_type_row_bytes(a->type, 1);
     const int has_outliers = c->parts.outliers_ld > 0, searches = c->outlier_threshold > 0;
     return (krn_cuda_gemm_params){
         .codes = krn_cuda_weights_section(w, l->codes_at),
@@ -139,12 +152,13 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
         .bias = y->bias,
         .residual = y->residual,
         .y = y->data,
-        .x_ld = copied ? l->padded_k : a->ld,
+        .x_ld = (copied ? l->padded_k : a->ld) * elem_bytes,
+        .codebook = krn_cuda_weights_section(w, l->codebook_at),
         .y_ld = y->ld,
         .residual_ld = y->residual == NULL ? 0 : y->residual_ld,
         .m = (int32_t)c->m,
         .n = (int32_t)l->desc.n,
-        .x_bytes = (int32_t)(copied ? l->padded_k : l->desc.k),
+        .x_bytes = (int32_t)((copied ? l->padded_k : l->desc.k) * elem_bytes),
         .padded_n = (int32_t)l->padded_n,
         .tiles_k = (int32_t)(l->padded_k / KRN_CUDA_TILE_K),
         .num_steps = (int32_t)l->num_steps,
@@ -168,6 +182,8 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
         .chunk_slices = plan->chunk_slices,
         .ring_pieces = plan->ring_pieces,
         .pieces_are_whole = plan->pieces_are_whole,
+        .num_pieces = plan->num_pieces,
+        .chunk_pieces = plan->chunk_pieces,
         .turn_groups = l->group_steps == 0 ? 0 : (int32_t)(TURN_STEPS / l->group_steps),
         .turn_steps = l->group_steps == 0 ? 0 : (int32_t)(TURN_STEPS % l->group_steps),
     };
@@ -193,7 +209,7 @@ static krn_status run_with_tma(const krn_cuda_gemm_call *c, const krn_cuda_gemm_
                         sizeof with_map, c->stream);
 }
 
-/* Integer activations. */
+/* Activations as they are multiplied. */
 static krn_status run(const krn_cuda_gemm_call *c) {
     const krn_cuda_weights_layout *l = &c->weights->layout;
     const int copied = !lies_ready(l, c->activations);

@@ -8,7 +8,12 @@ enum { RESERVED_SHARED_BYTES = 1024 };
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static const char *format_name(const krn_cuda_weights_layout *l) {
-    return l->desc.format == KRN_TYPE_S8 ? "s8" : l->desc.format == KRN_TYPE_S4 ? "s4" : "u4";
+    switch (l->desc.format) {
+    case KRN_TYPE_S8: return "s8";
+    case KRN_TYPE_S4: return "s4";
+    case KRN_TYPE_C4: return "c4";
+    default: return "u4";
+    }
 }
 
 /* Inputs of the largest group. */
@@ -128,9 +133,64 @@ static void plan_tma(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda
              is_grouped ? "group" : "channel", p->channels, p->tokens);
 }
 
+static int64_t float_pieces_of(int64_t steps) { return divide_up(steps, KRN_CUDA_FLOAT_PIECE_STEPS); }
+
+/* As for integers; 16-bit activations take twice the room, so 8-bit codes, and 4-bit codes beside 16 tokens, have 16
+ * channels. More than 16 tokens take as many blocks, which find the weights in the second-level cache. */
+static void plan_float_decode(const krn_cuda_weights_layout *l, const char *type, int64_t m,
+                              const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
+    p->is_decode = 1;
+    p->tokens = m <= 8 || l->code_bits == 8 ? 8 : 16;
+    const int fills_with_32 = 8 * divide_up(l->desc.n, 32) >= 7 * (int64_t)device->multiprocessors;
+    p->channels = fills_with_32 && p->tokens == 8 && l->code_bits == 4 ? 32 : 16;
+    p->threads = 32 * KRN_CUDA_DECODE_WARPS;
+    p->blocks[0] = (uint32_t)divide_up(l->desc.n, p->channels);
+    p->blocks[1] = (uint32_t)divide_up(m, p->tokens);
+    if (l->num_groups > 0) {
+        const int64_t last_steps = l->num_steps - (l->num_groups - 1) * l->group_steps;
+        p->group_pieces = (int32_t)float_pieces_of(l->group_steps);
+        p->num_pieces = (int32_t)((l->num_groups - 1) * p->group_pieces + float_pieces_of(last_steps));
+    }
+    /* Two blocks to a multiprocessor where every warp still has a piece in a chunk, else as much as one can have. */
+    const int64_t rings = krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, 0);
+    const int64_t piece = krn_cuda_decode_piece_bytes(p->channels, p->tokens);
+    int64_t chunk = (device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES - rings) / piece;
+    if (chunk < p->num_pieces && chunk < KRN_CUDA_DECODE_WARPS)
+        chunk = (device->shared_bytes_per_block - rings) / piece;
+    if (chunk > p->num_pieces)
+        chunk = p->num_pieces;
+    else if (chunk > KRN_CUDA_DECODE_WARPS)
+        chunk -= chunk % KRN_CUDA_DECODE_WARPS;
+    p->chunk_pieces = (int32_t)chunk;
+    p->shared_bytes =
+        (uint32_t)krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->chunk_pieces);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_float_decode_%s_%s_%dx%d_sm80", format_name(l), type, p->channels,
+             p->tokens);
+}
+
+static void plan_float(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m,
+                       const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
+    const char *type = activation_type == KRN_TYPE_F16 ? "f16" : "bf16";
+    if (m <= 16 || (m <= 48 && divide_up(l->desc.n, 64) * 2 < device->multiprocessors)) {
+        plan_float_decode(l, type, m, device, p);
+        return;
+    }
+    const int64_t large = divide_up(l->desc.n, 128) * divide_up(m, 128);
+    const int32_t side = large >= device->multiprocessors ? 128 : 64;
+    p->channels = p->tokens = side;
+    p->threads = side == 128 ? 256 : 128;
+    p->blocks[0] = (uint32_t)(divide_up(l->desc.n, side) * divide_up(m, side));
+    p->shared_bytes = (uint32_t)krn_cuda_float_prefill_shared_bytes(l->code_bits, side, side);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_float_prefill_%s_%s_%dx%d_sm80", format_name(l), type, side, side);
+}
+
 void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
                              const krn_cuda_properties *device, int32_t architecture, krn_cuda_gemm_plan *plan) {
     *plan = (krn_cuda_gemm_plan){.blocks = {1, 1, 1}, .group_pieces = 1};
+    if (activation_type == KRN_TYPE_F16 || activation_type == KRN_TYPE_BF16) {
+        plan_float(layout, activation_type, m, device, plan);
+        return;
+    }
     plan->short_groups =
         longest_group(layout) <= (activation_type == KRN_TYPE_U8 ? KRN_CUDA_SHORT_GROUP_U8 : KRN_CUDA_SHORT_GROUP);
     if (wants_decode(layout, activation_type, m, device))

@@ -14,10 +14,11 @@ typedef struct krn_cuda_gemm_plan {
     int32_t uses_tma;                    /* the kernel takes krn_cuda_gemm_tma_params */
     /* As in krn_cuda_gemm_params. */
     int32_t short_groups, piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
+    int32_t num_pieces, chunk_pieces;
 } krn_cuda_gemm_plan;
 
-/* Plans m >= 1 rows of integer activations of a type (KRN_TYPE_S8, KRN_TYPE_S4 or KRN_TYPE_U8) and weights with n >= 1,
- * for a krn_cuda_class. */
+/* Plans m >= 1 rows of activations of a type (KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U8, KRN_TYPE_F16 or KRN_TYPE_BF16) and
+ * weights with n >= 1, for a krn_cuda_class. */
 void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
                              const krn_cuda_properties *device, int32_t architecture, krn_cuda_gemm_plan *plan);
 

@@ -13,7 +13,8 @@
 #define KRN_SHAPE static inline
 #endif
 
-/* Integer cells. Weights as weights_layout.h has them, activations as s8 in the packed order of the inputs. */
+/* Weights as weights_layout.h has them, activations in the packed order of the inputs: s8, or in the float cells
+ * elements of 16 bits, for which x_ld counts bytes. */
 typedef struct krn_cuda_gemm_params {
     const uint8_t *codes;
     const void *scales;
@@ -34,6 +35,7 @@ typedef struct krn_cuda_gemm_params {
     const float *outlier_weights;
     const int32_t *outlier_count, *outlier_columns, *places;
     int64_t outlier_ld;
+    const float *codebook; /* of KRN_TYPE_C4 */
     int64_t x_ld, y_ld, residual_ld;
     int32_t m, n;
     int32_t x_bytes;  /* what a row of x has; behind it, zeros count */
@@ -51,6 +53,9 @@ typedef struct krn_cuda_gemm_params {
     int32_t piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
     /* Whole groups in the steps that the warps take in one turn, and the steps that are left. */
     int32_t turn_groups, turn_steps;
+    /* Decode of float cells: a piece is a block of up to 128 inputs that enters the result by one fma (gemm.h). A group
+     * has group_pieces of them, all of K num_pieces; a block sums chunk_pieces before they do. */
+    int32_t num_pieces, chunk_pieces;
 } krn_cuda_gemm_params;
 
 /* The most steps of 32 inputs whose sum of products of signed bytes stays below 2^31. */
@@ -102,6 +107,34 @@ KRN_SHAPE int32_t krn_cuda_prefill_shared_bytes(int32_t code_bits, int32_t group
     return krn_cuda_prefill_stages(grouped) * krn_cuda_prefill_stage_bytes(code_bits, grouped, channels, tokens);
 }
 
+/* Float cells, activations of 16 bits. Decode: as above, but a stage is a piece, and has the scales and zero points of
+ * one group; behind the rings, sums and scales of the pieces of a chunk. Prefill: stages of 64 inputs; at its 2 steps
+ * the scales of pieces that end there, and the zero points. */
+enum { KRN_CUDA_FLOAT_PIECE_STEPS = 4, KRN_CUDA_FLOAT_PREFILL_STAGES = 4 };
+
+KRN_SHAPE int32_t krn_cuda_float_decode_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
+    return channels * 16 * code_bits + tokens * 256 + channels * (code_bits == 8 ? 4 : 5);
+}
+
+KRN_SHAPE int32_t krn_cuda_float_decode_stages(int32_t code_bits, int32_t channels, int32_t tokens) {
+    return krn_cuda_float_decode_stage_bytes(code_bits, channels, tokens) > 4000 ? 2 : 3;
+}
+
+KRN_SHAPE int32_t krn_cuda_float_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens,
+                                                     int32_t chunk_pieces) {
+    return KRN_CUDA_DECODE_WARPS * krn_cuda_float_decode_stages(code_bits, channels, tokens) *
+               krn_cuda_float_decode_stage_bytes(code_bits, channels, tokens) +
+           chunk_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
+}
+
+KRN_SHAPE int32_t krn_cuda_float_prefill_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
+    return channels * 8 * code_bits + tokens * 128 + channels * (code_bits == 8 ? 8 : 10);
+}
+
+KRN_SHAPE int32_t krn_cuda_float_prefill_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
+    return KRN_CUDA_FLOAT_PREFILL_STAGES * krn_cuda_float_prefill_stage_bytes(code_bits, channels, tokens);
+}
+
 /* Prefill of KRN_CUDA_CLASS_SM90A: x comes by a tensor map, whose box has 128 inputs and the tokens of a block,
  * swizzled by 128 bytes. */
 typedef struct krn_cuda_gemm_tma_params {
@@ -129,7 +162,7 @@ typedef struct krn_cuda_prepare_params {
     const void *x;
     const int32_t *order; /* the input at each place, or NULL for the tensor's order */
     const int32_t *zeros; /* zero points of u8 [m], or NULL */
-    int8_t *to;           /* [m][padded_k], or NULL when only sums are wanted */
+    void *to;             /* [m][padded_k], s8 or 16 bits; or NULL when only sums are wanted */
     float *sums;          /* [groups][m], or NULL */
     int32_t *to_zeros;    /* [m], with u8: zero points less 128 */
     int64_t ld_bytes;

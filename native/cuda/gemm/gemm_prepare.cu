@@ -1,5 +1,5 @@
-/* Activations as the kernels of the GEMM read them: s8, in the packed order of the inputs (weights_layout.h), and their
- * sums over groups. A block has a row. */
+/* Activations as the kernels of the GEMM read them: s8 or 16-bit floats, in the packed order of the inputs
+ * (weights_layout.h), and their sums over groups. A block has a row. */
 #include "cuda/gemm/gemm_params.h"
 #include "cuda/ptx/atomic.h"
 #include "cuda/ptx/barrier.h"
@@ -39,7 +39,9 @@ KRN_DEVICE void write_codes(const Prepare &p, const uint8_t *row, int32_t token)
             const int32_t code = input < 0 ? 0 : code_of(p, row, input);
             four |= (static_cast<uint32_t>(code) & 0xFF) << (8 * i);
         }
-        ptx::store_global(reinterpret_cast<uint32_t *>(p.to + static_cast<int64_t>(token) * p.padded_k + place), four);
+        ptx::store_global(
+            reinterpret_cast<uint32_t *>(static_cast<int8_t *>(p.to) + static_cast<int64_t>(token) * p.padded_k + place),
+            four);
     }
 }
 
@@ -77,6 +79,44 @@ template <class T> KRN_DEVICE float widen(T bits, int32_t type) {
         return ptx::bits_as<float>(bits);
     else
         return type == KRN_TYPE_F16 ? ptx::f32_from_f16(bits) : ptx::f32_from_bf16(bits);
+}
+
+/* 16-bit floats in the packed order. */
+KRN_DEVICE void write_halves(const Prepare &p, const uint16_t *row, int32_t token) {
+    for (int32_t place = ptx::thread_x() * 2; place < p.padded_k; place += KRN_CUDA_PREPARE_THREADS * 2) {
+        uint32_t two = 0;
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < 2; i++) {
+            const int32_t input = input_at(p, place + i);
+            two |= static_cast<uint32_t>(input < 0 ? 0 : ptx::load_global_nc(row + input)) << (16 * i);
+        }
+        ptx::store_global(reinterpret_cast<uint32_t *>(static_cast<uint16_t *>(p.to) +
+                                                       static_cast<int64_t>(token) * p.padded_k + place),
+                          two);
+    }
+}
+
+/* Sums of 16-bit floats, in binary64 and rounded once: a lane has every 32nd input, then the lanes are added up in
+ * pairs. A warp has a group. */
+KRN_DEVICE void write_sums_of_halves(const Prepare &p, const uint16_t *row, int32_t token) {
+    for (int32_t group = ptx::warp(); group < p.num_groups; group += KRN_CUDA_PREPARE_THREADS / 32) {
+        double sum = 0;
+        const int32_t first = group * p.group_steps * 32;
+        for (int32_t i = ptx::lane(); i < p.group_steps * 32 && first + i < p.padded_k; i += 32) {
+            const int32_t input = input_at(p, first + i);
+            if (input >= 0)
+                sum += static_cast<double>(widen(ptx::load_global_nc(row + input), p.type));
+        }
+        KRN_UNROLL_ALL
+        for (int32_t mask = 16; mask > 0; mask /= 2) {
+            const auto bits = ptx::bits_as<uint64_t>(sum);
+            const uint64_t low = ptx::shuffle_xor(static_cast<uint32_t>(bits), mask);
+            const uint64_t high = ptx::shuffle_xor(static_cast<uint32_t>(bits >> 32), mask);
+            sum += ptx::bits_as<double>(high << 32 | low);
+        }
+        if (ptx::lane() == 0)
+            ptx::store_global(p.sums + static_cast<int64_t>(group) * p.m + token, static_cast<float>(sum));
+    }
 }
 
 template <class T> KRN_DEVICE void split_outliers(const krn_cuda_split_params &p) {
@@ -148,6 +188,15 @@ KRN_KERNEL(krn_gemm_split_outliers_32, krn_cuda_split_params, KRN_CUDA_PREPARE_T
 }
 KRN_KERNEL(krn_gemm_split_outliers_16, krn_cuda_split_params, KRN_CUDA_PREPARE_THREADS, 4) {
     gemm::split_outliers<uint16_t>(p);
+}
+
+KRN_KERNEL(krn_gemm_prepare_16, krn_cuda_prepare_params, KRN_CUDA_PREPARE_THREADS, 4) {
+    const int32_t token = ptx::block_x();
+    const uint16_t *row = static_cast<const uint16_t *>(p.x) + token * p.ld_bytes / 2;
+    if (p.to != nullptr)
+        gemm::write_halves(p, row, token);
+    if (p.sums != nullptr)
+        gemm::write_sums_of_halves(p, row, token);
 }
 
 KRN_KERNEL(krn_gemm_prepare, krn_cuda_prepare_params, KRN_CUDA_PREPARE_THREADS, 4) {

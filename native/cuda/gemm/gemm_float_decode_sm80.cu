@@ -1,0 +1,209 @@
+/* Float cells for few tokens: time goes into streaming the weights, once.
+ *
+ * As gemm_decode_sm80.cu, but on mma.m16n8k16, and what the 8 warps of a block take in turn are pieces: blocks of up to
+ * 128 inputs of a group, whose sums enter the result one after the other (gemm.h). A piece is summed by one warp, in
+ * order and from +0, as in gemm_float_prefill_sm80.cu, so both give the same bits. Its warp leaves the sum and the scale
+ * of its group in shared memory; when a chunk of pieces is done, each output's thread runs its chain over them. */
+#include "cuda/gemm/epilogue.h"
+#include "cuda/gemm/float_decode_pieces.h"
+#include "cuda/gemm/float_operands.h"
+#include "cuda/ptx/barrier.h"
+#include "cuda/ptx/warp.h"
+
+namespace gemm {
+
+template <int32_t format, int32_t type, int32_t units, int32_t tiles> class FloatDecoder {
+  public:
+    using Shape = FloatDecodeShape<format, units, tiles>;
+
+    KRN_DEVICE_MEMBER explicit FloatDecoder(const krn_cuda_gemm_params &params)
+        : p(params), unpacker(params),
+          ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::RING_BYTES)), from(ring),
+          sums(ptx::shared_base() + Shape::WARPS * Shape::RING_BYTES),
+          scales(sums + static_cast<uint32_t>(params.chunk_pieces * Shape::PIECE_BYTES)),
+          first_channel(ptx::block_x() * Shape::CHANNELS), first_token(ptx::block_y() * Shape::TOKENS),
+          tokens(params.m - first_token < Shape::TOKENS ? params.m - first_token : Shape::TOKENS) {}
+
+    KRN_DEVICE_MEMBER void run() {
+        float t[Shape::OUTPUTS];
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Shape::OUTPUTS; i++)
+            t[i] = 0;
+        clear_rows();
+        PieceLoader<format, units, tiles> loader(p, ring, first_channel, first_token);
+        KRN_UNROLL_ALL
+        for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
+            loader.load();
+        if (p.offsets != nullptr)
+            add_offsets(t);
+        int32_t piece = ptx::warp();
+        for (int32_t chunk = 0; chunk < p.num_pieces; chunk += p.chunk_pieces) {
+            const int32_t end = chunk + p.chunk_pieces < p.num_pieces ? chunk + p.chunk_pieces : p.num_pieces;
+            for (; piece < end; piece += Shape::WARPS) {
+                ptx::cp_async_wait<Shape::STAGES - 2>();
+                ptx::sync_warp();
+                loader.load();
+                multiply(piece_at(p, piece).steps);
+                leave(piece - chunk);
+                from = from + Shape::STAGE_BYTES == ring + Shape::RING_BYTES ? ring : from + Shape::STAGE_BYTES;
+            }
+            ptx::sync_threads();
+            add_pieces(t, end - chunk);
+            ptx::sync_threads();
+        }
+        ptx::cp_async_wait_all();
+        store(t);
+    }
+
+  private:
+    const krn_cuda_gemm_params &p;
+    const Unpacker<format, type> unpacker;
+    const ptx::SharedAddress ring;
+    ptx::SharedAddress from; /* the stage of the piece */
+    const ptx::SharedAddress sums, scales;
+    const int32_t first_channel, first_token, tokens;
+    float acc[units][tiles][4];
+
+    /* Rows of x that no token has stay zero in every stage. */
+    KRN_DEVICE_MEMBER void clear_rows() const {
+        const ptx::U32x4 zero = {0, 0, 0, 0};
+        for (int32_t stage = 0; stage < Shape::STAGES; stage++)
+            for (int32_t i = tokens * 16 + ptx::lane(); i < Shape::TOKENS * 16; i += 32)
+                ptx::store_shared(ring + static_cast<uint32_t>(stage * Shape::STAGE_BYTES + Shape::X_AT + i * 16),
+                                  zero);
+        ptx::sync_warp();
+    }
+
+    KRN_DEVICE_MEMBER void multiply(int32_t steps) {
+        KRN_UNROLL_ALL
+        for (int32_t u = 0; u < units; u++)
+            KRN_UNROLL_ALL
+        for (int32_t i = 0; i < tiles; i++)
+            KRN_UNROLL_ALL
+        for (int32_t j = 0; j < 4; j++)
+            acc[u][i][j] = 0;
+        uint32_t bases[units][2] = {};
+        if constexpr (format == KRN_TYPE_U4) {
+            KRN_UNROLL_ALL
+            for (int32_t u = 0; u < units; u++)
+                KRN_UNROLL_ALL
+            for (int32_t h = 0; h < 2; h++)
+                bases[u][h] = unpacker.base_of(ptx::load_shared<uint8_t>(
+                    from + static_cast<uint32_t>(Shape::ZEROS_AT + 16 * u + 8 * h + ptx::lane() / 4)));
+        }
+        KRN_UNROLL_ALL
+        for (int32_t s = 0; s < KRN_CUDA_FLOAT_PIECE_STEPS; s++) {
+            if (s >= steps)
+                break;
+            multiply_step(s, bases);
+        }
+    }
+
+    KRN_DEVICE_MEMBER void multiply_step(int32_t s, const uint32_t (&bases)[units][2]) {
+        uint32_t a[units][2][4];
+        KRN_UNROLL_ALL
+        for (int32_t u = 0; u < units; u++) {
+            uint32_t words[Unpacker<format, type>::WORDS];
+            load_step_words<format>(from + static_cast<uint32_t>(u * Shape::UNIT_BYTES), s, words);
+            unpacker.unpack(words, bases[u], a[u]);
+        }
+        KRN_UNROLL_ALL
+        for (int32_t c = 0; c < 2; c++)
+            KRN_UNROLL_ALL
+        for (int32_t i = 0; i < tiles; i++) {
+            const int32_t row = 8 * i + ptx::lane() / 4;
+            const auto b = ptx::load_shared<ptx::U32x2>(from + Shape::X_AT +
+                                                        half_row_at<Shape::ROW_BYTES>(row, 4 * s + 2 * c) +
+                                                        static_cast<uint32_t>(ptx::lane() % 4 * 8));
+            KRN_UNROLL_ALL
+            for (int32_t u = 0; u < units; u++)
+                multiply_halves<type>(acc[u][i], a[u][c], {b.x, b.y});
+        }
+    }
+
+    /* Leaves the sums and the scales of the piece at its place in the chunk. */
+    KRN_DEVICE_MEMBER void leave(int32_t place) const {
+        const int32_t row = ptx::lane() / 4, column = ptx::lane() % 4 * 2;
+        const ptx::SharedAddress to =
+            sums + static_cast<uint32_t>(place * Shape::PIECE_BYTES + (column * Shape::PITCH + row) * 4);
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < tiles; i++)
+            KRN_UNROLL_ALL
+        for (int32_t j = 0; j < 2; j++)
+            KRN_UNROLL_ALL
+        for (int32_t u = 0; u < 2 * units; u++)
+            ptx::store_shared(to + static_cast<uint32_t>(((8 * i + j) * Shape::PITCH + 8 * u) * 4),
+                              acc[u / 2][i][u % 2 * 2 + j]);
+        if (ptx::lane() < Shape::CHANNELS)
+            ptx::store_shared(scales + static_cast<uint32_t>((place * Shape::CHANNELS + ptx::lane()) * 4),
+                              load_shared_scale(from + Shape::SCALES_AT, p.scale_type, ptx::lane()));
+    }
+
+    /* The outputs of a thread: channels side by side in a warp. */
+    KRN_DEVICE_MEMBER int32_t channel_of(int32_t output) const {
+        return (output * Shape::THREADS + ptx::thread_x()) % Shape::CHANNELS;
+    }
+    KRN_DEVICE_MEMBER int32_t token_of(int32_t output) const {
+        return (output * Shape::THREADS + ptx::thread_x()) / Shape::CHANNELS;
+    }
+
+    KRN_DEVICE_MEMBER void add_offsets(float (&t)[Shape::OUTPUTS]) const {
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
+            if (token_of(i) >= tokens)
+                continue;
+            for (int32_t g = 0; g < p.num_groups; g++)
+                t[i] = ptx::fma_rn(
+                    ptx::load_global_nc(p.x_sums + static_cast<int64_t>(g) * p.m + first_token + token_of(i)),
+                    ptx::load_global_nc(p.offsets + static_cast<int64_t>(g) * p.padded_n + first_channel +
+                                        channel_of(i)),
+                    t[i]);
+        }
+    }
+
+    /* The chain over the pieces of a chunk. */
+    KRN_DEVICE_MEMBER void add_pieces(float (&t)[Shape::OUTPUTS], int32_t count) const {
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
+            const int32_t channel = channel_of(i), token = token_of(i);
+            if (token >= tokens)
+                continue;
+            const ptx::SharedAddress sum = sums + static_cast<uint32_t>((token * Shape::PITCH + channel) * 4);
+            KRN_UNROLL_8
+            for (int32_t place = 0; place < count; place++)
+                t[i] = ptx::fma_rn(
+                    ptx::load_shared<float>(sum + static_cast<uint32_t>(place * Shape::PIECE_BYTES)),
+                    ptx::load_shared<float>(scales + static_cast<uint32_t>((place * Shape::CHANNELS + channel) * 4)),
+                    t[i]);
+        }
+    }
+
+    KRN_DEVICE_MEMBER void store(const float (&t)[Shape::OUTPUTS]) const {
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
+            const int32_t channel = first_channel + channel_of(i), token = token_of(i);
+            if (token < tokens && channel < p.n)
+                store_one(p, first_token + token, channel, t[i]);
+        }
+    }
+};
+
+} // namespace gemm
+
+#define KRN_FLOAT_DECODE(name, format, type, units, tiles)                                                             \
+    KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, 2) {                                            \
+        gemm::FloatDecoder<format, type, units, tiles>(p).run();                                                       \
+    }
+#define KRN_FLOAT_DECODE_4_BITS(name, format, type)                                                                    \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x8_sm80, format, type, 1, 1)                                     \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_32x8_sm80, format, type, 2, 1)                                     \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x16_sm80, format, type, 1, 2)
+
+KRN_FLOAT_DECODE_4_BITS(s4_bf16, KRN_TYPE_S4, KRN_TYPE_BF16)
+KRN_FLOAT_DECODE_4_BITS(u4_bf16, KRN_TYPE_U4, KRN_TYPE_BF16)
+KRN_FLOAT_DECODE_4_BITS(c4_bf16, KRN_TYPE_C4, KRN_TYPE_BF16)
+KRN_FLOAT_DECODE_4_BITS(s4_f16, KRN_TYPE_S4, KRN_TYPE_F16)
+KRN_FLOAT_DECODE_4_BITS(u4_f16, KRN_TYPE_U4, KRN_TYPE_F16)
+KRN_FLOAT_DECODE_4_BITS(c4_f16, KRN_TYPE_C4, KRN_TYPE_F16)
+KRN_FLOAT_DECODE(krn_gemm_float_decode_s8_bf16_16x8_sm80, KRN_TYPE_S8, KRN_TYPE_BF16, 1, 1)
+KRN_FLOAT_DECODE(krn_gemm_float_decode_s8_f16_16x8_sm80, KRN_TYPE_S8, KRN_TYPE_F16, 1, 1)
