@@ -29,8 +29,8 @@ template <int32_t format, int32_t units, int32_t tiles> class PieceLoader {
 
     KRN_DEVICE_MEMBER PieceLoader(const krn_cuda_gemm_params &params, ptx::SharedAddress first_stage, int32_t channel,
                                   int32_t token)
-        : p(params), ring(first_stage), to(first_stage), first_channel(channel), first_token(token),
-          piece(ptx::warp()), policy(ptx::evict_first_policy()) {}
+        : p(params), ring(first_stage), to(first_stage), first_channel(channel), first_token(token), piece(ptx::warp()),
+          policy(ptx::evict_first_policy()) {}
 
     /* Starts the copies of the warp's next piece into the next stage; past the last piece, of nothing. Ends a group of
      * copies. */
@@ -107,13 +107,13 @@ template <int32_t format, int32_t units, int32_t tiles> class PieceLoader {
     KRN_DEVICE_MEMBER void load_half_units(const FloatPiece &at) const {
         for (int32_t s = 0; s < at.steps; s++) {
             const int32_t step = at.first_step + s;
-            const uint8_t *const from = tile_of(step) + first_channel % 64 / 16 * 1024 + step % 4 / 2 * 512 +
-                                        step % 2 * 8 + ptx::lane() * 16;
+            const uint8_t *const from =
+                tile_of(step) + first_channel % 64 / 16 * 1024 + step % 4 / 2 * 512 + step % 2 * 8 + ptx::lane() * 16;
             KRN_UNROLL_ALL
             for (int32_t u = 0; u < units; u++)
-                ptx::cp_async_8(to + static_cast<uint32_t>(u * Shape::UNIT_BYTES + s / 2 * 512 + s % 2 * 8 +
-                                                           ptx::lane() * 16),
-                                from + u * 1024, 8);
+                ptx::cp_async_8(
+                    to + static_cast<uint32_t>(u * Shape::UNIT_BYTES + s / 2 * 512 + s % 2 * 8 + ptx::lane() * 16),
+                    from + u * 1024, 8);
         }
     }
 

@@ -4,8 +4,8 @@
  * 2 t, 2 t + 1, 8 + 2 t, 8 + 2 t + 1 (ptx/mma.h) stand for the inputs 4 t .. 4 t + 3. These are four bytes of codes in
  * the layout of weights_layout.h, which is that of the integer instruction, and eight bytes of x.
  *
- * Codes become floats by standing in the last bits of a float whose last bit counts 1, 128 in bf16 and 1024 in f16, from
- * which that, and the zero point, is subtracted: exact. */
+ * Codes become floats by standing in the last bits of a float whose last bit counts 1: 128 in bf16 and 1024 in f16.
+ * That, and the zero point, is subtracted: exact. */
 #ifndef KRN_CUDA_GEMM_FLOAT_OPERANDS_H
 #define KRN_CUDA_GEMM_FLOAT_OPERANDS_H
 
@@ -15,8 +15,7 @@
 
 namespace gemm {
 
-template <int32_t type>
-KRN_DEVICE void multiply_halves(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+template <int32_t type> KRN_DEVICE void multiply_halves(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     if constexpr (type == KRN_TYPE_F16)
         ptx::mma_m16n8k16_f16(d, a, b);
     else
@@ -70,7 +69,8 @@ template <int32_t format, int32_t type> class Unpacker {
 
     /* Two codes that stand in the low bytes of the halves. */
     static KRN_DEVICE_MEMBER uint32_t pair_of(uint32_t codes, uint32_t base) {
-        constexpr uint32_t AND_OR = (ptx::LUT_A & ptx::LUT_B) | ptx::LUT_C, AND_XOR = (ptx::LUT_A & ptx::LUT_B) ^ ptx::LUT_C;
+        constexpr uint32_t AND_OR = (ptx::LUT_A & ptx::LUT_B) | ptx::LUT_C,
+                           AND_XOR = (ptx::LUT_A & ptx::LUT_B) ^ ptx::LUT_C;
         if constexpr (format == KRN_TYPE_U4)
             return subtract_halves<type>(ptx::lop3<AND_OR>(codes, 0x000F000Fu, MAGIC), base);
         /* With the sign's bit inverted a code is raised by 8, or 128. */
@@ -101,7 +101,8 @@ template <int32_t format, int32_t type> class Unpacker {
 
     /* Entries of the four codes in the lower half of a word: of the low nibbles, and of the high ones. */
     KRN_DEVICE_MEMBER void look_up(uint32_t codes, uint32_t &low_nibbles, uint32_t &high_nibbles) const {
-        const uint32_t within = codes & 0x7777u, which = ptx::lop3<(ptx::LUT_A & ptx::LUT_B) | ptx::LUT_C>(codes >> 1, 0x4444u, 0x3210u);
+        const uint32_t within = codes & 0x7777u,
+                       which = ptx::lop3<(ptx::LUT_A & ptx::LUT_B) | ptx::LUT_C>(codes >> 1, 0x4444u, 0x3210u);
         const uint32_t low =
             ptx::prmt(ptx::prmt(lower[0], lower[1], within), ptx::prmt(lower[2], lower[3], within), which);
         const uint32_t high =
@@ -111,15 +112,15 @@ template <int32_t format, int32_t type> class Unpacker {
     }
 };
 
-/* A lane's words of a step, which lies as one of 512 bytes in shared memory [2 of 16 inputs][16 channels][16] (8 bits), or
- * as half of a unit of 4 bits. */
+/* A lane's words of a step, which lies in shared memory as 512 bytes [2 of 16 inputs][16 channels][16] (8 bits), or as
+ * half of a unit of 4 bits. */
 template <int32_t format>
-KRN_DEVICE void load_step_words(ptx::SharedAddress unit, int32_t step, uint32_t (&words)[format == KRN_TYPE_S8 ? 4 : 2]) {
+KRN_DEVICE void load_step_words(ptx::SharedAddress unit, int32_t step,
+                                uint32_t (&words)[format == KRN_TYPE_S8 ? 4 : 2]) {
     if constexpr (format == KRN_TYPE_S8) {
         KRN_UNROLL_ALL
         for (int32_t i = 0; i < 4; i++)
-            words[i] =
-                ptx::load_shared<uint32_t>(unit + static_cast<uint32_t>(step * 512 + i * 128 + ptx::lane() * 4));
+            words[i] = ptx::load_shared<uint32_t>(unit + static_cast<uint32_t>(step * 512 + i * 128 + ptx::lane() * 4));
     } else {
         const auto v = ptx::load_shared<ptx::U32x2>(
             unit + static_cast<uint32_t>(step / 2 * 512 + step % 2 * 8 + ptx::lane() * 16));

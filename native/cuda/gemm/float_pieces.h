@@ -1,5 +1,5 @@
-/* Pieces of the float cells: blocks of up to 128 inputs of a group, each of which enters the result by one fma (gemm.h);
- * and rows of x in shared memory. Device code. */
+/* Pieces of the float cells: blocks of up to 128 inputs of a group, each of which enters the result by one fma
+ * (gemm.h); and rows of x in shared memory. Device code. */
 #ifndef KRN_CUDA_GEMM_FLOAT_PIECES_H
 #define KRN_CUDA_GEMM_FLOAT_PIECES_H
 

@@ -1,5 +1,5 @@
-/* How a block of the prefill kernel for float activations (gemm_float_prefill_sm80.cu) gets its stages of 64 inputs into
- * shared memory. Device code. */
+/* How a block of the prefill kernel for float activations (gemm_float_prefill_sm80.cu) gets its stages of 64 inputs
+ * into shared memory. Device code. */
 #ifndef KRN_CUDA_GEMM_FLOAT_PREFILL_STAGES_H
 #define KRN_CUDA_GEMM_FLOAT_PREFILL_STAGES_H
 
@@ -13,7 +13,7 @@ template <int32_t format, int32_t units, int32_t tiles, int32_t warps_n, int32_t
     static constexpr int32_t CHANNELS = 16 * units * warps_n, TOKENS = 8 * tiles * warps_m;
     static constexpr int32_t THREADS = 32 * warps_n * warps_m;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4, STEPS = KRN_CUDA_PREFILL_STEPS;
-    static constexpr int32_t STAGES = KRN_CUDA_FLOAT_PREFILL_STAGES;
+    static constexpr int32_t STAGES = krn_cuda_float_prefill_stages(BITS);
     static constexpr int32_t UNIT_BYTES = 16 * 64 * BITS / 8, ROW_BYTES = 128;
     static constexpr int32_t X_AT = CHANNELS / 16 * UNIT_BYTES, SCALES_AT = X_AT + TOKENS * ROW_BYTES;
     static constexpr int32_t ZEROS_AT = SCALES_AT + STEPS * CHANNELS * 4;

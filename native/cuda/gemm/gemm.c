@@ -7,8 +7,8 @@
 #include "cuda/gemm/gemm_call.h"
 #include "cuda/gemm/gemm_heuristics.h"
 
-/* Sums of codes of longer groups do not fit 32 bits. */
-enum { MAX_M = 1 << 30, MAX_U8_GROUP = 1 << 23, WORKSPACE_ALIGNMENT = 256 };
+/* Sums of codes of longer groups do not fit 32 bits; nor do the bytes of longer rows of 16-bit floats. */
+enum { MAX_M = 1 << 30, MAX_U8_GROUP = 1 << 23, WORKSPACE_ALIGNMENT = 256, MAX_FLOAT_K = 1 << 30 };
 
 /* What stands for NULL. */
 static const krn_gemm_options plain_options = {.struct_size = sizeof plain_options};
@@ -91,6 +91,9 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
     if (type == KRN_TYPE_U8 && layout->group_size > MAX_U8_GROUP)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "activations are KRN_TYPE_U8: groups of %lld inputs are too long for it",
                         (long long)layout->group_size);
+    if (is_half(type) && layout->padded_k >= MAX_FLOAT_K)
+        return krn_fail(KRN_ERROR_UNSUPPORTED, "weights have %lld inputs, too many for float activations",
+                        (long long)layout->desc.k);
     /* Twelve bytes for an element of X are more than all parts together. */
     if (m > 0 && layout->padded_k > (INT64_MAX >> 4) / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
@@ -124,8 +127,7 @@ static krn_status prepare(const krn_cuda_gemm_call *c, int needs_copy) {
     };
     const uint32_t blocks[3] = {(uint32_t)c->m, 1, 1};
     const char *kernel = is_half(a->type) ? "krn_gemm_prepare_16" : "krn_gemm_prepare";
-    return krn_cuda_run(c->context, kernel, blocks, KRN_CUDA_PREPARE_THREADS, 0, &params, sizeof params,
-                        c->stream);
+    return krn_cuda_run(c->context, kernel, blocks, KRN_CUDA_PREPARE_THREADS, 0, &params, sizeof params, c->stream);
 }
 
 /* Steps that the warps of a decoding block take in one turn. */

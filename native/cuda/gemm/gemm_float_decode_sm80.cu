@@ -2,8 +2,8 @@
  *
  * As gemm_decode_sm80.cu, but on mma.m16n8k16, and what the 8 warps of a block take in turn are pieces: blocks of up to
  * 128 inputs of a group, whose sums enter the result one after the other (gemm.h). A piece is summed by one warp, in
- * order and from +0, as in gemm_float_prefill_sm80.cu, so both give the same bits. Its warp leaves the sum and the scale
- * of its group in shared memory; when a chunk of pieces is done, each output's thread runs its chain over them. */
+ * order and from +0, as in gemm_float_prefill_sm80.cu, so both give the same bits. Its warp leaves the sum and the
+ * scale of its group in shared memory; when a chunk of pieces is done, each output's thread runs its chain over them. */
 #include "cuda/gemm/epilogue.h"
 #include "cuda/gemm/float_decode_pieces.h"
 #include "cuda/gemm/float_operands.h"
@@ -112,9 +112,9 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles> class Floa
             KRN_UNROLL_ALL
         for (int32_t i = 0; i < tiles; i++) {
             const int32_t row = 8 * i + ptx::lane() / 4;
-            const auto b = ptx::load_shared<ptx::U32x2>(from + Shape::X_AT +
-                                                        half_row_at<Shape::ROW_BYTES>(row, 4 * s + 2 * c) +
-                                                        static_cast<uint32_t>(ptx::lane() % 4 * 8));
+            const auto b =
+                ptx::load_shared<ptx::U32x2>(from + Shape::X_AT + half_row_at<Shape::ROW_BYTES>(row, 4 * s + 2 * c) +
+                                             static_cast<uint32_t>(ptx::lane() % 4 * 8));
             KRN_UNROLL_ALL
             for (int32_t u = 0; u < units; u++)
                 multiply_halves<type>(acc[u][i], a[u][c], {b.x, b.y});

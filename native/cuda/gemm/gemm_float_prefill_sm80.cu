@@ -1,7 +1,7 @@
 /* Float cells for many tokens: time goes into the matrix instructions.
  *
  * As gemm_prefill_sm80.cu, but on mma.m16n8k16: a block has a tile of channels x tokens and walks along K in stages of
- * 64 inputs, 4 of which are on their way. The sums of a block of 128 inputs of a group leave for the chain
+ * 64 inputs, two or three of which are on their way. The sums of a block of 128 inputs of a group leave for the chain
  * t = fma(sum, scale, t) when it ends (gemm.h), 64 results of a warp to 64 others of its registers. Each is summed from
  * +0 and in order, as in gemm_float_decode_sm80.cu, so both give the same bits. */
 #include "cuda/gemm/epilogue.h"

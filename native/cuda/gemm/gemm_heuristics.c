@@ -155,7 +155,7 @@ static void plan_float_decode(const krn_cuda_weights_layout *l, const char *type
     const int64_t rings = krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, 0);
     const int64_t piece = krn_cuda_decode_piece_bytes(p->channels, p->tokens);
     int64_t chunk = (device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES - rings) / piece;
-    if (chunk < p->num_pieces && chunk < KRN_CUDA_DECODE_WARPS)
+    if (chunk < (p->num_pieces < KRN_CUDA_DECODE_WARPS ? p->num_pieces : KRN_CUDA_DECODE_WARPS))
         chunk = (device->shared_bytes_per_block - rings) / piece;
     if (chunk > p->num_pieces)
         chunk = p->num_pieces;

@@ -110,7 +110,7 @@ KRN_SHAPE int32_t krn_cuda_prefill_shared_bytes(int32_t code_bits, int32_t group
 /* Float cells, activations of 16 bits. Decode: as above, but a stage is a piece, and has the scales and zero points of
  * one group; behind the rings, sums and scales of the pieces of a chunk. Prefill: stages of 64 inputs; at its 2 steps
  * the scales of pieces that end there, and the zero points. */
-enum { KRN_CUDA_FLOAT_PIECE_STEPS = 4, KRN_CUDA_FLOAT_PREFILL_STAGES = 4 };
+enum { KRN_CUDA_FLOAT_PIECE_STEPS = 4 };
 
 KRN_SHAPE int32_t krn_cuda_float_decode_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
     return channels * 16 * code_bits + tokens * 256 + channels * (code_bits == 8 ? 4 : 5);
@@ -127,12 +127,15 @@ KRN_SHAPE int32_t krn_cuda_float_decode_shared_bytes(int32_t code_bits, int32_t 
            chunk_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
 }
 
+/* Four stages of 8-bit codes would not fit the devices with the least memory. */
+KRN_SHAPE int32_t krn_cuda_float_prefill_stages(int32_t code_bits) { return code_bits == 8 ? 3 : 4; }
+
 KRN_SHAPE int32_t krn_cuda_float_prefill_stage_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
     return channels * 8 * code_bits + tokens * 128 + channels * (code_bits == 8 ? 8 : 10);
 }
 
 KRN_SHAPE int32_t krn_cuda_float_prefill_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens) {
-    return KRN_CUDA_FLOAT_PREFILL_STAGES * krn_cuda_float_prefill_stage_bytes(code_bits, channels, tokens);
+    return krn_cuda_float_prefill_stages(code_bits) * krn_cuda_float_prefill_stage_bytes(code_bits, channels, tokens);
 }
 
 /* Prefill of KRN_CUDA_CLASS_SM90A: x comes by a tensor map, whose box has 128 inputs and the tokens of a block,

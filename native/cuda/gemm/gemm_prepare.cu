@@ -39,9 +39,9 @@ KRN_DEVICE void write_codes(const Prepare &p, const uint8_t *row, int32_t token)
             const int32_t code = input < 0 ? 0 : code_of(p, row, input);
             four |= (static_cast<uint32_t>(code) & 0xFF) << (8 * i);
         }
-        ptx::store_global(
-            reinterpret_cast<uint32_t *>(static_cast<int8_t *>(p.to) + static_cast<int64_t>(token) * p.padded_k + place),
-            four);
+        ptx::store_global(reinterpret_cast<uint32_t *>(static_cast<int8_t *>(p.to) +
+                                                       static_cast<int64_t>(token) * p.padded_k + place),
+                          four);
     }
 }
 

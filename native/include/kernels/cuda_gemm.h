@@ -8,20 +8,37 @@
  *   KRN_TYPE_S8 with scales            exact integer dot products on tensor cores
  *   KRN_TYPE_S4 with scales            the same; weights and activations of 4 bits are widened to 8 on their way
  *   KRN_TYPE_U8 with scales and zeros  the same; groups of at most 2^23 inputs
- *   KRN_TYPE_F32, F16, BF16            with `compute` only: X is quantized per token inside the call (cuda_quantize.h),
- *                                      then as KRN_TYPE_S8, S4 or U8
+ *   KRN_TYPE_F16, BF16                 products of 16-bit floats on tensor cores, summed in binary32: codes are exact
+ *                                      in both types, the entries of a codebook are rounded to that of X
+ *   KRN_TYPE_F32, F16, BF16            with `compute`: X is quantized per token inside the call (cuda_quantize.h), then
+ *                                      as KRN_TYPE_S8, S4 or U8
+ *
+ * KRN_TYPE_F32 without `compute` is KRN_ERROR_UNSUPPORTED: tensor cores have no products of binary32.
  *
  * Outlier columns (LLM.int8()), which the weights fix or which are searched for, go through binary32 in the epilogue.
  * What was searched for is looked up in the codes there, so it should be few columns.
  *
  * An adapter (krn_gemm_options.lora) has no kernel yet: KRN_ERROR_UNSUPPORTED.
  *
- * Weights: s8, s4, u4 with integer zero points, and those with float offsets; groups of 16 and more inputs or one per
- * channel; every type of scales; activation order; flattened groups.
+ * Weights: s8, s4, u4 with integer zero points, and those with float offsets, and with KRN_TYPE_F16 and BF16 codebooks;
+ * groups of 16 and more inputs or one per channel; every type of scales; activation order; flattened groups.
  *
  * Numeric contract: that of gemm.h, bit for bit with kernels_cpu for integer activations, for every class, device, M
  * and place in a batch. Sums of long groups are exact for any K. With `compute`, a row that is not finite sets
  * KRN_CUDA_FLAG_NON_FINITE in `device_flags`, and its row of Y is undefined.
+ *
+ * Float activations: the blocks of 128 inputs of gemm.h, counted in the order in which weights are packed (of ordered
+ * weights, that of their groups), enter t by one fma each. A block is summed from +0 by at most 8 matrix instructions
+ * of 16 inputs, in order. How such an instruction adds its 16 products, which are exact, to the sum is no part of its
+ * specification; if it aligns the terms to the largest and cuts each, and the result, behind 24 bits, 8 products at a
+ * time, it loses less than 40 * 2^-24 of the sum of their magnitudes. So Y is within
+ *
+ *   (40 * products + blocks + groups + 8) * 2^-24 * sum |x| |w|
+ *
+ * of the exact result, before it is rounded to the output type: `products` the instructions of a block (2 for each 32
+ * inputs begun, 8 at most), `blocks` those of a channel, `groups` those that have float offsets; |w| is
+ * |code * scale| + |offset|, a codebook's entry rounded to the type of X. docs/numerics.md has the derivation. On a
+ * device a row has the same bits for every M and at any place in a batch.
  *
  * How it runs. Few tokens (M <= 16, or more when N is small): every block streams its channels' weights once, all of K,
  * and its warps divide K among them; integer sums of groups meet in shared memory, where the chain over groups runs in

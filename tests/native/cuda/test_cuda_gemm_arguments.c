@@ -40,6 +40,8 @@ static void refuses_arguments(call good) {
     REFUSES(bad.a.struct_size = 1, KRN_ERROR_STRUCT_SIZE, "activations");
     REFUSES(bad.a.type = KRN_TYPE_U4, KRN_ERROR_UNSUPPORTED, "activation_type");
     REFUSES(bad.a.type = KRN_TYPE_F8E4M3, KRN_ERROR_UNSUPPORTED, "activation_type");
+    REFUSES(bad.a.type = KRN_TYPE_F32, KRN_ERROR_UNSUPPORTED, "KRN_TYPE_F32");
+    REFUSES(bad.a.type = KRN_TYPE_BF16, KRN_ERROR_INVALID_ARGUMENT, "activations->scales");
     REFUSES(bad.a.ld = K - 1, KRN_ERROR_LEADING_DIMENSION, "activations->ld");
     REFUSES(bad.a.data = NULL, KRN_ERROR_NULL_ARGUMENT, "activations->data");
     REFUSES(bad.a.data = (const char *)bad.a.data + 8, KRN_ERROR_ALIGNMENT, "activations->data");

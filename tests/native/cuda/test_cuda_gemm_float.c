@@ -22,15 +22,15 @@ static int64_t tensor_bytes(int64_t rows, int64_t width, int64_t ld, int32_t typ
 static void round_codebook(gemm_case *c) {
     const int is_f16 = c->shape.activation_type == KRN_TYPE_F16;
     for (int i = 0; c->codebook != NULL && i < 16; i++)
-        c->codebook[i] = is_f16 ? krn_f16_to_f32(krn_f32_to_f16(c->codebook[i]))
-                                : krn_bf16_to_f32(krn_f32_to_bf16(c->codebook[i]));
+        c->codebook[i] =
+            is_f16 ? krn_f16_to_f32(krn_f32_to_f16(c->codebook[i])) : krn_bf16_to_f32(krn_f32_to_bf16(c->codebook[i]));
 }
 
-/* The bound of cuda_gemm.h in units of 2^-24: a product of 16 inputs costs a device 36, and the emulator, which rounds
+/* The bound of cuda_gemm.h in units of 2^-24: a product of 16 inputs costs a device 40, and the emulator, which rounds
  * it once, 1. */
 static double bound_of(const gemm_case *c) {
     const char *device = getenv("KRN_CUDA_TEST_DEVICE");
-    const double product = device != NULL && strcmp(device, "driver") == 0 ? 36 : 1;
+    const double product = device != NULL && strcmp(device, "driver") == 0 ? 40 : 1;
     const int64_t group = c->group == 0 ? 1 : c->group, longest = group < 128 ? group : 128;
     const int64_t groups = c->num_groups * (c->shape.flattened ? 5 : 1), blocks = groups * ((group + 127) / 128);
     return product * (double)(2 * ((longest + 31) / 32)) + (double)(blocks + groups) + 8;
@@ -43,6 +43,9 @@ static void check_output(const gemm_case *c, const uint8_t *y) {
     const int64_t elem = type_bytes(s->output_type), count = s->m == 0 ? 0 : (s->m - 1) * c->ld + s->n;
     for (int64_t at = 0; at < count; at++) {
         const int64_t m = at / c->ld, n = at % c->ld;
+        /* Of large cases some rows, and the last: the oracle takes longer than the emulator. */
+        if (s->m > 1000 && m % 29 != 0 && m < s->m - 8)
+            continue;
         if (n >= s->n) {
             const uint8_t *padding = c->residual != NULL && s->residual_is_output ? c->residual : NULL;
             for (int64_t i = 0; i < elem; i++)
@@ -139,17 +142,16 @@ static void test_sizes(krn_cuda_context *device, krn_context *host, const size *
 
 /* Few tokens: pieces of 1 to 4 steps, in the middle of a unit, filled up; several chunks. */
 static void test_decode(krn_cuda_context *device, krn_context *host) {
-    static const size sizes[] = {{1, 64, 128, 0},  {1, 16, 256, 128}, {8, 65, 512, 64},  {3, 33, 360, 32},
-                                 {5, 20, 300, 0},  {16, 40, 384, 128}, {9, 70, 96, 16},   {2, 17, 400, 96},
-                                 {7, 48, 640, 256}, {1, 16, 100, 40},  {1, 1, 1, 0},      {2, 16, 960, 480},
+    static const size sizes[] = {{1, 64, 128, 0},   {1, 16, 256, 128},  {8, 65, 512, 64}, {3, 33, 360, 32},
+                                 {5, 20, 300, 0},   {16, 40, 384, 128}, {9, 70, 96, 16},  {2, 17, 400, 96},
+                                 {7, 48, 640, 256}, {1, 16, 100, 40},   {1, 1, 1, 0},     {2, 16, 960, 480},
                                  {1, 16, 8192, 64}, {4, 8, 1032, 0}};
     test_sizes(device, host, sizes, 14);
 }
 
 static void test_prefill(krn_cuda_context *device, krn_context *host) {
-    static const size sizes[] = {{64, 64, 128, 0}, {65, 70, 256, 128}, {50, 130, 320, 64},
-                                 {70, 20, 200, 32}, {49, 65, 100, 0},   {64, 33, 37, 0},
-                                 {50, 40, 800, 480}, {52, 24, 200, 96}};
+    static const size sizes[] = {{64, 64, 128, 0}, {65, 70, 256, 128}, {50, 130, 320, 64}, {70, 20, 200, 32},
+                                 {49, 65, 100, 0}, {64, 33, 37, 0},    {50, 40, 800, 480}, {52, 24, 200, 96}};
     test_sizes(device, host, sizes, 8);
 }
 

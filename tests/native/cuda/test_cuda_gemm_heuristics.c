@@ -75,6 +75,32 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
               "groups are not short");
 }
 
+/* Pieces of a block of 128 inputs, the whole of K, in chunks that fit. */
+static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t activation_type, const device_of *d) {
+    const krn_cuda_properties device = {.struct_size = sizeof device,
+                                        .multiprocessors = d->multiprocessors,
+                                        .shared_bytes_per_block = d->shared_per_block,
+                                        .shared_bytes_per_multiprocessor = d->shared_per_multiprocessor};
+    krn_cuda_gemm_plan p;
+    krn_cuda_gemm_make_plan(l, activation_type, m, &device, d->architecture, &p);
+    CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
+          p.shared_bytes, d->name, d->shared_per_block);
+    const int64_t outputs = (int64_t)p.blocks[0] * p.blocks[1] * p.channels * p.tokens;
+    CHECK(outputs >= m * l->desc.n, "%s: %u x %u blocks", p.kernel, p.blocks[0], p.blocks[1]);
+    CHECK(strstr(p.kernel, activation_type == KRN_TYPE_F16 ? "_f16_" : "_bf16_") != NULL, "%s", p.kernel);
+    CHECK(p.is_decode == (strstr(p.kernel, "float_decode") != NULL) && !p.uses_tma, "%s", p.kernel);
+    if (!p.is_decode)
+        return;
+    int64_t pieces = 0;
+    for (int64_t g = 0; g < l->num_groups; g++)
+        pieces += ((krn_cuda_group_length(l, g) + 31) / 32 + 3) / 4;
+    CHECK(p.num_pieces == pieces, "%d pieces, not %lld", p.num_pieces, (long long)pieces);
+    CHECK(pieces == 0 ? p.chunk_pieces == 0 : p.chunk_pieces > 0, "chunks of %d", p.chunk_pieces);
+    CHECK(p.chunk_pieces >= pieces || p.chunk_pieces % 8 == 0, "chunks of %d leave warps idle", p.chunk_pieces);
+    const int32_t shared = krn_cuda_float_decode_shared_bytes(l->code_bits, p.channels, p.tokens, p.chunk_pieces);
+    CHECK((int64_t)p.shared_bytes == shared, "%u bytes, not %d", p.shared_bytes, shared);
+}
+
 static void check_kernel(int32_t format, int64_t m, int64_t n, int64_t group_size, int32_t architecture,
                          const char *expected) {
     const krn_cuda_properties device = {.struct_size = sizeof device,
@@ -99,6 +125,7 @@ int main(void) {
         const krn_cuda_weights_layout l =
             layout_of(formats[i / 5 % 3], ns[i / 135 % 5], ks[i / 675 % 7], groups[i / 4725]);
         check_plan(&l, ms[i / 15 % 9], activations[i % 3], &devices[i % 5]);
+        check_float_plan(&l, ms[i / 15 % 9], i % 2 == 0 ? KRN_TYPE_F16 : KRN_TYPE_BF16, &devices[i % 5]);
         count++;
     }
     const int32_t sm80 = KRN_CUDA_CLASS_SM80, sm90a = KRN_CUDA_CLASS_SM90A;
