@@ -7,7 +7,7 @@ namespace Kernels;
 /// <remarks>Quantized activations are multiplied exactly, in integers, and give the same bits on every instruction set and thread count.
 /// Float activations are multiplied with weights that are dequantized on the fly. The order of operations is that of native/include/kernels/gemm.h.
 /// NaN and infinity in floats propagate.</remarks>
-public static unsafe class Gemm
+public static unsafe partial class Gemm
 {
     /// <summary>Tells whether a context has a kernel for a pair of formats.</summary>
     /// <param name="context">The context.</param>

@@ -203,7 +203,7 @@ public sealed unsafe partial class PackedWeights
         };
     }
 
-    private static WeightsShape FromNative(in krn_weights_desc description) =>
+    internal static WeightsShape FromNative(in krn_weights_desc description) =>
         new((ElementType)description.format, description.n, description.k, description.group_size)
         {
             ScaleType = (ElementType)description.scale_type,

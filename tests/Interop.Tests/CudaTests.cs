@@ -158,6 +158,5 @@ public class CudaTests
         Assert.Throws<ObjectDisposedException>(() => buffer.Address);
     }
 
-    private static CudaContext OnEmulator(CudaClass architecture) =>
-        new(CudaDevice.Emulator ?? throw new SkipTestException("there is no library kernels_cuda_emulator."), architecture);
+    private static CudaContext OnEmulator(CudaClass architecture) => Emulator.Open(architecture);
 }

@@ -30,7 +30,7 @@ public sealed class GemmMisuseTests : IDisposable
         Assert.Throws<ArgumentNullException>("weights", () => Gemm.Run(_context, null!, M, Activations.Of<float>(_x), new GemmOutput<float>(_y)));
         Assert.Throws<ArgumentNullException>("context", () => Gemm.WorkspaceBytes(null!, _weights, ElementType.F32, M));
         Assert.Throws<ArgumentNullException>("weights", () => Gemm.WorkspaceBytes(_context, null!, ElementType.F32, M));
-        Assert.Throws<ArgumentNullException>("context", () => Gemm.IsSupported(null!, ElementType.S8, ElementType.F32));
+        Assert.Throws<ArgumentNullException>("context", () => Gemm.IsSupported((KernelContext)null!, ElementType.S8, ElementType.F32));
         Assert.Throws<ArgumentNullException>("context", () => Gemm.Variant(null!, ElementType.S8, ElementType.F32));
         Assert.Throws<ArgumentNullException>("tensor", () => Activations.Of(null!).Ld);
     }

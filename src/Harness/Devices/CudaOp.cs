@@ -5,7 +5,7 @@ namespace Kernels.Harness.Devices;
 internal abstract class CudaOp
 {
     /// <summary>The ops.</summary>
-    public static IReadOnlyList<CudaOp> All { get; } = [new MemoryOp(), new QuantizeOp()];
+    public static IReadOnlyList<CudaOp> All { get; } = [new MemoryOp(), new QuantizeOp(), new GemmOp()];
 
     /// <summary>Checks that are small enough for the emulator.</summary>
     public abstract IEnumerable<CudaCheck> Checks();

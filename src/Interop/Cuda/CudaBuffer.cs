@@ -6,7 +6,7 @@ namespace Kernels;
 /// <summary>Device memory.</summary>
 /// <typeparam name="T">The type of its elements.</typeparam>
 /// <remarks>Work that uses a buffer must have ended before it is disposed: synchronize the stream first.</remarks>
-public sealed unsafe class CudaBuffer<T> : IDisposable
+public sealed unsafe class CudaBuffer<T> : ICudaBuffer, IDisposable
     where T : unmanaged
 {
     private readonly CudaMemoryHandle _handle;

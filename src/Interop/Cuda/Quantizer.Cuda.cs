@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Kernels.Handles;
 using Kernels.Native;
 
@@ -60,22 +59,12 @@ public static unsafe partial class Quantizer
             Guard.Holds(zeroPoints.Length, count, nameof(zeroPoints));
         }
 
-        if (flags is not null)
-            Guard.Holds(flags.Length, 1, nameof(flags));
         using var use = new CudaUse(context, stream);
         int status = NativeMethods.krn_cuda_quantize(
-            use.Context, &native, rows, cols, sourceType, AddressOf(context, source), sourceLd, AddressOf(context, codes), codesLdBytes,
-            (float*)AddressOf(context, scales), (int*)AddressOf(context, zeroPoints), AddressOf(context, workspace), workspace?.Bytes ?? 0,
-            (int*)AddressOf(context, flags), use.Stream);
+            use.Context, &native, rows, cols, sourceType, CudaAddress.Of(context, source), sourceLd, CudaAddress.Of(context, codes), codesLdBytes,
+            (float*)CudaAddress.Of(context, scales), (int*)CudaAddress.Of(context, zeroPoints), CudaAddress.Of(context, workspace), workspace?.Bytes ?? 0,
+            CudaAddress.OfFlags(context, flags), use.Stream);
         GC.KeepAlive(options.Codebook);
         KernelException.ThrowIfFailed(status);
-    }
-
-    private static void* AddressOf<T>(CudaContext context, CudaBuffer<T>? buffer, [CallerArgumentExpression(nameof(buffer))] string? name = null)
-        where T : unmanaged
-    {
-        if (buffer is not null && buffer.Context != context)
-            throw new ArgumentException("The buffer belongs to another context.", name);
-        return buffer is null ? null : (void*)buffer.Address;
     }
 }

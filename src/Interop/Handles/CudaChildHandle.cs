@@ -79,3 +79,28 @@ internal sealed unsafe class CudaStreamHandle : CudaChildHandle
 
     protected override int Free() => NativeMethods.krn_cuda_stream_destroy(Context, Pointer);
 }
+
+/// <summary>Owns weights on a device.</summary>
+internal sealed unsafe class CudaWeightsHandle : CudaChildHandle
+{
+    public CudaWeightsHandle(CudaContextHandle context, in ContextUse host, in WeightsUse weights, void* stream)
+        : base(context)
+    {
+        krn_cuda_weights* made = null;
+        int status = NativeMethods.krn_cuda_weights_create(Context, host.Pointer, weights.Pointer, null, 0, stream, &made);
+        if (status != 0)
+            Abandon();
+        else
+            Own(made);
+        KernelException.ThrowIfFailed(status);
+    }
+
+    /// <summary>The weights; the caller holds a reference.</summary>
+    public krn_cuda_weights* Weights => (krn_cuda_weights*)Pointer;
+
+    protected override int Free()
+    {
+        NativeMethods.krn_cuda_weights_destroy(Weights);
+        return 0;
+    }
+}
