@@ -75,7 +75,8 @@ public sealed class DeviceTests : IDisposable
         Assert.True(code == 0, output);
         RunResult saved = ResultsJson.Load(json);
         Assert.Equal(["memory/read/mb32/fake0/sm90a", "memory/copy/mb32/fake0/sm90a", "memory/triad/mb32/fake0/sm90a"], saved.Cases.Select(c => c.Id));
-        Assert.All(saved.Cases, c => Assert.Equal(0.25e6, c.TimeNs!.Median, 3));
+        // A launch takes 0.25 ms on the fake driver, and is two calls on rotated operands.
+        Assert.All(saved.Cases, c => Assert.Equal(0.125e6, c.TimeNs!.Median, 3));
         Assert.All(saved.Cases, c => Assert.Equal("device_triad", c.Ceiling!.Name));
 
         (code, output) = RunOnFakeDriver("info", "--device", "cuda:0");
