@@ -7,6 +7,7 @@
 #include "cuda/gemm/epilogue.h"
 #include "cuda/gemm/float_operands.h"
 #include "cuda/gemm/float_prefill_stages.h"
+#include "cuda/gemm/tile_place.h"
 #include "cuda/ptx/barrier.h"
 
 namespace gemm {
@@ -21,7 +22,9 @@ class FloatPrefill {
     KRN_DEVICE_MEMBER explicit FloatPrefill(const krn_cuda_gemm_params &params)
         : p(params), unpacker(params), num_stages((params.num_steps + 1) / 2), warp_n(ptx::warp() % warps_n),
           warp_m(ptx::warp() / warps_n) {
-        place_block();
+        const TilePlace place = place_tile(params, Shape::CHANNELS, Shape::TOKENS);
+        first_channel = place.channel;
+        first_token = place.token;
     }
 
     KRN_DEVICE_MEMBER void run() {
@@ -45,23 +48,11 @@ class FloatPrefill {
     }
 
   private:
-    static constexpr int32_t BAND_TILES = 8; /* channel tiles that share the tokens they read */
-
     const krn_cuda_gemm_params &p;
     const Unpacker<format, type> unpacker;
     const int32_t num_stages, warp_n, warp_m;
     int32_t first_channel, first_token;
     float acc[tiles][units][4], t[tiles][units][4];
-
-    /* Tiles in bands of BAND_TILES tiles of channels, within a band tokens by tokens. */
-    KRN_DEVICE_MEMBER void place_block() {
-        const int32_t across = (p.n + Shape::CHANNELS - 1) / Shape::CHANNELS;
-        const int32_t down = (p.m + Shape::TOKENS - 1) / Shape::TOKENS;
-        const int32_t band = ptx::block_x() / (BAND_TILES * down), in_band = ptx::block_x() % (BAND_TILES * down);
-        const int32_t rest = across - band * BAND_TILES, width = rest < BAND_TILES ? rest : BAND_TILES;
-        first_channel = (band * BAND_TILES + in_band % width) * Shape::CHANNELS;
-        first_token = in_band / width * Shape::TOKENS;
-    }
 
     KRN_DEVICE_MEMBER int32_t warp_channel() const { return warp_n * 16 * units; }
     KRN_DEVICE_MEMBER int32_t warp_token() const { return warp_m * 8 * tiles; }

@@ -15,14 +15,12 @@
  * would: ldmatrix meets no bank twice. Units of 4-bit codes are read as they lie. */
 #include "cuda/gemm/epilogue.h"
 #include "cuda/gemm/prefill_stages.h"
+#include "cuda/gemm/tile_place.h"
 #include "cuda/ptx/barrier.h"
 #include "cuda/ptx/matrix.h"
 #include "cuda/ptx/mma.h"
 
 namespace gemm {
-
-/* Channel tiles that share the tokens they read: blocks that run at the same time take them before the next tokens. */
-constexpr int32_t BAND_TILES = 8;
 
 template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t warps_n, int32_t warps_m> class Prefill {
   public:
@@ -33,7 +31,9 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
     KRN_DEVICE_MEMBER explicit Prefill(const Params &params)
         : p(params), num_stages((params.num_steps + STEPS - 1) / STEPS), warp_n(ptx::warp() % warps_n),
           warp_m(ptx::warp() / warps_n) {
-        place_block();
+        const TilePlace place = place_tile(params, Shape::CHANNELS, Shape::TOKENS);
+        first_channel = place.channel;
+        first_token = place.token;
     }
 
     KRN_DEVICE_MEMBER void run() {
@@ -64,16 +64,6 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
     /* Sums of the group, and the chain over groups; without groups only one of them lives at a time. */
     int32_t acc[tiles][units][4];
     float t[tiles][units][4];
-
-    /* Tiles in bands of BAND_TILES tiles of channels, within a band tokens by tokens. */
-    KRN_DEVICE_MEMBER void place_block() {
-        const int32_t across = (p.n + Shape::CHANNELS - 1) / Shape::CHANNELS;
-        const int32_t down = (p.m + Shape::TOKENS - 1) / Shape::TOKENS;
-        const int32_t band = ptx::block_x() / (BAND_TILES * down), in_band = ptx::block_x() % (BAND_TILES * down);
-        const int32_t rest = across - band * BAND_TILES, width = rest < BAND_TILES ? rest : BAND_TILES;
-        first_channel = (band * BAND_TILES + in_band % width) * Shape::CHANNELS;
-        first_token = in_band / width * Shape::TOKENS;
-    }
 
     KRN_DEVICE_MEMBER int32_t warp_channel() const { return warp_n * 16 * units; }
     KRN_DEVICE_MEMBER int32_t warp_token() const { return warp_m * 8 * tiles; }

@@ -1,9 +1,10 @@
-/* How a block of the prefill kernels of sm_90a (prefill_sm90a.h) is placed, and how its stages of 128 inputs get into
- * shared memory: bulk copies of tiles of weights, and boxes of x by a tensor map. Device code. */
+/* How the stages of 128 inputs of the prefill kernels of sm_90a (prefill_sm90a.h) get into shared memory: bulk copies of
+ * tiles of weights, and boxes of x by a tensor map. Device code. */
 #ifndef KRN_CUDA_GEMM_TMA_STAGES_H
 #define KRN_CUDA_GEMM_TMA_STAGES_H
 
 #include "cuda/gemm/gemm_params.h"
+#include "cuda/gemm/tile_place.h"
 #include "cuda/ptx/mbarrier.h"
 #include "cuda/ptx/tma.h"
 #include "kernels/common.h"
@@ -24,20 +25,6 @@ template <int32_t format, int32_t tokens> struct TmaShape {
     static constexpr int32_t FULL_AT = STAGES * STAGE_BYTES, EMPTY_AT = FULL_AT + 8 * STAGES;
     static constexpr int32_t CONSUMER_WARPS = 4 * CONSUMERS;
 };
-
-/* The first channel and the first token of a block. Tiles of channels come in bands, within a band tokens by tokens:
- * blocks that run at the same time share what they read. */
-struct TilePlace {
-    int32_t channel, token;
-};
-
-KRN_DEVICE TilePlace place_tile(const krn_cuda_gemm_params &p, int32_t channels, int32_t tokens) {
-    constexpr int32_t BAND_TILES = 8;
-    const int32_t across = (p.n + channels - 1) / channels, down = (p.m + tokens - 1) / tokens;
-    const int32_t band = ptx::block_x() / (BAND_TILES * down), in_band = ptx::block_x() % (BAND_TILES * down);
-    const int32_t rest = across - band * BAND_TILES, width = rest < BAND_TILES ? rest : BAND_TILES;
-    return {(band * BAND_TILES + in_band % width) * channels, in_band / width * tokens};
-}
 
 /* A place in the ring, and how often the ring has been walked, modulo 2. */
 template <int32_t stages> struct RingPlace {
