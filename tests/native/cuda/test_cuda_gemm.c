@@ -128,20 +128,25 @@ static void test_wide(krn_cuda_context *device, krn_context *host) {
     }
 }
 
-/* Sums that do not fit 32 bits: all products are as large as they can be. */
+/* Groups longer than the kernels sum at once, all products as large as they can be: of 8-bit codes the sums do not fit
+ * 32 bits. */
 static void test_long(krn_cuda_context *device, krn_context *host) {
     static const int32_t activation_types[] = {KRN_TYPE_S8, KRN_TYPE_U8};
-    for (int i = 0; i < 4; i++) {
-        const gemm_shape shape = {.format = KRN_TYPE_S8,
+    static const int largest[] = {0x80, 0x88, 0xFF}; /* bytes of codes of each format */
+    for (int i = 0; i < 3 * 4; i++) {
+        const int format = i / 4;
+        const int is_grouped = i / 2 % 2;
+        const gemm_shape shape = {.format = formats[format],
                                   .activation_type = activation_types[i % 2],
                                   .output_type = KRN_TYPE_F32,
                                   .m = 1,
                                   .n = 3,
-                                  .k = i < 2 ? 140001 : 290000,
-                                  .group_size = i < 2 ? 0 : 141000,
+                                  .k = is_grouped ? 290000 : 140001,
+                                  .group_size = is_grouped ? 141000 : 0,
                                   .seed = 400 + (uint64_t)i};
         gemm_case c = gemm_case_make(&shape);
-        memset(c.codes, 0x80, (size_t)(shape.n * shape.k));
+        const int64_t row_bytes = format == 0 ? shape.k : (shape.k + 1) / 2;
+        memset(c.codes, largest[format], (size_t)(shape.n * row_bytes));
         memset((void *)(uintptr_t)c.activations.data, i % 2 == 0 ? 0x80 : 0xFF, (size_t)shape.k);
         if (i % 2 == 1)
             memset((void *)(uintptr_t)c.activations.zero_points, 0, 4);
