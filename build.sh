@@ -43,6 +43,8 @@ has_tool() {
         cc) command -v "${CC:-cc}" || command -v gcc || command -v clang ;;
         ninja) command -v ninja || command -v ninja-build ;;
         openblas) has_library openblas ;;
+        # With the library of its thread sanitizer, which distributions pack apart.
+        clang) clang -fsanitize=thread -x c -o /dev/null - <<<'int main(void) { return 0; }' ;;
         *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
@@ -81,6 +83,8 @@ packages_of() {
             "apt-get wine") echo wine wine64 ;;
             *" cc") echo gcc ;;
             "apt-get openblas") echo libopenblas0 ;;
+            "apt-get clang") echo clang libclang-rt-dev ;;
+            "dnf clang") echo clang compiler-rt ;;
             "zypper openblas") echo libopenblas_pthreads0 ;;
             "dnf openblas") echo openblas-serial ;;
             "dnf clang-format") echo clang-tools-extra ;;
@@ -163,8 +167,13 @@ use_cuda_toolkit() {
 # --- Building ---------------------------------------------------------------------------------------------------------
 
 # build_native PRESET: configures if that was never done, or the presets have changed or nvcc has come since, then builds.
+# The thread sanitizer is Clang's where that is there: it compiles in half of the time what GCC does, and so both compilers
+# are held to the tests.
 build_native() (
     cd "$root"
+    if [[ $1 == tsan && -z ${CC:-} ]] && has_tool clang; then
+        export CC=clang CXX=clang++
+    fi
     if [[ ! -f build/$1/build.ninja || CMakePresets.json -nt build/$1/build.ninja ]] ||
         { [[ -n ${KRN_NVCC:-} ]] && grep -q '^KRN_NVCC:.*NOTFOUND$' "build/$1/CMakeCache.txt"; }; then
         cmake --preset "$1" >&2
@@ -190,11 +199,18 @@ verb_build() {
     build_csharp Kernels.sln
 }
 
+# begin PART: says what comes, and how long the part before took.
+begin() {
+    [[ -z ${part:-} ]] || echo "-- $part: $((SECONDS - part_began)) s"
+    part=$1 part_began=$SECONDS
+    [[ -z $part ]] || echo "== $part"
+}
+
 # native_suite SUITE PRESET [ctest options]: runs native tests and remembers in `suites` how that ended.
 native_suite() {
     local suite=native-$1 preset=$2 status=0
     shift 2
-    echo "== $suite"
+    begin "$suite"
     (cd "$root" && ctest --preset "$preset" --parallel "$(getconf _NPROCESSORS_ONLN)" \
         --output-junit "$results/$suite.xml" "$@") || status=$?
     suites+=("$suite=$status")
@@ -211,6 +227,7 @@ cross_preset() {
             return 1
         fi
     done
+    begin "build $preset"
     build_native "$preset"
 }
 
@@ -232,7 +249,7 @@ cross_suites() {
 cuda_suite() {
     local status=0
     if compgen -G "$root/build/release/native/cuda/fatbins/*.fatbin" >/dev/null; then
-        echo "== cuda-machine-code"
+        begin cuda-machine-code
         "$root/scripts/sass-check.sh" || status=$?
         suites+=("cuda-machine-code=$status")
         status=0
@@ -256,14 +273,20 @@ verb_test() {
 
     require_build_tools
     # castxml: the check that the generated bindings are fresh. OpenBLAS: the peer of the harness.
+    begin tools
     tools optional castxml openblas
+    if ((${#presets[@]} > 1)); then
+        tools optional clang
+    fi
     use_cuda_toolkit $lay_out
     rm -rf "$results"
     mkdir -p "$results"
 
     for preset in "${presets[@]}"; do
+        begin "build $preset"
         build_native "$preset"
     done
+    begin "build C#"
     build_csharp Kernels.sln
 
     for preset in "${presets[@]}"; do
@@ -274,19 +297,20 @@ verb_test() {
     fi
     cuda_suite
 
-    echo "== same-bits"
+    begin same-bits
     status=0
     "$root/eng/same-bits.sh" --junit "$results/same-bits.xml" || status=$?
     suites+=("same-bits=$status")
     for project in "$root"/tests/*/*.csproj; do
         suite="$(basename "$project" .csproj)"
-        echo "== $suite"
+        begin "$suite"
         status=0
         dotnet test "$project" --configuration Release --no-build --results-directory "$results" \
             --logger "trx;LogFileName=$suite.trx" || status=$?
         suites+=("$suite=$status")
     done
 
+    begin ''
     dotnet "$root/eng/TestSummary.cs" -- "$results" "${suites[@]}"
 }
 

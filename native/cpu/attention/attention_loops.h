@@ -32,10 +32,11 @@ KRN_ALWAYS_INLINE lanes_f lanes_round_bf16(lanes_f x) {
 
 /* Channels at..at+15, or the 8 that are left. */
 KRN_ALWAYS_INLINE lanes_f scaled_query(const krn_query_job *job, int64_t at, int is_half) {
-    const float *query = job->query + at, *scales = job->channel_scales + (job->channel_scales != NULL ? at : 0);
+    const float *query = job->query + at;
     const lanes_f x = is_half ? lanes_load_half(query) : lanes_load(query);
     if (job->channel_scales == NULL)
         return x;
+    const float *scales = job->channel_scales + at;
     return lanes_mul(x, is_half ? lanes_load_half(scales) : lanes_load(scales));
 }
 

@@ -18,6 +18,15 @@
 #define KRN_COMPILER "msvc " KRN_STRINGIZE(_MSC_VER)
 #endif
 
+/* Whether AddressSanitizer watches; GCC says so by a macro, Clang by a feature. */
+#if defined(__SANITIZE_ADDRESS__)
+#define KRN_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KRN_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 /* clang-cl defines _MSC_VER, and takes the spelling of Clang. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
@@ -54,9 +63,9 @@
 #define KRN_PREFETCH_ONCE(address) __builtin_prefetch((address), 0, 0)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && defined(__clang__)
+#if defined(__OPTIMIZE__) && !defined(KRN_ADDRESS_SANITIZER) && defined(__clang__)
 #define KRN_UNROLL _Pragma("clang loop unroll_count(16)")
-#elif defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#elif defined(__OPTIMIZE__) && !defined(KRN_ADDRESS_SANITIZER)
 #define KRN_UNROLL _Pragma("GCC unroll 16")
 #else
 #define KRN_UNROLL

@@ -1,9 +1,8 @@
 #include "common/thread_pool.h"
 
 #include "common/status.h"
+#include "common/threads.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -11,9 +10,9 @@
  * waking a sleeping thread costs about 50 us, then sleep. Indices are handed out one by one from a shared counter:
  * pieces are coarse (microseconds), so balance matters more than the counter's traffic. */
 struct krn_thread_pool {
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    pthread_t *threads;
+    krn_mutex mutex;
+    krn_condition wake;
+    krn_thread *threads;
     int32_t num_workers;
     atomic_uint generation;
     atomic_int stop;
@@ -43,31 +42,31 @@ static unsigned wait_for_generation(krn_thread_pool *pool, unsigned seen) {
             return now;
         KRN_SPIN_PAUSE();
     }
-    pthread_mutex_lock(&pool->mutex);
+    krn_mutex_lock(&pool->mutex);
     unsigned now;
     while ((now = atomic_load_explicit(&pool->generation, memory_order_acquire)) == seen)
-        pthread_cond_wait(&pool->wake, &pool->mutex);
-    pthread_mutex_unlock(&pool->mutex);
+        krn_condition_wait(&pool->wake, &pool->mutex);
+    krn_mutex_unlock(&pool->mutex);
     return now;
 }
 
-static void *worker_main(void *argument) {
+KRN_THREAD_MAIN(worker_main) {
     krn_thread_pool *pool = argument;
     unsigned seen = 0;
     for (;;) {
         seen = wait_for_generation(pool, seen);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire))
-            return NULL;
+            return 0;
         work(pool);
         atomic_fetch_sub_explicit(&pool->busy_workers, 1, memory_order_release);
     }
 }
 
 static void announce(krn_thread_pool *pool) {
-    pthread_mutex_lock(&pool->mutex);
+    krn_mutex_lock(&pool->mutex);
     atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->mutex);
+    krn_condition_wake_all(&pool->wake);
+    krn_mutex_unlock(&pool->mutex);
 }
 
 krn_status krn_thread_pool_create(int32_t num_threads, krn_thread_pool **out) {
@@ -79,10 +78,10 @@ krn_status krn_thread_pool_create(int32_t num_threads, krn_thread_pool **out) {
         free(pool);
         return krn_fail(KRN_ERROR_OUT_OF_MEMORY, "could not allocate %d thread handles", num_threads);
     }
-    pthread_mutex_init(&pool->mutex, NULL);
-    pthread_cond_init(&pool->wake, NULL);
+    krn_mutex_init(&pool->mutex);
+    krn_condition_init(&pool->wake);
     for (int32_t i = 1; i < num_threads; i++) {
-        if (pthread_create(&pool->threads[pool->num_workers], NULL, worker_main, pool) != 0) {
+        if (!krn_thread_start(&pool->threads[pool->num_workers], worker_main, pool)) {
             krn_thread_pool_destroy(pool);
             return krn_fail(KRN_ERROR_THREAD, "could not start thread %d of %d", i + 1, num_threads);
         }
@@ -98,9 +97,9 @@ void krn_thread_pool_destroy(krn_thread_pool *pool) {
     atomic_store_explicit(&pool->stop, 1, memory_order_release);
     announce(pool);
     for (int32_t i = 0; i < pool->num_workers; i++)
-        pthread_join(pool->threads[i], NULL);
-    pthread_cond_destroy(&pool->wake);
-    pthread_mutex_destroy(&pool->mutex);
+        krn_thread_join(pool->threads[i]);
+    krn_condition_destroy(&pool->wake);
+    krn_mutex_destroy(&pool->mutex);
     free(pool->threads);
     free(pool);
 }
@@ -119,6 +118,6 @@ void krn_thread_pool_run(krn_thread_pool *pool, int64_t count, krn_task task, vo
         if (turn < SPIN_TURNS)
             KRN_SPIN_PAUSE();
         else
-            sched_yield();
+            krn_thread_yield();
     }
 }

@@ -21,7 +21,9 @@ static krn_status create(const krn_weights_desc *desc, const krn_layout *layout,
     weights->desc.outlier_type = layout->outlier_type;
     weights->layout = *layout;
     void *packed = NULL;
-    const krn_status status = krn_memory_allocate(layout->packed_bytes, &packed);
+    /* A line even where there is nothing to pack: offsets are then added to a pointer. */
+    const krn_status status =
+        krn_memory_allocate(layout->packed_bytes > 0 ? layout->packed_bytes : KRN_TABLE_ALIGNMENT, &packed);
     if (status != KRN_OK) {
         free(weights);
         return status;

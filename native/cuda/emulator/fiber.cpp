@@ -1,11 +1,13 @@
 /* The one file of the emulator that knows the processor. */
 #include "cuda/emulator/fiber.h"
 
+#include "cpu/common/portability.h"
+
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KRN_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -85,7 +87,7 @@ static const size_t FRAME_WORDS = 20, ENTRY_WORD = 11;
 namespace emulator {
 
 /* Kernels have small frames; sanitizers make them several times larger. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KRN_ADDRESS_SANITIZER)
 static const size_t STACK_BYTES = 512 << 10;
 #else
 static const size_t STACK_BYTES = 64 << 10;
@@ -111,7 +113,7 @@ void Stacks::prepare(int index, Fiber &fiber, void (*entry)()) const {
     char *const bottom = memory + STRIDE_BYTES * static_cast<size_t>(index) + PAGE_BYTES;
     /* Within a page, too, tops of stacks lie apart. */
     const size_t bytes = STACK_BYTES - static_cast<size_t>(index % 12) * 320;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KRN_ADDRESS_SANITIZER)
     __asan_unpoison_memory_region(bottom, STACK_BYTES);
 #endif
     uint64_t *const frame = reinterpret_cast<uint64_t *>(bottom + bytes) - FRAME_WORDS;
@@ -123,7 +125,7 @@ void Stacks::prepare(int index, Fiber &fiber, void (*entry)()) const {
     fiber.bytes = bytes;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KRN_ADDRESS_SANITIZER)
 
 static thread_local Fiber *left;
 

@@ -14,9 +14,9 @@ struct krn_cuda_weights {
     int32_t owns_memory;
 };
 
-/* A section of the weights, NULL where there is none. */
+/* A section of the weights, NULL where there is none, or nothing at all. */
 static inline const void *krn_cuda_weights_section(const krn_cuda_weights *weights, int64_t at) {
-    return at < 0 ? NULL : weights->memory + at;
+    return at < 0 || weights->memory == NULL ? NULL : weights->memory + at;
 }
 
 #endif

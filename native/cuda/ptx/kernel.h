@@ -45,6 +45,7 @@ KRN_DEVICE int32_t grid_z() { return static_cast<int32_t>(gridDim.z); }
 #define KRN_UNROLL_NONE
 
 #define KRN_KERNEL(name, params_type, threads, min_blocks)                                                             \
+    static_assert((min_blocks) > 0, "a multiprocessor holds a block");                                                 \
     static void name(const params_type &p);                                                                            \
     static const emulator::Registration name##_registration(                                                           \
         #name, [](const void *params) { name(*static_cast<const params_type *>(params)); }, sizeof(params_type),       \

@@ -9,9 +9,10 @@ enum {
     WARM_UP = 3,
     MAX_ROTATIONS = 64,
     THREAD_LOCAL_CAPTURE = 1,
-    L2_MULTIPLE = 4, /* operands together are so many times the second-level cache */
-    BUSY_US = 100000 /* NVML averages over some milliseconds */
+    L2_MULTIPLE = 4 /* operands together are so many times the second-level cache */
 };
+
+static const double BUSY_US = 100000.0; /* NVML averages over some milliseconds */
 
 int32_t bench_rotations(const bench_device *device, int64_t bytes) {
     const int64_t wanted = L2_MULTIPLE * device->properties.l2_bytes;
