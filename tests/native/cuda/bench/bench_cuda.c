@@ -1,250 +1,287 @@
 /* Measures the kernels of kernels_cuda on a GPU beside ceilings and cuBLASLt, and holds them against the project's bars:
- *   bench_cuda [--device N] [--filter TEXT] [--json FILE] [--list]
- * Exit code 1 when something failed; a bar that is missed is reported, and is no failure. */
+ *   bench_cuda [--device N] [--filter TEXT] [--json FILE] [--seconds N] [--small] [--emulate LIBRARY] [--list]
+ * The cases of an op are run by a process of their own: one that fails, or does not end, costs that case alone. The file
+ * is written anew after each. Exit code 1 when something failed; a bar that is missed is reported, and is no failure.
+ *   --seconds N        begins no case after N seconds; how many are left out is in the file
+ *   --small            every case as small as it can be while the same kernels run; its figures mean nothing
+ *   --emulate LIBRARY  the same on the emulator, path of libkernels_cuda_emulator: whether each case runs at all */
+/* fork, pipe and clocks. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "bench.h"
 
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { MAX_CASES = 512 };
+enum { CASE_SECONDS = 120, EMULATED_ROTATIONS = 2 };
 
 /* The loops over memory come first: what others are held against is measured before them. */
-extern const bench_op bench_memory, bench_gemm, bench_quantize;
-static const bench_op *const ops[] = {&bench_memory, &bench_gemm, &bench_quantize};
+extern const bench_op bench_memory, bench_gemm, bench_quantize, bench_dequantize, bench_fused, bench_hadamard,
+    bench_append, bench_attention;
+static const bench_op *const ops[] = {&bench_memory, &bench_gemm,     &bench_quantize, &bench_dequantize,
+                                      &bench_fused,  &bench_hadamard, &bench_append,   &bench_attention};
 
-typedef struct result {
-    bench_case the_case;
-    bench_time time;
-    double peer_us[BENCH_PEERS]; /* negative for none */
-    double measured[BENCH_MAX_BARS];
-    int32_t met[BENCH_MAX_BARS];
-} result;
+static struct {
+    const char *filter, *json, *emulator;
+    int32_t ordinal, is_small, lists;
+    double deadline;
+} arguments = {.filter = ""};
 
-typedef struct ceilings {
-    double read, copy, triad; /* 10^9 bytes a second */
-} ceilings;
+/* --- The process that measures ------------------------------------------------------------------------------------ */
 
-static result results[MAX_CASES];
-static int32_t result_count;
+enum message_kind { OPENED, BEGUN, MEASURED, HAS_NO_KERNEL, FAILED };
 
-static double gigabytes_per_second(const result *r) { return r->the_case.bytes / r->time.median_us / 1e3; }
+/* What it tells the other. */
+typedef struct message {
+    int32_t kind; /* a message_kind */
+    int32_t at;   /* number of the case */
+    union {
+        bench_header header;
+        bench_result result;
+        char reason[256];
+    } u;
+} message;
 
-static double tops(const result *r) { return r->the_case.operations / r->time.median_us / 1e6; }
+static struct {
+    int channel;
+    int32_t at;
+} measuring = {.channel = -1};
 
-static const result *find(const char *id) {
-    for (int32_t i = 0; i < result_count; i++)
-        if (strcmp(results[i].the_case.id, id) == 0)
-            return &results[i];
-    return NULL;
+static void tell(message *m) {
+    m->at = measuring.at;
+    if (write(measuring.channel, m, sizeof *m) != (ssize_t)sizeof *m)
+        _exit(1);
 }
 
-static double bandwidth_of(const char *id) {
-    const result *const r = find(id);
-    return r == NULL ? 0.0 : gigabytes_per_second(r);
+void bench_fail(const char *format, ...) {
+    static message m = {.kind = FAILED};
+    va_list list;
+    va_start(list, format);
+    vsnprintf(m.u.reason, sizeof m.u.reason, format, list);
+    va_end(list);
+    tell(&m);
+    _exit(1);
 }
 
-static ceilings measured_ceilings(void) {
-    return (ceilings){bandwidth_of("memory/read/mb1024"), bandwidth_of("memory/copy/mb1024"),
-                      bandwidth_of("memory/triad/mb1024")};
+static void tell_header(const bench_device *device) {
+    static message m = {.kind = OPENED};
+    m.u.header = (bench_header){.properties = device->properties, .cublaslt = bench_cublaslt_version()};
+    m.u.header.properties.name = NULL;
+    snprintf(m.u.header.device, sizeof m.u.header.device, "%s", device->properties.name);
+    snprintf(m.u.header.driver, sizeof m.u.header.driver, "%s", bench_driver_version());
+    snprintf(m.u.header.class_name, sizeof m.u.header.class_name, "%s",
+             krn_cuda_class_name(krn_cuda_context_class(device->context)));
+    tell(&m);
 }
 
-/* --- Bars --------------------------------------------------------------------------------------------------------- */
-
-static const char *bar_name(int32_t kind) {
-    switch ((enum bench_bar_kind)kind) {
-    case BENCH_OF_TRIAD: return "of_triad";
-    case BENCH_OF_READ: return "of_read";
-    case BENCH_OVER_COPY: return "time_over_copy";
-    case BENCH_TOPS: return "tops";
-    case BENCH_OVER_BF16: return "over_cublaslt_bf16";
-    case BENCH_OVER_INT8: return "over_cublaslt_int8";
-    case BENCH_OVER_CASE: return "over_case";
-    case BENCH_NO_BAR: break;
+static void run_case(bench_device *device, const bench_op *op, const bench_case *the_case) {
+    static message m;
+    m.kind = BEGUN;
+    tell(&m);
+    alarm(CASE_SECONDS);
+    const int32_t rotations =
+        device->is_emulated ? EMULATED_ROTATIONS : bench_rotations(device, (int64_t)the_case->bytes);
+    void *const state = op->open(device, the_case, rotations);
+    if (state == NULL) {
+        m.kind = HAS_NO_KERNEL;
+        tell(&m);
+        return;
     }
-    return "none";
+    m.u.result = (bench_result){.the_case = *the_case, .time = bench_measure(device, op->call, state, rotations)};
+    op->close(device, state);
+    int32_t flags = 0;
+    bench_check(krn_cuda_memory_copy_to_host(device->context, &flags, device->flags, sizeof flags, device->stream),
+                "reading flags");
+    bench_check(krn_cuda_stream_synchronize(device->context, device->stream), "reading flags");
+    if (flags != 0)
+        bench_fail("the kernel set the flags %d", flags);
+    for (int32_t peer = 0; peer < BENCH_PEERS; peer++)
+        m.u.result.peer_us[peer] =
+            the_case->has_peer ? bench_peer_us(device, peer, the_case->m, the_case->n, the_case->k) : -1.0;
+    m.kind = MEASURED;
+    tell(&m);
 }
 
-/* What the case reaches in the terms of a bar; 0 when what it is held against was not measured. */
-static double reached(const result *r, const bench_bar *bar) {
-    const ceilings c = measured_ceilings();
-    const result *other;
-    switch ((enum bench_bar_kind)bar->kind) {
-    case BENCH_OF_TRIAD: return c.triad > 0 ? gigabytes_per_second(r) / c.triad : 0;
-    case BENCH_OF_READ: return c.read > 0 ? gigabytes_per_second(r) / c.read : 0;
-    case BENCH_OVER_COPY: return c.copy > 0 ? c.copy / gigabytes_per_second(r) : 0;
-    case BENCH_TOPS: return tops(r);
-    case BENCH_OVER_BF16: return r->peer_us[BENCH_PEER_BF16] > 0 ? r->peer_us[BENCH_PEER_BF16] / r->time.median_us : 0;
-    case BENCH_OVER_INT8: return r->peer_us[BENCH_PEER_INT8] > 0 ? r->peer_us[BENCH_PEER_INT8] / r->time.median_us : 0;
-    case BENCH_OVER_CASE:
-        other = find(bar->other);
-        return other == NULL ? 0 : other->time.median_us / r->time.median_us;
-    case BENCH_NO_BAR: break;
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static void measure(const bench_op *op, const bench_case *cases, int32_t from, int32_t count) {
+    bench_device device = {0};
+    measuring.at = -1;
+    alarm(CASE_SECONDS);
+    bench_open_device(&device, arguments.ordinal, arguments.emulator);
+    tell_header(&device);
+    for (measuring.at = from; measuring.at < count && now() < arguments.deadline; measuring.at++)
+        run_case(&device, op, &cases[measuring.at]);
+    bench_close_device(&device);
+}
+
+/* --- The process that reports ------------------------------------------------------------------------------------- */
+
+static bench_report report;
+
+static void save(void) {
+    if (arguments.json != NULL && !bench_report_write(&report, arguments.json)) {
+        fprintf(stderr, "bench_cuda: cannot write %s\n", arguments.json);
+        exit(1);
     }
-    return 0;
 }
 
-static void hold_against_bars(result *r) {
-    for (int32_t i = 0; i < BENCH_MAX_BARS && r->the_case.bars[i].kind != BENCH_NO_BAR; i++) {
-        const bench_bar *const bar = &r->the_case.bars[i];
-        r->measured[i] = reached(r, bar);
-        r->met[i] = r->measured[i] > 0 &&
-                    (bar->kind == BENCH_OVER_COPY ? r->measured[i] <= bar->value : r->measured[i] >= bar->value);
-    }
-}
-
-/* --- Output ------------------------------------------------------------------------------------------------------- */
-
-static void print_result(const result *r) {
-    printf("%-58s %9.2f us %8.1f GB/s", r->the_case.id, r->time.median_us, gigabytes_per_second(r));
-    if (r->the_case.operations > 0)
-        printf(" %7.1f TOPS", tops(r));
-    if (r->time.clocks.sm_mhz >= 0)
-        printf(" %5d MHz %4.0f W", r->time.clocks.sm_mhz, r->time.clocks.watts);
-    for (int32_t i = 0; i < BENCH_MAX_BARS && r->the_case.bars[i].kind != BENCH_NO_BAR; i++)
-        printf("  %s %.3f (bar %.3f: %s)", bar_name(r->the_case.bars[i].kind), r->measured[i],
-               r->the_case.bars[i].value,
-               r->measured[i] <= 0 ? "not measured"
-               : r->met[i]         ? "met"
-                                   : "MISSED");
-    printf("\n");
+static void add_failure(const char *id, const char *reason) {
+    bench_failure *const failure = &report.failures[report.failure_count++];
+    snprintf(failure->id, sizeof failure->id, "%s", id);
+    snprintf(failure->reason, sizeof failure->reason, "%s", reason);
+    printf("%-58s FAILED: %s\n", id, reason);
     fflush(stdout);
 }
 
-/* A text of ours or of the driver's; neither has characters that JSON escapes but these two. */
-static void write_text(FILE *file, const char *name, const char *text, const char *end) {
-    fprintf(file, "\"%s\": \"", name);
-    for (; *text != '\0'; text++)
-        if (*text != '"' && *text != '\\')
-            fputc(*text, file);
-    fprintf(file, "\"%s", end);
-}
-
-static void write_optional(FILE *file, const char *name, double value, const char *end) {
-    if (value >= 0)
-        fprintf(file, "\"%s\": %.4g%s", name, value, end);
-    else
-        fprintf(file, "\"%s\": null%s", name, end);
-}
-
-static void write_case(FILE *file, const bench_device *device, const result *r, int32_t is_last) {
-    const char *const class_name = krn_cuda_class_name(krn_cuda_context_class(device->context));
-    fprintf(file,
-            "    {\"id\": \"%s/%s\", \"time_us\": {\"median\": %.4f, \"min\": %.4f, \"p95\": %.4f, \"samples\": %d, ",
-            r->the_case.id, class_name, r->time.median_us, r->time.min_us, r->time.p95_us, r->time.samples);
-    fprintf(file, "\"calls_per_sample\": %d}, \"gbytes_per_s\": %.2f, ", r->time.calls_per_sample,
-            gigabytes_per_second(r));
-    write_optional(file, "tops", r->the_case.operations > 0 ? tops(r) : -1, ", ");
-    write_optional(file, "sm_mhz", r->time.clocks.sm_mhz, ", ");
-    write_optional(file, "memory_mhz", r->time.clocks.memory_mhz, ", ");
-    write_optional(file, "watts", r->time.clocks.watts, ", ");
-    write_optional(file, "celsius", r->time.clocks.temperature, ", ");
-    write_optional(file, "cublaslt_bf16_us", r->peer_us[BENCH_PEER_BF16], ", ");
-    write_optional(file, "cublaslt_f16_us", r->peer_us[BENCH_PEER_F16], ", ");
-    write_optional(file, "cublaslt_int8_us", r->peer_us[BENCH_PEER_INT8], ", \"bars\": [");
-    for (int32_t i = 0; i < BENCH_MAX_BARS && r->the_case.bars[i].kind != BENCH_NO_BAR; i++)
-        fprintf(file, "%s{\"kind\": \"%s\", \"bar\": %.4g, \"measured\": %.4g, \"met\": %s}", i == 0 ? "" : ", ",
-                bar_name(r->the_case.bars[i].kind), r->the_case.bars[i].value, r->measured[i],
-                r->measured[i] <= 0 ? "null"
-                : r->met[i]         ? "true"
-                                    : "false");
-    fprintf(file, "]}%s\n", is_last ? "" : ",");
-}
-
-static void write_json(const char *path, const bench_device *device) {
-    FILE *const file = fopen(path, "w");
-    if (file == NULL) {
-        fprintf(stderr, "bench_cuda: cannot write %s\n", path);
-        exit(1);
+/* A whole message; 0 when there are no more. */
+static int hear(int channel, message *m) {
+    size_t got = 0;
+    while (got < sizeof *m) {
+        const ssize_t part = read(channel, (char *)m + got, sizeof *m - got);
+        if (part <= 0)
+            return 0;
+        got += (size_t)part;
     }
-    const krn_cuda_properties *const p = &device->properties;
-    const ceilings c = measured_ceilings();
-    const time_t now = time(NULL);
-    char date[32];
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-    fprintf(file,
-            "{\n  \"schema\": \"kernels-gpu-bench\", \"schema_version\": 1, \"created_utc\": \"%s\",\n  \"device\": {",
-            date);
-    write_text(file, "name", p->name, ", ");
-    fprintf(file, "\"compute_capability\": \"%d.%d\", \"multiprocessors\": %d, ", p->compute_major, p->compute_minor,
-            p->multiprocessors);
-    fprintf(file, "\"clock_mhz\": %d, \"memory_clock_mhz\": %d, ", p->clock_khz / 1000, p->memory_clock_khz / 1000);
-    fprintf(file, "\"l2_bytes\": %lld, \"memory_bytes\": %lld, ", (long long)p->l2_bytes, (long long)p->memory_bytes);
-    write_text(file, "driver", bench_driver_version(), "},\n  \"build\": {");
-    write_text(file, "library", krn_version_string(), ", ");
-    write_text(file, "kernels", krn_cuda_build_info(), ", ");
-    fprintf(file, "\"cublaslt\": %lld},\n", (long long)bench_cublaslt_version());
-    fprintf(file, "  \"ceilings_gbytes_per_s\": {\"read\": %.2f, \"copy\": %.2f, \"triad\": %.2f},\n  \"cases\": [\n",
-            c.read, c.copy, c.triad);
-    for (int32_t i = 0; i < result_count; i++)
-        write_case(file, device, &results[i], i + 1 == result_count);
-    fprintf(file, "  ]\n}\n");
-    fclose(file);
+    return 1;
 }
 
-/* --- Running ------------------------------------------------------------------------------------------------------ */
-
-static void run_case(bench_device *device, const bench_op *op, const bench_case *the_case) {
-    result *const r = &results[result_count];
-    const int32_t rotations = bench_rotations(device, (int64_t)the_case->bytes);
-    void *const state = op->open(device, the_case, rotations);
-    if (state == NULL) {
-        printf("%-58s the %s class has no kernel for it\n", the_case->id,
-               krn_cuda_class_name(krn_cuda_context_class(device->context)));
-        return;
+/* Takes what a process tells of its cases. Returns the case it began last, -1 for none; the reason is empty when the
+ * process ended well. */
+static int32_t listen(int channel, pid_t child, const bench_case *cases, char *reason, size_t reason_bytes) {
+    static message m;
+    int32_t last = -1, status = 0;
+    reason[0] = '\0';
+    while (hear(channel, &m)) {
+        last = m.at;
+        switch ((enum message_kind)m.kind) {
+        case OPENED: report.header = m.u.header; break;
+        case BEGUN: break;
+        case MEASURED:
+            bench_report_add(&report, &m.u.result);
+            bench_report_print(&report.results[report.result_count - 1]);
+            save();
+            break;
+        case HAS_NO_KERNEL:
+            printf("%-58s the %s class has no kernel for it\n", cases[m.at].id, report.header.class_name);
+            break;
+        case FAILED: snprintf(reason, reason_bytes, "%s", m.u.reason); break;
+        }
     }
-    r->the_case = *the_case;
-    r->time = bench_measure(device, op->call, state, rotations);
-    op->close(device, state);
-    for (int32_t peer = 0; peer < BENCH_PEERS; peer++)
-        r->peer_us[peer] =
-            the_case->has_peer ? bench_peer_us(device, peer, the_case->m, the_case->n, the_case->k) : -1.0;
-    result_count++;
-    hold_against_bars(r);
-    print_result(r);
+    waitpid(child, &status, 0);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        snprintf(reason, reason_bytes, "it did not end in %d seconds", CASE_SECONDS);
+    else if (status != 0 && reason[0] == '\0')
+        snprintf(reason, reason_bytes, "the process ended with status %d", status);
+    return last;
+}
+
+/* Runs the cases of an op, by another process where one has failed. Returns 0 when there is no device. */
+static int run_op(const bench_op *op, const bench_case *cases, int32_t count) {
+    int32_t next = 0;
+    while (next < count) {
+        char reason[256];
+        int channel[2];
+        if (now() >= arguments.deadline) {
+            report.not_run += count - next;
+            return 1;
+        }
+        if (pipe(channel) != 0) {
+            perror("bench_cuda");
+            exit(1);
+        }
+        const pid_t child = fork();
+        if (child == 0) {
+            close(channel[0]);
+            measuring.channel = channel[1];
+            measure(op, cases, next, count);
+            _exit(0);
+        }
+        close(channel[1]);
+        const int32_t last = listen(channel[0], child, cases, reason, sizeof reason);
+        close(channel[0]);
+        if (reason[0] != '\0' && last < 0) {
+            add_failure("device", reason);
+            report.not_run += count - next;
+            save();
+            return 0;
+        }
+        if (reason[0] != '\0')
+            add_failure(cases[last].id, reason);
+        next = last < next ? next : last + 1;
+        save();
+    }
+    return 1;
+}
+
+static void read_arguments(int argc, char **argv) {
+    arguments.deadline = HUGE_VAL;
+    for (int i = 1; i < argc; i++) {
+        const int has_value = i + 1 < argc;
+        if (strcmp(argv[i], "--list") == 0) {
+            arguments.lists = 1;
+        } else if (strcmp(argv[i], "--small") == 0) {
+            arguments.is_small = 1;
+        } else if (has_value && strcmp(argv[i], "--emulate") == 0) {
+            arguments.emulator = argv[++i];
+            arguments.is_small = 1;
+        } else if (has_value && strcmp(argv[i], "--filter") == 0) {
+            arguments.filter = argv[++i];
+        } else if (has_value && strcmp(argv[i], "--json") == 0) {
+            arguments.json = argv[++i];
+        } else if (has_value && strcmp(argv[i], "--seconds") == 0) {
+            arguments.deadline = now() + atof(argv[++i]);
+        } else if (has_value && strcmp(argv[i], "--device") == 0) {
+            arguments.ordinal = atoi(argv[++i]);
+        } else {
+            fprintf(stderr, "usage: bench_cuda [--device N] [--filter TEXT] [--json FILE] [--seconds N] [--small] "
+                            "[--emulate LIBRARY] [--list]\n");
+            exit(2);
+        }
+    }
+    if (arguments.emulator != NULL && arguments.json != NULL) {
+        fprintf(stderr, "bench_cuda: the emulator has no figures for a file\n");
+        exit(2);
+    }
 }
 
 int main(int argc, char **argv) {
-    static bench_case cases[MAX_CASES];
-    const char *filter = "";
-    const char *json = NULL;
-    int32_t ordinal = 0;
-    int list = 0;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--list") == 0) {
-            list = 1;
-        } else if (i + 1 < argc && strcmp(argv[i], "--filter") == 0) {
-            filter = argv[++i];
-        } else if (i + 1 < argc && strcmp(argv[i], "--json") == 0) {
-            json = argv[++i];
-        } else if (i + 1 < argc && strcmp(argv[i], "--device") == 0) {
-            ordinal = atoi(argv[++i]);
-        } else {
-            fprintf(stderr, "usage: bench_cuda [--device N] [--filter TEXT] [--json FILE] [--list]\n");
-            return 2;
-        }
-    }
-
-    bench_device device = {0};
-    if (!list)
-        bench_open_device(&device, ordinal);
+    static bench_case cases[BENCH_MAX_CASES];
+    int32_t left = BENCH_MAX_CASES, has_device = 1;
+    read_arguments(argc, argv);
     for (size_t op = 0; op < sizeof ops / sizeof ops[0]; op++) {
-        const int32_t count = ops[op]->cases(cases, MAX_CASES - result_count);
+        const int32_t listed = ops[op]->cases(cases, left);
+        int32_t count = 0;
+        left -= listed;
+        /* Ceilings are measured whatever the filter says. */
+        for (int32_t i = 0; i < listed; i++)
+            if (op == 0 || strstr(cases[i].id, arguments.filter) != NULL)
+                cases[count++] = cases[i];
         for (int32_t i = 0; i < count; i++) {
-            /* Ceilings are measured whatever the filter says. */
-            if (op != 0 && strstr(cases[i].id, filter) == NULL)
-                continue;
-            if (list)
+            if (arguments.is_small)
+                ops[op]->shrink(&cases[i]);
+            if (arguments.lists)
                 printf("%s\n", cases[i].id);
-            else
-                run_case(&device, ops[op], &cases[i]);
         }
+        if (!arguments.lists && has_device)
+            has_device = run_op(ops[op], cases, count);
+        else
+            report.not_run += count;
     }
-    if (list)
+    if (arguments.lists)
         return 0;
-    if (json != NULL)
-        write_json(json, &device);
-    bench_close_device(&device);
-    return 0;
+    save();
+    printf("%d cases, %d failed, %d not run\n", report.result_count, report.failure_count, report.not_run);
+    return report.failure_count > 0;
 }

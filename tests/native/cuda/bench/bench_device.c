@@ -3,7 +3,6 @@
 #include "bench_driver.h"
 
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,25 +22,19 @@ static struct {
 } nvml;
 
 void bench_check(krn_status status, const char *what) {
-    if (status == KRN_OK)
-        return;
-    fprintf(stderr, "bench_cuda: %s: %s (%s)\n", what, krn_last_error(), krn_status_name(status));
-    exit(1);
+    if (status != KRN_OK)
+        bench_fail("%s: %s (%s)", what, krn_last_error(), krn_status_name(status));
 }
 
 void bench_check_driver(int32_t result, const char *what) {
-    if (result == 0)
-        return;
-    fprintf(stderr, "bench_cuda: %s gave %d\n", what, result);
-    exit(1);
+    if (result != 0)
+        bench_fail("%s gave %d", what, result);
 }
 
 int bench_find(void *library, const char *name, int needed, void *function) {
     void *const symbol = library == NULL ? NULL : dlsym(library, name);
-    if (symbol == NULL && needed) {
-        fprintf(stderr, "bench_cuda: there is no %s\n", name);
-        exit(1);
-    }
+    if (symbol == NULL && needed)
+        bench_fail("there is no %s", name);
     memcpy(function, &symbol, sizeof symbol);
     return symbol != NULL;
 }
@@ -76,25 +69,44 @@ static void load_nvml(int32_t ordinal) {
         nvml.device = NULL;
 }
 
-void bench_open_device(bench_device *device, int32_t ordinal) {
-    const krn_cuda_context_options options = {.struct_size = sizeof options, .device = ordinal};
+static const krn_cuda_backend *load_emulator(const char *path) {
+    const krn_cuda_backend *(*emulator)(void) = NULL;
+    void *const library = dlopen(path, RTLD_NOW);
+    if (library == NULL)
+        bench_fail("cannot load %s", path);
+    bench_find(library, "krn_cuda_emulator", 1, &emulator);
+    return emulator();
+}
+
+static void open_driver(bench_device *device, int32_t ordinal) {
     int32_t handle = 0;
     void *primary = NULL;
-    bench_check(krn_cuda_context_create(&options, &device->context), "making a context");
-    device->properties.struct_size = sizeof device->properties;
-    bench_check(krn_cuda_context_properties(device->context, &device->properties), "asking for properties");
     load_driver();
     load_nvml(ordinal);
     bench_check_driver(driver.device_get(&handle, ordinal), "cuDeviceGet");
     bench_check_driver(driver.context_retain(&primary, handle), "cuDevicePrimaryCtxRetain");
     bench_check_driver(driver.context_set(primary), "cuCtxSetCurrent");
-    bench_check(krn_cuda_stream_create(device->context, &device->stream), "making a stream");
     device->flush_bytes = FLUSH_OF_L2 * device->properties.l2_bytes;
     bench_check(krn_cuda_memory_allocate(device->context, device->flush_bytes, &device->flush), "allocating");
 }
 
+void bench_open_device(bench_device *device, int32_t ordinal, const char *emulator) {
+    static const int32_t no_flags = 0;
+    const krn_cuda_context_options options = {
+        .struct_size = sizeof options, .device = ordinal, .backend = emulator == NULL ? NULL : load_emulator(emulator)};
+    device->is_emulated = emulator != NULL;
+    bench_check(krn_cuda_context_create(&options, &device->context), "making a context");
+    device->properties.struct_size = sizeof device->properties;
+    bench_check(krn_cuda_context_properties(device->context, &device->properties), "asking for properties");
+    bench_check(krn_cuda_stream_create(device->context, &device->stream), "making a stream");
+    if (!device->is_emulated)
+        open_driver(device, ordinal);
+    device->flags = bench_copy(device, &no_flags, sizeof no_flags);
+}
+
 void bench_close_device(bench_device *device) {
     bench_free(device, device->flush);
+    bench_free(device, device->flags);
     bench_check(krn_cuda_stream_destroy(device->context, device->stream), "ending a stream");
     krn_cuda_context_destroy(device->context);
 }
@@ -131,6 +143,33 @@ static uint64_t next_random(uint64_t *state) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
+}
+
+void *bench_allocate(int64_t bytes) {
+    void *const memory = calloc(1, (size_t)bytes);
+    if (memory == NULL)
+        bench_fail("no memory for %lld bytes", (long long)bytes);
+    return memory;
+}
+
+int64_t bench_bits(int32_t type) {
+    switch (type) {
+    case KRN_TYPE_F32: return 32;
+    case KRN_TYPE_F16:
+    case KRN_TYPE_BF16: return 16;
+    case KRN_TYPE_S8:
+    case KRN_TYPE_U8:
+    case KRN_TYPE_F8E4M3: return 8;
+    default: return 4;
+    }
+}
+
+void *bench_copy(bench_device *device, const void *host, int64_t bytes) {
+    void *memory = NULL;
+    bench_check(krn_cuda_memory_allocate(device->context, bytes, &memory), "allocating");
+    bench_check(krn_cuda_memory_copy_to_device(device->context, memory, host, bytes, device->stream), "copying");
+    bench_check(krn_cuda_stream_synchronize(device->context, device->stream), "copying");
+    return memory;
 }
 
 /* A chunk of host memory, copied as often as the device memory takes. */

@@ -31,10 +31,14 @@ static int32_t memory_cases(bench_case *cases, int32_t most) {
     return count;
 }
 
+static void memory_shrink(bench_case *c) {
+    c->bytes /= (double)c->n;
+    c->n = 1 << 16;
+    c->bytes *= (double)c->n;
+}
+
 static void *memory_open(bench_device *device, const bench_case *the_case, int32_t rotations) {
-    memory_state *const state = calloc(1, sizeof *state);
-    if (state == NULL)
-        return NULL;
+    memory_state *const state = bench_allocate(sizeof *state);
     *state = (memory_state){
         .context = device->context, .ceiling = the_case->scheme, .bytes = the_case->n, .rotations = rotations};
     /* The loops use words: bits that are no numbers are not to slow a multiplication. */
@@ -60,4 +64,4 @@ static void memory_close(bench_device *device, void *opaque) {
 }
 
 extern const bench_op bench_memory;
-const bench_op bench_memory = {memory_cases, memory_open, memory_call, memory_close};
+const bench_op bench_memory = {memory_cases, memory_shrink, memory_open, memory_call, memory_close};

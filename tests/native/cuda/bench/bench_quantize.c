@@ -22,12 +22,11 @@ typedef struct quantize_state {
     const quantize_scheme *scheme;
     int64_t rows, cols, source_bytes, code_bytes, scale_bytes, workspace_bytes;
     char *source, *codes, *scales, *workspace;
+    int32_t *flags;
 } quantize_state;
 
-static int64_t element_bytes(int32_t type) { return type == KRN_TYPE_F32 ? 4 : 2; }
-
 static int64_t code_bytes(const quantize_scheme *s, int64_t rows, int64_t cols) {
-    return rows * (s->type == KRN_TYPE_S8 ? cols : cols / 2);
+    return rows * cols * bench_bits(s->type) / 8;
 }
 
 static int64_t scale_bytes(const quantize_scheme *s, int64_t rows, int64_t cols) {
@@ -43,13 +42,18 @@ static int32_t quantize_cases(bench_case *cases, int32_t most) {
             const quantize_scheme *const s = &schemes[scheme];
             bench_case *const c = &cases[count++];
             *c = (bench_case){.m = rows[i], .n = COLS, .scheme = (int32_t)scheme};
-            c->bytes = (double)(rows[i] * COLS * element_bytes(s->source) + code_bytes(s, rows[i], COLS) +
+            c->bytes = (double)(rows[i] * COLS * bench_bits(s->source) / 8 + code_bytes(s, rows[i], COLS) +
                                 scale_bytes(s, rows[i], COLS));
             snprintf(c->id, sizeof c->id, "quantize/%s/rows%lld-n%d", s->name, (long long)rows[i], COLS);
             if (rows[i] >= LARGE_ROWS)
-                c->bars[0] = (bench_bar){BENCH_OF_TRIAD, 0.85, NULL};
+                bench_add_bar(c, BENCH_OF_TRIAD, 0.85);
         }
     return count;
+}
+
+static void quantize_shrink(bench_case *c) {
+    c->m = c->m > 3 ? 3 : c->m;
+    c->n = 1280;
 }
 
 static krn_quantize_options options_of(const quantize_scheme *s) {
@@ -60,18 +64,17 @@ static krn_quantize_options options_of(const quantize_scheme *s) {
 }
 
 static void *quantize_open(bench_device *device, const bench_case *c, int32_t rotations) {
-    quantize_state *const state = calloc(1, sizeof *state);
+    quantize_state *const state = bench_allocate(sizeof *state);
     const quantize_scheme *const s = &schemes[c->scheme];
     const krn_quantize_options options = options_of(s);
-    if (state == NULL)
-        return NULL;
     *state = (quantize_state){.context = device->context,
                               .scheme = s,
                               .rows = c->m,
                               .cols = c->n,
-                              .source_bytes = c->m * c->n * element_bytes(s->source),
+                              .source_bytes = c->m * c->n * bench_bits(s->source) / 8,
                               .code_bytes = code_bytes(s, c->m, c->n),
-                              .scale_bytes = scale_bytes(s, c->m, c->n)};
+                              .scale_bytes = scale_bytes(s, c->m, c->n),
+                              .flags = device->flags};
     /* Rows of every rotation begin where a device wants them. */
     state->scale_bytes = (state->scale_bytes + 255) / 256 * 256;
     bench_check(krn_cuda_quantize_workspace_size(&options, &state->workspace_bytes), "asking for the workspace");
@@ -90,7 +93,7 @@ static krn_status quantize_call(void *opaque, int32_t rotation, void *stream) {
                              state->source + rotation * state->source_bytes, state->cols,
                              state->codes + rotation * state->code_bytes, state->code_bytes / state->rows,
                              (float *)(void *)(state->scales + rotation * state->scale_bytes), NULL, state->workspace,
-                             state->workspace_bytes, NULL, stream);
+                             state->workspace_bytes, state->flags, stream);
 }
 
 static void quantize_close(bench_device *device, void *opaque) {
@@ -103,4 +106,4 @@ static void quantize_close(bench_device *device, void *opaque) {
 }
 
 extern const bench_op bench_quantize;
-const bench_op bench_quantize = {quantize_cases, quantize_open, quantize_call, quantize_close};
+const bench_op bench_quantize = {quantize_cases, quantize_shrink, quantize_open, quantize_call, quantize_close};
