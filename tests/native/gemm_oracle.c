@@ -114,3 +114,19 @@ void vary_weights(test_random *random, gemm_shape *shape, int is_float) {
     else
         shape->zero_type = ZERO_TYPES[random_between(random, 0, 3)];
 }
+
+krn_lora random_lora(test_random *random, const gemm_shape *s) {
+    static const int32_t TYPES[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
+    static const int64_t RANKS[] = {1, 2, 3, 4, 7, 8, 16, 17, 33, 70};
+    krn_lora lora = {.struct_size = sizeof lora,
+                     .type = TYPES[random_between(random, 0, 2)],
+                     .rank = pick(random, RANKS, 10),
+                     .scale = (float)random_between(random, -40, 40) / 16};
+    lora.a_ld = s->k + random_between(random, 0, 1) * 3;
+    lora.b_ld = lora.rank + random_between(random, 0, 1) * 5;
+    if (s->k > 0)
+        lora.a = random_matrix(random, lora.type, lora.rank, s->k, lora.a_ld);
+    if (s->n > 0)
+        lora.b = random_matrix(random, lora.type, s->n, lora.rank, lora.b_ld);
+    return lora;
+}

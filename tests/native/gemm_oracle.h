@@ -15,6 +15,8 @@ float *side_bits(const gemm_case *c, const uint8_t *is_outlier, const krn_lora *
 
 int64_t pick(test_random *random, const int64_t *values, int count);
 void *random_matrix(test_random *random, int32_t type, int64_t rows, int64_t width, int64_t ld);
+/* An adapter of some rank for a case of this shape. */
+krn_lora random_lora(test_random *random, const gemm_shape *s);
 /* What weights may bring besides: types of scales, float offsets, codebooks, an order of inputs. */
 void vary_weights(test_random *random, gemm_shape *shape, int is_float);
 

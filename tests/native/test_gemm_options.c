@@ -79,21 +79,6 @@ static void check_shape(const gemm_shape *shape, const krn_gemm_options *options
     guarded_free_all();
 }
 
-static krn_lora random_lora(test_random *random, const gemm_shape *s) {
-    static const int64_t RANKS[] = {1, 2, 3, 4, 7, 8, 16, 17, 33, 70};
-    krn_lora lora = {.struct_size = sizeof lora,
-                     .type = FLOAT_TYPES[random_between(random, 0, 2)],
-                     .rank = pick(random, RANKS, 10),
-                     .scale = (float)random_between(random, -40, 40) / 16};
-    lora.a_ld = s->k + random_between(random, 0, 1) * 3;
-    lora.b_ld = lora.rank + random_between(random, 0, 1) * 5;
-    if (s->k > 0)
-        lora.a = random_matrix(random, lora.type, lora.rank, s->k, lora.a_ld);
-    if (s->n > 0)
-        lora.b = random_matrix(random, lora.type, s->n, lora.rank, lora.b_ld);
-    return lora;
-}
-
 static void sweep(void) {
     static const int64_t MS[] = {0, 1, 1, 2, 5, 7, 12, 13, 25, 40};
     static const int64_t NS[] = {0, 1, 5, 31, 32, 33, 64, 70};

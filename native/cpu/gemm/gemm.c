@@ -1,8 +1,8 @@
 /* The door of gemm.h: dispatch; the checks are in gemm_arguments.c. */
 #include "kernels/gemm.h"
 
+#include "common/checks.h"
 #include "common/context.h"
-#include "common/status.h"
 #include "gemm/gemm_arguments.h"
 #include "gemm/gemm_run.h"
 #include "gemm/gemm_variants.h"
@@ -29,7 +29,7 @@ static const krn_gemm_kernel *find_variant(const krn_context *context, int32_t f
     if (context == NULL || format < 0 || format > 31 || activation_type < 0 || activation_type > 31 || compute < 0 ||
         compute > 31)
         return NULL;
-    if (compute != 0 && (!krn_is_float_type(activation_type) || krn_is_float_type(compute)))
+    if (compute != 0 && (!krn_is_float(activation_type) || krn_is_float(compute)))
         return NULL;
     const int32_t type = compute != 0 ? compute : activation_type;
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
@@ -62,14 +62,10 @@ krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weight
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "bytes is NULL");
     if (options == NULL)
         options = &plain_options;
-    const krn_status status = krn_gemm_check_options(options, activation_type);
+    const krn_layout *layout = &weights->layout;
+    const krn_status status = krn_gemm_check_options(options, activation_type, layout->num_outliers);
     if (status != KRN_OK)
         return status;
-    const krn_layout *layout = &weights->layout;
-    if (layout->num_outliers > 0 && options->outlier_threshold > 0)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT,
-                        "options->outlier_threshold is %g, must be 0: the weights have outlier columns of their own",
-                        (double)options->outlier_threshold);
     const krn_gemm_kernel *variant = find_variant(context, layout->format, activation_type, options->compute);
     if (variant == NULL)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "activation_type is %d: no kernel for it with weights of format %d",
@@ -80,6 +76,14 @@ krn_status krn_gemm_workspace_bytes(const krn_context *context, const krn_weight
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
     const int32_t type = options->compute != 0 ? options->compute : activation_type;
     *bytes = krn_workspace_of(variant, layout, type, m).end + krn_prepare_bytes(context, layout, options, m);
+    return KRN_OK;
+}
+
+static krn_status check_zero_points(int64_t m, const krn_activations *a) {
+    for (int64_t i = 0; a->zero_points != NULL && i < m; i++)
+        if (a->zero_points[i] < 0 || a->zero_points[i] > 255)
+            return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "activations->zero_points[%lld] is %d, not in 0..255",
+                            (long long)i, a->zero_points[i]);
     return KRN_OK;
 }
 
@@ -97,11 +101,13 @@ krn_status krn_gemm(krn_context *context, const krn_weights *weights, int64_t m,
     if (status != KRN_OK)
         return status;
     const krn_layout *layout = &weights->layout;
-    status = krn_gemm_check_activations(layout, m, activations);
+    status = krn_gemm_check_activations(m, layout->k, activations);
     if (status == KRN_OK)
-        status = krn_gemm_check_output(layout, m, output);
+        status = check_zero_points(m, activations);
+    if (status == KRN_OK)
+        status = krn_gemm_check_output(m, layout->n, output);
     if (status == KRN_OK && options->lora != NULL)
-        status = krn_gemm_check_lora(layout, options->lora);
+        status = krn_gemm_check_lora(layout->n, layout->k, options->lora);
     if (status != KRN_OK)
         return status;
     if (workspace_bytes < needed)

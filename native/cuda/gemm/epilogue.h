@@ -42,20 +42,48 @@ KRN_DEVICE float load_weight(const krn_cuda_gemm_params &p, int32_t channel, int
     return ptx::fma_rn(code, load_scale(p.scales, p.scale_type, at), offset);
 }
 
-/* Side term of an output. */
-KRN_DEVICE float side_of(const krn_cuda_gemm_params &p, int32_t token, int32_t channel) {
-    const float *const x = p.outlier_x + token * p.outlier_ld;
-    const int32_t count = p.outlier_count == nullptr ? p.num_outliers : ptx::load_global_nc(p.outlier_count);
-    float side = 0;
+/* Continues a side term by `count` columns of x whose weights lie in rows. */
+KRN_DEVICE void add_columns(float &side, const float *x, const float *weights, int64_t ld, int32_t count) {
     KRN_UNROLL_NONE
-    for (int32_t i = 0; i < count; i++) {
-        const float weight =
-            p.outlier_weights != nullptr
-                ? ptx::load_global_nc(p.outlier_weights + static_cast<int64_t>(i) * p.padded_n + channel)
-                : load_weight(p, channel, ptx::load_global_nc(p.outlier_columns + i));
-        side = ptx::fma_rn(ptx::load_global_nc(x + i), weight, side);
+    for (int32_t i = 0; i < count; i++, weights += ld)
+        side = ptx::fma_rn(ptx::load_global_nc(x + i), ptx::load_global_nc(weights), side);
+}
+
+/* The same for four channels. */
+KRN_DEVICE void add_columns(F32x4 &side, const float *x, const float *weights, int64_t ld, int32_t count) {
+    KRN_UNROLL_NONE
+    for (int32_t i = 0; i < count; i++, weights += ld) {
+        const float value = ptx::load_global_nc(x + i);
+        const auto w = ptx::load_global_nc(reinterpret_cast<const F32x4 *>(weights));
+        KRN_UNROLL_ALL
+        for (int32_t c = 0; c < 4; c++)
+            side.v[c] = ptx::fma_rn(value, w.v[c], side.v[c]);
     }
+}
+
+/* Side term of an output, or of four where no columns were searched for: outlier columns, then the ranks of an
+ * adapter. */
+template <class Side> KRN_DEVICE Side side_of(const krn_cuda_gemm_params &p, int32_t token, int32_t channel) {
+    const float *const x = p.side_x + token * p.side_ld;
+    Side side = {};
+    if (p.outlier_weights != nullptr)
+        add_columns(side, x, p.outlier_weights + channel, p.padded_n, p.num_outliers);
+    if constexpr (sizeof(Side) == sizeof(float)) {
+        const int32_t found = p.outlier_count == nullptr ? 0 : ptx::load_global_nc(p.outlier_count);
+        KRN_UNROLL_NONE
+        for (int32_t i = 0; i < found; i++)
+            side = ptx::fma_rn(ptx::load_global_nc(x + i),
+                               load_weight(p, channel, ptx::load_global_nc(p.outlier_columns + i)), side);
+    }
+    if (p.num_ranks > 0)
+        add_columns(side, x + p.num_outliers, p.adapter + channel, p.padded_n, p.num_ranks);
     return side;
+}
+
+/* Whether t has a side term: none where columns were searched for and not found. */
+KRN_DEVICE bool has_side(const krn_cuda_gemm_params &p) {
+    return p.num_ranks > 0 ||
+           (p.num_outliers > 0 && (p.outlier_count == nullptr || ptx::load_global_nc(p.outlier_count) > 0));
 }
 
 /* One element of the residual: not through the read-only path, it may be Y itself. */
@@ -69,8 +97,8 @@ KRN_DEVICE float load_residual(const krn_cuda_gemm_params &p, int64_t at) {
 KRN_DEVICE void store_one(const krn_cuda_gemm_params &p, int32_t token, int32_t channel, float t) {
     if (p.x_scales != nullptr)
         t = ptx::mul_rn(t, ptx::load_global_nc(p.x_scales + token));
-    if (p.num_outliers > 0 && (p.outlier_count == nullptr || ptx::load_global_nc(p.outlier_count) > 0))
-        t = ptx::add_rn(t, side_of(p, token, channel));
+    if (has_side(p))
+        t = ptx::add_rn(t, side_of<float>(p, token, channel));
     if (p.bias != nullptr)
         t = ptx::add_rn(t, ptx::load_global_nc(p.bias + channel));
     if (p.residual != nullptr)
@@ -83,12 +111,17 @@ KRN_DEVICE void store_one(const krn_cuda_gemm_params &p, int32_t token, int32_t 
                           p.y_type == KRN_TYPE_F16 ? ptx::f16_from_f32_rn(t) : ptx::bf16_from_f32_rn(t));
 }
 
-/* Four channels of a token, all below N, of tensors that allow it; without a side term. */
+/* Four channels of a token, all below N, of tensors that allow it; without columns that were searched for. */
 KRN_DEVICE void store_four(const krn_cuda_gemm_params &p, int32_t token, int32_t channel, F32x4 t) {
     const float scale = p.x_scales != nullptr ? ptx::load_global_nc(p.x_scales + token) : 1.0f;
     if (p.x_scales != nullptr)
         for (int32_t i = 0; i < 4; i++)
             t.v[i] = ptx::mul_rn(t.v[i], scale);
+    if (p.num_outliers + p.num_ranks > 0) {
+        const auto side = side_of<F32x4>(p, token, channel);
+        for (int32_t i = 0; i < 4; i++)
+            t.v[i] = ptx::add_rn(t.v[i], side.v[i]);
+    }
     if (p.bias != nullptr) {
         const auto bias = ptx::load_global_nc(reinterpret_cast<const F32x4 *>(p.bias + channel));
         for (int32_t i = 0; i < 4; i++)
@@ -129,7 +162,7 @@ template <int32_t units>
 KRN_DEVICE void store_turned(const krn_cuda_gemm_params &p, ptx::SharedAddress turn, int32_t first_token,
                              int32_t first_channel) {
     constexpr int32_t PITCH = 16 * units + 4, FOURS = 4 * units;
-    const bool by_fours = p.vector_y && p.vector_residual && p.num_outliers == 0;
+    const bool by_fours = p.vector_y && p.vector_residual && p.outlier_count == nullptr;
     KRN_UNROLL_ALL
     for (int32_t i = 0; i < 8 * FOURS; i += 32) {
         const int32_t at = i + ptx::lane(), token = first_token + at / FOURS;

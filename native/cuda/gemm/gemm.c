@@ -1,14 +1,16 @@
-/* The door of cuda_gemm.h. Checks are in gemm_arguments.c, the choice of kernels in gemm_heuristics.c. */
+/* The door of cuda_gemm.h. Checks are in gemm_arguments.c and that of kernels_cpu, the choice of kernels in
+ * gemm_heuristics.c. */
 #include "kernels/cuda_gemm.h"
 
-#include "common/checks.h"
+#include "cuda/common/arguments.h"
 #include "cuda/common/context.h"
 #include "cuda/gemm/gemm_arguments.h"
 #include "cuda/gemm/gemm_call.h"
 #include "cuda/gemm/gemm_heuristics.h"
+#include "gemm/gemm_arguments.h"
 
 /* Sums of codes of longer groups do not fit 32 bits; nor do the bytes of longer rows of 16-bit floats. */
-enum { MAX_M = 1 << 30, MAX_U8_GROUP = 1 << 23, WORKSPACE_ALIGNMENT = 256, MAX_FLOAT_K = 1 << 30 };
+enum { MAX_M = 1 << 30, MAX_U8_GROUP = 1 << 23, MAX_FLOAT_K = 1 << 30 };
 
 /* What stands for NULL. */
 static const krn_gemm_options plain_options = {.struct_size = sizeof plain_options};
@@ -29,7 +31,7 @@ int32_t krn_cuda_gemm_supported(const krn_cuda_context *context, int32_t weight_
 }
 
 static int64_t align_up(int64_t bytes) {
-    return (bytes + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
+    return (bytes + KRN_CUDA_WORKSPACE_ALIGNMENT - 1) / KRN_CUDA_WORKSPACE_ALIGNMENT * KRN_CUDA_WORKSPACE_ALIGNMENT;
 }
 
 static int64_t take(krn_cuda_gemm_workspace *parts, int64_t bytes) {
@@ -45,16 +47,19 @@ static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, i
     parts.x = take(&parts, m * l->padded_k * (is_half(type) ? 2 : 1));
     parts.zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
     parts.sums = take(&parts, l->offsets_at < 0 ? 0 : l->num_groups * m * 4);
+    if (compute != 0)
+        parts.num_outliers = (int32_t)(options->outlier_threshold > 0 ? l->desc.k : l->desc.num_outliers);
+    parts.rank = options->lora == NULL ? 0 : (int32_t)options->lora->rank;
+    parts.side_ld = (int64_t)parts.num_outliers + parts.rank;
+    parts.side = take(&parts, m * parts.side_ld * 4);
+    parts.adapter = take(&parts, parts.rank * l->padded_n * 4);
     if (compute == 0)
         return parts;
     parts.codes = take(&parts, m * krn_type_row_bytes(compute, parts.codes_ld));
     parts.code_scales = take(&parts, m * 4);
     parts.code_zeros = take(&parts, type == KRN_TYPE_U8 ? m * 4 : 0);
-    parts.outliers_ld = options->outlier_threshold > 0 ? l->desc.k : l->desc.num_outliers;
-    if (parts.outliers_ld > 0) {
+    if (parts.num_outliers > 0)
         parts.rest = take(&parts, m * krn_type_row_bytes(activation_type, parts.rest_ld));
-        parts.outliers = take(&parts, m * parts.outliers_ld * 4);
-    }
     if (options->outlier_threshold > 0) {
         parts.found = take(&parts, l->desc.k);
         parts.columns = take(&parts, l->desc.k * 4);
@@ -75,7 +80,9 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
     if (options == NULL)
         options = &plain_options;
     const krn_cuda_weights_layout *layout = &weights->layout;
-    const krn_status status = krn_cuda_gemm_check_options(weights, options, activation_type);
+    krn_status status = krn_gemm_check_options(options, activation_type, layout->desc.num_outliers);
+    if (status == KRN_OK)
+        status = krn_cuda_gemm_check_rank(options->lora);
     if (status != KRN_OK)
         return status;
     if (activation_type == KRN_TYPE_F32 && options->compute == 0)
@@ -94,7 +101,8 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
     if (is_half(type) && layout->padded_k >= MAX_FLOAT_K)
         return krn_fail(KRN_ERROR_UNSUPPORTED, "weights have %lld inputs, too many for float activations",
                         (long long)layout->desc.k);
-    /* Twelve bytes for an element of X are more than all parts together. */
+    /* Twelve bytes for an element of X are more than all parts together, but those of an adapter, whose sizes are
+     * small beside that. */
     if (m > 0 && layout->padded_k > (INT64_MAX >> 4) / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
     *bytes = cut_workspace(layout, activation_type, options, m).end;
@@ -140,7 +148,7 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
     const krn_gemm_output *y = c->output;
     /* Float cells count x in bytes. */
     const int64_t elem_bytes = krn_type_row_bytes(a->type, 1);
-    const int has_outliers = c->parts.outliers_ld > 0, searches = c->outlier_threshold > 0;
+    const int searches = c->options->outlier_threshold > 0;
     return (krn_cuda_gemm_params){
         .codes = krn_cuda_weights_section(w, l->codes_at),
         .scales = krn_cuda_weights_section(w, l->scales_at),
@@ -166,13 +174,15 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
         .num_steps = (int32_t)l->num_steps,
         .group_steps = (int32_t)l->group_steps,
         .num_groups = (int32_t)l->num_groups,
-        .outlier_x = has_outliers ? (const float *)(c->workspace + c->parts.outliers) : NULL,
+        .side_x = c->parts.side_ld == 0 ? NULL : (const float *)(c->workspace + c->parts.side),
         .outlier_weights = krn_cuda_weights_section(w, searches ? -1 : l->outlier_weights_at),
+        .adapter = c->parts.rank == 0 ? NULL : (const float *)(c->workspace + c->parts.adapter),
         .outlier_count = searches ? (const int32_t *)(c->workspace + c->parts.count) : NULL,
         .outlier_columns = searches ? (const int32_t *)(c->workspace + c->parts.columns) : NULL,
         .places = krn_cuda_weights_section(w, l->places_at),
-        .outlier_ld = c->parts.outliers_ld,
-        .num_outliers = (int32_t)c->parts.outliers_ld,
+        .side_ld = c->parts.side_ld,
+        .num_outliers = c->parts.num_outliers,
+        .num_ranks = c->parts.rank,
         .code_format = l->desc.format,
         .scale_type = l->scale_type,
         .y_type = y->type,
@@ -239,42 +249,45 @@ krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weig
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "output is NULL");
     int64_t needed = 0;
     krn_status status = krn_cuda_gemm_workspace_bytes(context, weights, activations->type, options, m, &needed);
-    if (status == KRN_OK)
-        status = krn_cuda_gemm_check_activations(weights, m, activations);
-    if (status == KRN_OK)
-        status = krn_cuda_gemm_check_output(weights, m, output);
     if (status != KRN_OK)
         return status;
-    if (workspace_bytes < needed)
-        return krn_fail(KRN_ERROR_BUFFER_TOO_SMALL, "workspace_bytes is %lld, %lld are needed",
-                        (long long)workspace_bytes, (long long)needed);
-    if (needed > 0 && workspace == NULL)
-        return krn_fail(KRN_ERROR_NULL_ARGUMENT, "workspace is NULL, %lld bytes are needed", (long long)needed);
-    if ((uintptr_t)workspace % WORKSPACE_ALIGNMENT != 0)
-        return krn_fail(KRN_ERROR_ALIGNMENT, "workspace is not aligned to %d bytes", WORKSPACE_ALIGNMENT);
-    if ((uintptr_t)device_flags % sizeof(int32_t) != 0)
-        return krn_fail(KRN_ERROR_ALIGNMENT, "device_flags is not aligned to %d bytes", (int)sizeof(int32_t));
+    const krn_weights_desc *desc = &weights->layout.desc;
+    status = krn_gemm_check_activations(m, desc->k, activations);
+    if (status == KRN_OK)
+        status = krn_gemm_check_output(m, desc->n, output);
+    if (status == KRN_OK && options != NULL && options->lora != NULL)
+        status = krn_gemm_check_lora(desc->n, desc->k, options->lora);
+    if (status == KRN_OK)
+        status = krn_cuda_gemm_check_alignment(activations, output, options);
+    if (status == KRN_OK)
+        status = krn_cuda_check_workspace(workspace, workspace_bytes, needed);
+    if (status == KRN_OK)
+        status = krn_cuda_check_flags(device_flags);
+    if (status != KRN_OK)
+        return status;
     if (weights->context != context)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "weights belong to another context");
-    if (m == 0 || weights->layout.desc.n == 0)
+    if (m == 0 || desc->n == 0)
         return KRN_OK;
     if (options == NULL)
         options = &plain_options;
-    const int32_t compute = options->compute;
     krn_cuda_gemm_call call = {
         .context = context,
         .weights = weights,
         .m = m,
         .activations = activations,
         .output = output,
-        .compute = compute,
+        .options = options,
         .workspace = workspace,
         .parts = cut_workspace(&weights->layout, activations->type, options, m),
-        .outlier_threshold = options->outlier_threshold,
         .device_flags = device_flags,
         .stream = stream,
     };
-    if (compute == 0)
+    if (options->lora != NULL)
+        status = krn_cuda_gemm_project(&call);
+    if (status != KRN_OK)
+        return status;
+    if (options->compute == 0)
         return run(&call);
     krn_activations quantized;
     status = krn_cuda_gemm_quantize(&call, &quantized);

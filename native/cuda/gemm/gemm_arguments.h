@@ -1,12 +1,15 @@
-/* Checks of the arguments of the GEMM. What lies on the device is not looked at. */
+/* Checks of the arguments of the GEMM that are made on devices alone, beside those of gemm/gemm_arguments.h of
+ * kernels_cpu. */
 #ifndef KRN_CUDA_GEMM_ARGUMENTS_H
 #define KRN_CUDA_GEMM_ARGUMENTS_H
 
-#include "cuda/gemm/weights.h"
+#include "kernels/gemm.h"
 
-krn_status krn_cuda_gemm_check_options(const krn_cuda_weights *weights, const krn_gemm_options *options,
-                                       int32_t activation_type);
-krn_status krn_cuda_gemm_check_activations(const krn_cuda_weights *weights, int64_t m, const krn_activations *a);
-krn_status krn_cuda_gemm_check_output(const krn_cuda_weights *weights, int64_t m, const krn_gemm_output *y);
+/* How tensors are aligned. `options` may be NULL. */
+krn_status krn_cuda_gemm_check_alignment(const krn_activations *activations, const krn_gemm_output *output,
+                                         const krn_gemm_options *options);
+
+/* The rank of an adapter that kernels take; nothing to check without one. */
+krn_status krn_cuda_gemm_check_rank(const krn_lora *lora);
 
 #endif

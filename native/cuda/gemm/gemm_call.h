@@ -5,13 +5,16 @@
 #include "cuda/gemm/weights.h"
 
 /* Where parts of the workspace begin. The first three are integer activations in the packed order, their zero points
- * less 128, and their sums; the others are there with `compute`: codes, scales and zero points, and with outlier
- * columns what of X is quantized, and what is not; with a threshold, which columns were found, their numbers and how
- * many they are. */
+ * less 128, and their sums. For the side term, a row for each of X: the outlier columns, then the ranks of an adapter;
+ * and B of the adapter as [rank][padded_n]. The others are there with `compute`: codes, scales and zero points, and with
+ * outlier columns what of X is quantized; with a threshold, which columns were found, their numbers and how many they
+ * are. */
 typedef struct krn_cuda_gemm_workspace {
-    int64_t x, zeros, sums, codes, code_scales, code_zeros, rest, outliers, found, columns, count, end;
-    /* Leading dimensions of codes, and of the rest, in elements. */
-    int64_t codes_ld, rest_ld, outliers_ld;
+    int64_t x, zeros, sums, side, adapter, codes, code_scales, code_zeros, rest, found, columns, count, end;
+    /* Leading dimensions of codes, of the rest and of the side term, in elements. */
+    int64_t codes_ld, rest_ld, side_ld;
+    /* Outlier columns, or the most that there can be, and ranks. */
+    int32_t num_outliers, rank;
 } krn_cuda_gemm_workspace;
 
 typedef struct krn_cuda_gemm_call {
@@ -20,13 +23,15 @@ typedef struct krn_cuda_gemm_call {
     int64_t m;
     const krn_activations *activations;
     const krn_gemm_output *output;
-    int32_t compute;
-    float outlier_threshold;
+    const krn_gemm_options *options;
     uint8_t *workspace;
     krn_cuda_gemm_workspace parts;
     int32_t *device_flags;
     void *stream;
 } krn_cuda_gemm_call;
+
+/* Projects the activations of a call by the A of its adapter, and turns B, into the workspace. */
+krn_status krn_cuda_gemm_project(const krn_cuda_gemm_call *call);
 
 /* Quantizes the activations of a call with `compute`, without the outlier columns of the weights, into the
  * workspace. */

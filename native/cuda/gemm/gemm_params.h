@@ -28,13 +28,14 @@ typedef struct krn_cuda_gemm_params {
     const float *bias;      /* or NULL */
     const void *residual;   /* or NULL */
     void *y;
-    /* The side term of gemm.h: x of the outlier columns [m][outlier_ld] and their weights [num_outliers][padded_n]; or,
-     * of columns that were searched for, how many there are, which, and the places where they stand (NULL: as they are
-     * numbered): their weights are what the codes say. */
-    const float *outlier_x;
-    const float *outlier_weights;
+    /* The side term of gemm.h: rows [m][side_ld] of the outlier columns of x, then of its projections by an adapter, and
+     * the weights of both, [num_outliers][padded_n] and [num_ranks][padded_n]. Or, of columns that were searched for, how
+     * many there are, which, and the places where they stand (NULL: as they are numbered): their weights are what the
+     * codes say. */
+    const float *side_x;
+    const float *outlier_weights, *adapter;
     const int32_t *outlier_count, *outlier_columns, *places;
-    int64_t outlier_ld;
+    int64_t side_ld;
     const float *codebook; /* of KRN_TYPE_C4 */
     int64_t x_ld, y_ld, residual_ld;
     int32_t m, n;
@@ -43,6 +44,7 @@ typedef struct krn_cuda_gemm_params {
     int32_t tiles_k;  /* tiles of 128 inputs */
     int32_t num_steps, group_steps, num_groups;
     int32_t num_outliers; /* or the most that there can be */
+    int32_t num_ranks;
     int32_t code_format, scale_type, y_type;
     int32_t vector_y, vector_residual; /* 1: four channels can be moved at once */
     /* 1: groups are so short that a sum of one, added to the bits of a float, makes a float (promote.h). */
@@ -188,6 +190,34 @@ typedef struct krn_cuda_split_params {
     int32_t k, num_outliers;
     int32_t type;
 } krn_cuda_split_params;
+
+/* Projections of X by the A of an adapter: krn_gemm_project_row and _rows, a block for one row, or KRN_CUDA_PROJECT_ROWS
+ * of them, and KRN_CUDA_PROJECT_RANKS ranks, half a warp each. */
+typedef struct krn_cuda_project_params {
+    const void *x, *a;
+    float *to; /* [m][to_ld] */
+    int64_t x_ld, a_ld, to_ld;
+    int32_t m, k, rank;
+    int32_t x_type, a_type;
+    float scale;
+} krn_cuda_project_params;
+
+enum {
+    KRN_CUDA_PROJECT_LANES = 16, /* of gemm.h */
+    KRN_CUDA_PROJECT_RANKS = KRN_CUDA_PREPARE_THREADS / KRN_CUDA_PROJECT_LANES,
+    KRN_CUDA_PROJECT_ROWS = 4,
+    KRN_CUDA_PROJECT_FEW_ROWS = 64,
+};
+
+/* B of an adapter, turned so that lanes read along channels: krn_gemm_turn_adapter, a thread for a channel and
+ * KRN_CUDA_PROJECT_RANKS ranks. */
+typedef struct krn_cuda_turn_params {
+    const void *b;
+    float *to; /* [rank][to_ld] */
+    int64_t b_ld, to_ld;
+    int32_t n, rank;
+    int32_t type;
+} krn_cuda_turn_params;
 
 /* Columns of X that hold a value above a threshold: krn_gemm_find_outliers_*, one block for a row, marks them in
  * `found`, which was all zeros; krn_gemm_list_outliers, one block, lists them in ascending order. */

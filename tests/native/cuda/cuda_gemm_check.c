@@ -22,6 +22,13 @@ static void check_output(const gemm_case *c, const void *expected, const void *y
     }
 }
 
+krn_lora cuda_lora_of(krn_cuda_context *device, const gemm_shape *s, const krn_lora *lora) {
+    krn_lora copy = *lora;
+    copy.a = cuda_copy_of(device, lora->a, tensor_bytes(s->k == 0 ? 0 : lora->rank, s->k, lora->a_ld, lora->type));
+    copy.b = cuda_copy_of(device, lora->b, tensor_bytes(s->n, lora->rank, lora->b_ld, lora->type));
+    return copy;
+}
+
 void cuda_gemm_check(krn_cuda_context *device, krn_context *host, const gemm_case *c) {
     const gemm_shape *s = &c->shape;
     krn_weights *weights = gemm_case_pack(c, host);
@@ -49,11 +56,19 @@ void cuda_gemm_check(krn_cuda_context *device, krn_context *host, const gemm_cas
     } else if (c->residual != NULL) {
         output.residual = cuda_copy_of(device, c->residual, y_bytes);
     }
+    krn_gemm_options options = {.struct_size = sizeof options};
+    krn_lora lora;
+    if (c->options != NULL)
+        options = *c->options;
+    if (options.lora != NULL) {
+        lora = cuda_lora_of(device, s, options.lora);
+        options.lora = &lora;
+    }
     int64_t workspace_bytes = -1;
-    CHECK_OK(krn_cuda_gemm_workspace_bytes(device, device_weights, a.type, c->options, s->m, &workspace_bytes));
+    CHECK_OK(krn_cuda_gemm_workspace_bytes(device, device_weights, a.type, &options, s->m, &workspace_bytes));
     void *workspace = cuda_allocate(device, workspace_bytes);
     CHECK_OK(
-        krn_cuda_gemm(device, device_weights, s->m, &a, &output, c->options, workspace, workspace_bytes, NULL, NULL));
+        krn_cuda_gemm(device, device_weights, s->m, &a, &output, &options, workspace, workspace_bytes, NULL, NULL));
     uint8_t *y = malloc((size_t)y_bytes + 1);
     cuda_read(device, y, output.data, y_bytes);
     check_output(c, expected, y);

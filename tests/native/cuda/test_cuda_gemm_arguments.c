@@ -33,6 +33,7 @@ static krn_status run(const call *c) {
 
 static void refuses_arguments(call good) {
     char *const bytes = (char *)good.y.data;
+    const krn_activations integers = good.a;
     REFUSES(bad.device = NULL, KRN_ERROR_NULL_ARGUMENT, "context");
     REFUSES(bad.weights = NULL, KRN_ERROR_NULL_ARGUMENT, "weights");
     REFUSES(bad.m = -1, KRN_ERROR_SHAPE, "m is");
@@ -67,8 +68,20 @@ static void refuses_arguments(call good) {
     REFUSES(bad.workspace = NULL, KRN_ERROR_NULL_ARGUMENT, "workspace");
     REFUSES(bad.workspace = (char *)bad.workspace + 64, KRN_ERROR_ALIGNMENT, "workspace");
     REFUSES(bad.device = bad.other, KRN_ERROR_INVALID_ARGUMENT, "weights");
-    const krn_lora lora = {.struct_size = sizeof lora};
-    REFUSES(bad.options.lora = &lora, KRN_ERROR_UNSUPPORTED, "options->lora");
+    krn_lora lora = {.struct_size = sizeof lora, .type = KRN_TYPE_F16, .rank = 4, .a = bytes, .a_ld = K, .b = bytes};
+    REFUSES(bad.options.lora = &lora, KRN_ERROR_INVALID_ARGUMENT, "options->lora");
+    good.a.type = KRN_TYPE_BF16;
+    good.a.scales = NULL;
+    good.options.lora = &lora;
+    REFUSES(bad.workspace = NULL, KRN_ERROR_LEADING_DIMENSION, "options->lora->b_ld");
+    lora.b_ld = 4;
+    REFUSES(lora.rank = 1 << 17, KRN_ERROR_UNSUPPORTED, "options->lora->rank");
+    lora.rank = 4;
+    REFUSES(lora.a = bytes + 2, KRN_ERROR_ALIGNMENT, "options->lora->a");
+    lora.a = bytes;
+    REFUSES(lora.b = bytes + 2, KRN_ERROR_ALIGNMENT, "options->lora->b");
+    good.options.lora = NULL;
+    good.a = integers;
     CHECK_STATUS(krn_cuda_gemm(good.device, good.weights, M, NULL, &good.y, NULL, NULL, 0, NULL, NULL),
                  KRN_ERROR_NULL_ARGUMENT);
     CHECK_STATUS(krn_cuda_gemm(good.device, good.weights, M, &good.a, NULL, NULL, NULL, 0, NULL, NULL),
