@@ -1,5 +1,6 @@
 using Kernels.Harness.Accuracy;
 using Kernels.Harness.Cases;
+using Kernels.Harness.Peers;
 using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Benchmarks;
@@ -86,6 +87,9 @@ internal sealed class AttentionCase : MeasuredCase
         _variant == "ref" ? [] : Roofline.OfAttention(_spec, _variant, _spec.Way.IsDecode ? _cacheBytes : 0);
 
     private AttentionOptions Options => new() { Heads = (int)_spec.Heads };
+
+    /// <summary>The same for peers.</summary>
+    public AttentionProblem ToProblem(long coldBytes) => new(_spec, _keys, _values, _query, coldBytes);
 
     /// <inheritdoc/>
     public override void Invoke()

@@ -135,6 +135,7 @@ internal sealed class BenchRunner(
                 {
                     (GemmSpec gemm, GemmCase own) when layer is not null => peers.Compare(gemm, threads, layer, own),
                     (HadamardSpec hadamard, HadamardCase own) => peers.Compare(hadamard, threads, own),
+                    (AttentionSpec attention, AttentionCase own) => peers.Compare(attention, threads, own),
                     _ => [],
                 },
         };

@@ -56,6 +56,26 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
         }
     }
 
+    /// <summary>What the peers say to attention.</summary>
+    public IReadOnlyList<PeerResult> Compare(AttentionSpec spec, int threads, AttentionCase own)
+    {
+        AttentionProblem problem = own.ToProblem(spec.Way.IsDecode ? coldBytes : 0);
+        var contestants = new List<(IPeer Peer, IPeerCall Call)>();
+        try
+        {
+            foreach (IPeer peer in peers)
+                contestants.AddRange(peer.PrepareAttention(problem, threads).Select(call => (peer, call)));
+            if (contestants.Count == 0)
+                return [];
+            double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
+            return [.. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], PeerCheck.Check(problem, contestant.Call)))];
+        }
+        finally
+        {
+            contestants.ForEach(contestant => contestant.Call.Dispose());
+        }
+    }
+
     private PeerResult[] Measure(PeerProblem problem, GemmCase own, List<(IPeer Peer, IPeerCall Call)> contestants)
     {
         double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);

@@ -21,6 +21,13 @@ internal interface IPeer
     /// <param name="threads">Threads.</param>
     /// <returns>The prepared calls; none when the library has nothing for it.</returns>
     IReadOnlyList<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) => [];
+
+    /// <summary>Prepares what the library offers for attention over a cache. Outputs are told by query token of the batch, and by channel of
+    /// the query heads one after the other.</summary>
+    /// <param name="problem">Shape and operands.</param>
+    /// <param name="threads">Threads.</param>
+    /// <returns>The prepared calls; none when the library has nothing for it.</returns>
+    IReadOnlyList<IPeerCall> PrepareAttention(AttentionProblem problem, int threads) => [];
 }
 
 /// <summary>A call that is ready to be timed.</summary>

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Kernels.Harness.Peers;
 
-/// <summary>ONNX Runtime: MatMulNBits, and for 8-bit weights per channel MatMulInteger and DynamicQuantizeMatMul.</summary>
+/// <summary>ONNX Runtime: MatMulNBits, for 8-bit weights per channel MatMulInteger and DynamicQuantizeMatMul, and GroupQueryAttention.</summary>
 internal sealed class OnnxRuntimePeer : IPeer
 {
     private readonly OrtApi _api;
@@ -41,6 +41,10 @@ internal sealed class OnnxRuntimePeer : IPeer
         return calls;
     }
 
+    /// <inheritdoc/>
+    public IReadOnlyList<IPeerCall> PrepareAttention(AttentionProblem problem, int threads) =>
+        OrtAttentionCall.TryPrepare(this, problem, threads) is { } call ? [call] : [];
+
     /// <summary>Makes a session whose threads are so many; null when the library has no kernel for the model.</summary>
     internal nint? TryMakeSession(byte[] model, int threads)
     {
@@ -73,7 +77,7 @@ internal sealed class OnnxRuntimePeer : IPeer
 }
 
 /// <summary>A model that is ready: sessions that have packed their weights, as many as make them cold.</summary>
-internal sealed unsafe class OrtCall : IPeerCall
+internal sealed class OrtCall : IPeerCall
 {
     private readonly OnnxRuntimePeer _peer;
     private readonly OrtRecipe _recipe;
@@ -100,8 +104,8 @@ internal sealed unsafe class OrtCall : IPeerCall
         foreach (ref byte code in recipe.InputShift == 0 ? [] : _input.Span)
             code ^= recipe.InputShift;
         _output = new AlignedBuffer(problem.Spec.M * problem.Spec.N * sizeof(float));
-        _inputTensor = TensorOf(_input, problem.K, recipe.Model.Input);
-        _outputTensor = TensorOf(_output, problem.N, recipe.Model.Output);
+        _inputTensor = peer.Api.MakeTensor(_input, recipe.Model.Input, problem.M, problem.K);
+        _outputTensor = peer.Api.MakeTensor(_output, recipe.Model.Output, problem.M, problem.N);
     }
 
     /// <inheritdoc/>
@@ -156,12 +160,5 @@ internal sealed unsafe class OrtCall : IPeerCall
         _peer.Api.FreeTensor(_outputTensor);
         _input.Dispose();
         _output.Dispose();
-    }
-
-    private nint TensorOf(AlignedBuffer buffer, long cols, OnnxType type)
-    {
-        // The memory is not managed: its address stays when the pin ends.
-        fixed (byte* data = buffer.Slice<byte>(0, 1))
-            return _peer.Api.MakeTensor(data, buffer.Length, _problem.M, cols, type);
     }
 }

@@ -74,14 +74,16 @@ internal sealed unsafe class OrtApi
     public void FreeSession(nint session) => Release(ReleaseSession, session);
 
     /// <summary>Makes a tensor of memory that stays the caller's.</summary>
-    public nint MakeTensor(void* data, long bytes, long rows, long cols, OnnxType type)
+    public nint MakeTensor(AlignedBuffer memory, OnnxType type, params ReadOnlySpan<long> dims)
     {
         const int ArenaAllocator = 1, DefaultMemory = 0;
         nint info = 0, value = 0;
-        long* shape = stackalloc long[] { rows, cols };
         Check(((delegate* unmanaged[Stdcall]<int, int, nint*, nint>)_table[CreateCpuMemoryInfo])(ArenaAllocator, DefaultMemory, &info));
         var create = (delegate* unmanaged[Stdcall]<nint, void*, nuint, long*, nuint, int, nint*, nint>)_table[CreateTensor];
-        Check(create(info, data, (nuint)bytes, shape, 2, (int)type, &value));
+        // The memory is not managed: its address stays when the pin ends.
+        fixed (byte* data = memory.Slice<byte>(0, 1))
+        fixed (long* shape = dims)
+            Check(create(info, data, (nuint)memory.Length, shape, (nuint)dims.Length, (int)type, &value));
         Release(ReleaseMemoryInfo, info);
         return value;
     }
@@ -95,10 +97,20 @@ internal sealed unsafe class OrtApi
         fixed (byte* inputName = "X\0"u8, outputName = "Y\0"u8)
         {
             byte* inputNames = inputName, outputNames = outputName;
-            Check(((delegate* unmanaged[Stdcall]<nint, nint, byte**, nint*, nuint, byte**, nuint, nint*, nint>)_table[RunSession])(
-                session, 0, &inputNames, &input, 1, &outputNames, 1, &output));
+            Run(session, &inputNames, &input, 1, &outputNames, &output, 1);
         }
     }
+
+    /// <summary>Runs a model on tensors by name; an output may be an input's memory where the op allows that.</summary>
+    public void Run(nint session, OrtArguments inputs, OrtArguments outputs)
+    {
+        fixed (nint* inputValues = inputs.Values, outputValues = outputs.Values)
+            Run(session, inputs.Names, inputValues, inputs.Values.Length, outputs.Names, outputValues, outputs.Values.Length);
+    }
+
+    private void Run(nint session, byte** inputNames, nint* inputs, int inputCount, byte** outputNames, nint* outputs, int outputCount) =>
+        Check(((delegate* unmanaged[Stdcall]<nint, nint, byte**, nint*, nuint, byte**, nuint, nint*, nint>)_table[RunSession])(
+            session, 0, inputNames, inputs, (nuint)inputCount, outputNames, (nuint)outputCount, outputs));
 
     private void Release(int function, nint thing) => ((delegate* unmanaged[Stdcall]<nint, void>)_table[function])(thing);
 
@@ -116,5 +128,34 @@ internal sealed unsafe class OrtApi
         string message = Marshal.PtrToStringUTF8((nint)text) ?? "no reason given";
         Release(ReleaseStatus, status);
         return message;
+    }
+}
+
+/// <summary>Tensors by name, as a run takes them.</summary>
+internal sealed unsafe class OrtArguments : IDisposable
+{
+    private readonly byte** _names;
+
+    /// <summary>Keeps names and values, which stay their owner's.</summary>
+    public OrtArguments(params IReadOnlyList<(string Name, nint Value)> arguments)
+    {
+        Values = [.. arguments.Select(argument => argument.Value)];
+        _names = (byte**)NativeMemory.Alloc((nuint)arguments.Count, (nuint)sizeof(byte*));
+        for (int i = 0; i < arguments.Count; i++)
+            _names[i] = (byte*)Marshal.StringToCoTaskMemUTF8(arguments[i].Name);
+    }
+
+    /// <summary>The tensors.</summary>
+    public nint[] Values { get; }
+
+    /// <summary>Their names, each ended by 0.</summary>
+    public byte** Names => _names;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        for (int i = 0; i < Values.Length; i++)
+            Marshal.FreeCoTaskMem((nint)_names[i]);
+        NativeMemory.Free(_names);
     }
 }

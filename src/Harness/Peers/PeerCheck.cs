@@ -1,4 +1,5 @@
 using Kernels.Harness.Accuracy;
+using Kernels.Harness.Cases;
 
 namespace Kernels.Harness.Peers;
 
@@ -18,6 +19,9 @@ internal sealed record PeerVerdict(double RelativeError, double Allowed)
 /// no peer.</summary>
 internal static class PeerCheck
 {
+    // Rows of attention; each costs the oracle a pass over the sequence.
+    private const int CheckedRows = 8;
+
     /// <summary>Checks a rotation on some blocks. The sums of f32 may be in any order: n roundings of half a unit against the sum of magnitudes.</summary>
     public static PeerVerdict Check(HadamardProblem problem, IPeerCall call)
     {
@@ -39,6 +43,35 @@ internal static class PeerCheck
         }
 
         return signals == 0 ? new PeerVerdict(errors == 0 ? 0 : double.PositiveInfinity, 0) : new PeerVerdict(Math.Sqrt(errors / signals), Math.Sqrt(allowed / signals));
+    }
+
+    /// <summary>Checks attention on some rows, on the keys and values that went into the cache. What f32 may be off follows from the roundings
+    /// of a sum in any order (<see cref="AttentionOracle"/>).</summary>
+    public static PeerVerdict Check(AttentionProblem problem, IPeerCall call)
+    {
+        AttentionSpec spec = problem.Spec;
+        int heads = (int)spec.Heads, dim = (int)spec.HeadDim;
+        var cache = new KvScheme(ElementType.F32, KvGranularity.Token, 0, ElementType.F32);
+        double errors = 0, signals = 0, allowed = 0;
+        foreach (long row in SampleGrid.Indices(spec.Batch * spec.Queries * heads, Math.Max(CheckedRows, spec.Batch)))
+        {
+            (int token, int head) = ((int)(row / heads), (int)(row % heads));
+            (int sequence, int query) = (token / (int)spec.Queries, token % (int)spec.Queries);
+            int length = (int)spec.LengthOf(sequence);
+            var oracle = new AttentionOracle(
+                cache, new AttentionWay(heads), (int)spec.KvHeads, dim, problem.Keys, problem.Values,
+                problem.Tokens(problem.Keys, length), problem.Tokens(problem.Values, length));
+            AttentionRow exact = oracle.Row(problem.Query.AsSpan((int)row * dim, dim), head, length - (int)spec.Queries + query);
+            for (int c = 0; c < dim; c++)
+            {
+                double error = call.Output(token, (head * dim) + c) - exact.Values[c];
+                errors += error * error;
+                signals += exact.Values[c] * exact.Values[c];
+                allowed += exact.Bounds[c] * exact.Bounds[c];
+            }
+        }
+
+        return new PeerVerdict(Math.Sqrt(errors / signals), Math.Sqrt(allowed / signals));
     }
 
     /// <summary>Checks the last result of a call on a grid of outputs.</summary>

@@ -1,4 +1,5 @@
 using System.Text;
+using Kernels.Harness.Cases;
 using Kernels.Harness.Peers;
 
 namespace Kernels.Harness.Tests.Peers;
@@ -70,6 +71,30 @@ public sealed class OnnxModelTests
             Assert.Equal((name, 1ul), (TextOf(One(value, 1)), One(tensor, 1).Value));
             Assert.Equal(shape, Decode(One(tensor, 2).Bytes).Select(dim => One(Decode(dim.Bytes), 1).Value));
         }
+    }
+
+    [Fact]
+    public void AttentionTakesItsCacheInAndGivesItBack()
+    {
+        var spec = new AttentionSpec(AttentionScheme.Parse("decode-kv8"), 8, 2, 64, 100, 1, Batch: 2);
+        Field[] graph = Decode(One(Decode(OrtAttentionCall.Model(spec).Serialize()), 7).Bytes);
+        Field[] node = Decode(One(graph, 1).Bytes);
+        Assert.Equal(
+            ["query", "key", "value", "past_key", "past_value", "seqlens_k", "total_sequence_length"], node.Where(f => f.Number == 1).Select(TextOf));
+        Assert.Equal(["output", "present_key", "present_value"], node.Where(f => f.Number == 2).Select(TextOf));
+        Assert.Equal(
+            [("num_heads", 8ul), ("kv_num_heads", 2ul)],
+            node.Where(f => f.Number == 5).Select(f => Decode(f.Bytes)).Select(a => (TextOf(One(a, 1)), One(a, 3).Value)));
+        foreach (int number in new[] { 11, 12 })
+        {
+            Field[][] values = [.. graph.Where(f => f.Number == number).Select(f => Decode(f.Bytes))];
+            Field[] cache = Decode(One(Decode(One(values[^1], 2).Bytes), 1).Bytes);
+            Assert.Equal([2ul, 2ul, 100ul, 64ul], Decode(One(cache, 2).Bytes).Select(dim => One(Decode(dim.Bytes), 1).Value));
+        }
+
+        // Lengths of the sequences: 100, and 45 of the shorter one; what is told is the last token's number.
+        Field[] last = Decode(graph.First(f => f.Number == 5).Bytes);
+        Assert.Equal("63000000" + "2C000000", Convert.ToHexString(One(last, 9).Bytes));
     }
 
     private readonly record struct Field(int Number, ulong Value, byte[] Bytes);

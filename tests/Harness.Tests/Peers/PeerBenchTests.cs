@@ -1,4 +1,5 @@
 using Kernels.Harness.Benchmarks;
+using Kernels.Harness.Cases;
 using Kernels.Harness.Peers;
 using Kernels.Harness.Results;
 
@@ -173,6 +174,49 @@ public sealed class PeerBenchTests
     [InlineData("w4g32-dynu8")]
     public void OnnxRuntimeIsRight(string cell) => AssertAllRight("ONNX Runtime", cell);
 
+    // One sequence and several of different lengths, one query token and several, more tokens than there are keys.
+    [PeerTheory("ONNX Runtime")]
+    [InlineData("decode-kv8", 1, 1, 0)]
+    [InlineData("decode-kvf32", 3, 1, 1 << 16)]
+    [InlineData("decode-kv4", 1, 5, 0)]
+    [InlineData("prefill-kvbf16", 1, 20, 0)]
+    public void OnnxRuntimeAttends(string scheme, int batch, int queries, long coldBytes)
+    {
+        IPeer peer = Assert.Single(PeerTheoryAttribute.Search("ONNX Runtime").Found);
+        AttentionProblem problem = MakeAttention(scheme, batch, queries, coldBytes);
+        foreach (int threads in new[] { 1, 2 })
+        {
+            using IPeerCall call = Assert.Single(peer.PrepareAttention(problem, threads));
+            for (int i = 0; i < 3; i++)
+                call.Invoke();
+            PeerVerdict verdict = PeerCheck.Check(problem, call);
+            Assert.True(verdict.IsRight, $"{call.Function}: {verdict}");
+        }
+    }
+
+    [PeerTheory("ONNX Runtime")]
+    [InlineData("decode-kv8", 2, 2)]
+    public void OnnxRuntimeIsNotAskedForSeveralTokensOfSeveralSequences(string scheme, int batch, int queries) =>
+        Assert.Empty(PeerTheoryAttribute.Search("ONNX Runtime").Found[0].PrepareAttention(MakeAttention(scheme, batch, queries, 0), 1));
+
+    [Theory]
+    [InlineData("decode-kv8", 2, 1, 1.0, true)]
+    [InlineData("prefill-kv8", 1, 12, 1.0, true)]
+    [InlineData("prefill-kv8", 1, 12, 1.001, false)]
+    public void AttentionIsHeldAgainstUnquantizedKeysAndValues(string scheme, int batch, int queries, double factor, bool isRight)
+    {
+        AttentionProblem problem = MakeAttention(scheme, batch, queries, 0);
+        using var call = new FakeAttention(problem, factor);
+        Assert.Equal(isRight, PeerCheck.Check(problem, call).IsRight);
+    }
+
+    private static AttentionProblem MakeAttention(string scheme, int batch, int queries, long coldBytes)
+    {
+        var spec = new AttentionSpec(AttentionScheme.Parse(scheme), 4, 2, 16, 70, queries, batch);
+        return new AttentionProblem(
+            spec, LayerData.MakeActivations(40, 32, 1), LayerData.MakeActivations(40, 32, 2), LayerData.MakeActivations(batch * queries, 64, 3), coldBytes);
+    }
+
     private static void AssertAllRight(string name, string cell)
     {
         IPeer peer = Assert.Single(PeerTheoryAttribute.Search(name).Found);
@@ -202,4 +246,41 @@ public sealed class PeerBenchTests
 
     private static IReadOnlyList<PeerResult> Compare(PeerOperands operands, params IPeer[] peers) =>
         new PeerBench(peers, new Interleaver(s_short), 0).Compare(operands.Spec, 1, operands.Layer, operands.Own);
+
+    /// <summary>Attention in float64, written once more.</summary>
+    private sealed class FakeAttention(AttentionProblem problem, double factor) : IPeerCall
+    {
+        public string Function => "attention";
+
+        public PeerTraits Traits { get; } = new(PeerInput.Floats);
+
+        public void Invoke()
+        {
+        }
+
+        public float Output(long m, long n)
+        {
+            AttentionSpec spec = problem.Spec;
+            (int dim, int head, int channel) = ((int)spec.HeadDim, (int)(n / spec.HeadDim), (int)(n % spec.HeadDim));
+            int kvHead = head / (int)(spec.Heads / spec.KvHeads);
+            long seen = spec.LengthOf((int)(m / spec.Queries)) - spec.Queries + (m % spec.Queries) + 1;
+            double sum = 0, weights = 0;
+            for (long t = 0; t < seen; t++)
+            {
+                ReadOnlySpan<float> key = problem.Head(problem.Keys, t, kvHead);
+                double score = 0;
+                for (int i = 0; i < dim; i++)
+                    score += key[i] * (double)problem.Query[(m * spec.Heads * dim) + (head * dim) + i];
+                double weight = Math.Exp(score / Math.Sqrt(dim));
+                weights += weight;
+                sum += weight * problem.Head(problem.Values, t, kvHead)[channel];
+            }
+
+            return (float)(sum / weights * factor);
+        }
+
+        public void Dispose()
+        {
+        }
+    }
 }
