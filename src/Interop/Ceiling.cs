@@ -3,7 +3,7 @@ namespace Kernels;
 /// <summary>What limits a kernel: a loop that does nothing else, measured on this machine.</summary>
 public enum Ceiling
 {
-    /// <summary>8-bit dot products into int32 from registers. Work: operations, 2 per multiply-add.</summary>
+    /// <summary>8-bit dot products from registers into int32, with AVX2 into int16. Work: operations, 2 per multiply-add.</summary>
     Int8Dot = 1,
 
     /// <summary>16-bit multiply-adds into int32 from registers. Work: operations.</summary>

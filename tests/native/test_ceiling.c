@@ -27,6 +27,7 @@ static const struct {
     {KRN_CEILING_COPY, KRN_ISA_NEON, "neon", 0},
 #else
     {KRN_CEILING_INT8_DOT, KRN_ISA_AVX512VNNI, "avx512vnni", 16 * 64 * 2},
+    {KRN_CEILING_INT8_DOT, KRN_ISA_AVX2, "avx2", 14 * 32 * 2},
     {KRN_CEILING_INT16_MADD, KRN_ISA_AVX512, "avx512", 15 * 32 * 2},
     {KRN_CEILING_INT16_MADD, KRN_ISA_AVX2, "avx2", 14 * 16 * 2},
     {KRN_CEILING_BF16_DOT, KRN_ISA_AVX512BF16, "avx512bf16", 16 * 32 * 2},

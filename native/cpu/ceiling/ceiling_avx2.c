@@ -25,6 +25,17 @@ static int64_t int16_madd(int64_t turns) {
     return MADD_CHAINS * 16 * 2;
 }
 
+/* Sums of 16 bits, which 4-bit codes allow (gemm/tile_u4s8_avx2.h). */
+KRN_ALWAYS_INLINE lanes_i madd_u8s8_step(lanes_i sum, lanes_i a, lanes_i b) {
+    (void)b;
+    return add_i16(sum, madd_u8s8(sum, a));
+}
+
+static int64_t int8_dot(int64_t turns) {
+    run_chains(turns, MADD_CHAINS, madd_u8s8_step);
+    return MADD_CHAINS * 32 * 2;
+}
+
 KRN_ALWAYS_INLINE lanes_i fma_step(lanes_i sum, lanes_i a, lanes_i b) {
     return _mm256_castps_si256(fma_f(as_f32(a), as_f32(b), as_f32(sum)));
 }
@@ -37,6 +48,7 @@ static int64_t f32_fma(int64_t turns) {
 const krn_ceiling_variant_loops krn_ceiling_avx2 = {
     .name = "avx2",
     .isa = KRN_ISA_AVX2,
+    .int8_dot = int8_dot,
     .int16_madd = int16_madd,
     .f32_fma = f32_fma,
     .read = read_buffer,

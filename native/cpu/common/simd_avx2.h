@@ -44,11 +44,14 @@ KRN_ALWAYS_INLINE ymm_i shift_right_by_i32(ymm_i a, unsigned bits) {
     return _mm256_srl_epi32(a, _mm_cvtsi32_si128((int)bits));
 }
 KRN_ALWAYS_INLINE ymm_i shift_right_i16(ymm_i a, int bits) { return _mm256_srli_epi16(a, bits); }
+KRN_ALWAYS_INLINE ymm_i add_i16(ymm_i a, ymm_i b) { return _mm256_add_epi16(a, b); }
 KRN_ALWAYS_INLINE ymm_i add_i32(ymm_i a, ymm_i b) { return _mm256_add_epi32(a, b); }
 KRN_ALWAYS_INLINE ymm_i sub_i32(ymm_i a, ymm_i b) { return _mm256_sub_epi32(a, b); }
 KRN_ALWAYS_INLINE ymm_i mul_i32(ymm_i a, ymm_i b) { return _mm256_mullo_epi32(a, b); }
 /* a.low * b.low + a.high * b.high for the two s16 of each dword. */
 KRN_ALWAYS_INLINE ymm_i madd_i16(ymm_i a, ymm_i b) { return _mm256_madd_epi16(a, b); }
+/* a[0] * b[0] + a[1] * b[1] for the two bytes of each word: a unsigned, b signed, the sum saturated to s16. */
+KRN_ALWAYS_INLINE ymm_i madd_u8s8(ymm_i a, ymm_i b) { return _mm256_maddubs_epi16(a, b); }
 KRN_ALWAYS_INLINE ymm_f to_f32(ymm_i a) { return _mm256_cvtepi32_ps(a); }
 KRN_ALWAYS_INLINE ymm_f as_f32(ymm_i a) { return _mm256_castsi256_ps(a); }
 KRN_ALWAYS_INLINE ymm_i as_i(ymm_f a) { return _mm256_castps_si256(a); }

@@ -137,7 +137,7 @@ typedef struct krn_gemm_kernel {
     /* Takes a panel in steps; else always whole, with groups of any length. */
     int32_t in_steps;
     /* The first of three tiles or more leaves the weights of a step to the others unpacked: to f32 where few registers
-     * make that dear, to what a matrix product takes where unpacking competes with it for pipes. */
+     * make that dear, to what a product takes where unpacking competes with it for pipes. */
     int32_t expands;
     void (*pack_rows)(const krn_pack_job *job);
     void (*tile)(const krn_tile_job *job);

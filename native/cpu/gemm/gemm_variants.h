@@ -38,7 +38,7 @@
     V(krn_w8a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W8,          KRN_A16,    12, 12, 12, 4, 1, 0)  \
     V(krn_w4a16_avx512,        "avx512",     KRN_NEEDS_AVX512, KRN_W4C,         KRN_A16,    12, 12, 12, 4, 1, 0)  \
     V(krn_w8a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A8,       6,  6,  6, 2, 1, 0)  \
-    V(krn_w4a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A8,       6,  6,  6, 2, 1, 0)  \
+    V(krn_w4a8_avx2,           "avx2",       KRN_NEEDS_AVX2,   KRN_W4,          KRN_A8,       6,  6,  6, 1, 1, 1)  \
     V(krn_w8a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W8,          KRN_A16,      6,  6,  6, 4, 1, 1)  \
     V(krn_w4a16_avx2,          "avx2",       KRN_NEEDS_AVX2,   KRN_W4C,         KRN_A16,      6,  6,  6, 4, 1, 1)
 #elif defined(KRN_ARM64)

@@ -14,7 +14,8 @@ extern "C" {
 
 /** What limits a kernel. The numbers are pinned. */
 enum krn_ceiling {
-    /** 8-bit dot products into int32 from registers (AVX-512: vpdpbusd). Work: operations, 2 per multiply-add. */
+    /** 8-bit dot products from registers: into int32 (AVX-512: vpdpbusd), without such an instruction into int16, whose
+     *  sums 4-bit codes allow (AVX2: vpmaddubsw and vpaddw). Work: operations, 2 per multiply-add. */
     KRN_CEILING_INT8_DOT = 1,
     /** 16-bit multiply-adds into int32 from registers (AVX2: vpmaddwd and vpaddd). Work: operations. */
     KRN_CEILING_INT16_MADD = 2,

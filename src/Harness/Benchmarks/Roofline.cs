@@ -38,7 +38,7 @@ internal static class Roofline
     public static IReadOnlyList<Demand> OfGemm(GemmSpec spec, string variant, long bytesFromMemory)
     {
         Ceiling arithmetic = spec.Cell.IsInteger
-            ? variant.StartsWith("avx2", StringComparison.Ordinal) || variant is "avx512" or "neon" ? Ceiling.Int16MultiplyAdd : Ceiling.Int8Dot
+            ? variant is "avx512" or "neon" || (variant == "avx2" && spec.Cell.Weights.Format == ElementType.S8) ? Ceiling.Int16MultiplyAdd : Ceiling.Int8Dot
             : GemmOracle.HasBf16Products(variant) ? Ceiling.Bf16Dot : Ceiling.F32Fma;
         var operations = new Demand(arithmetic, spec.Operations);
         return bytesFromMemory == 0 ? [operations] : [operations, new Demand(Ceiling.Read, bytesFromMemory)];

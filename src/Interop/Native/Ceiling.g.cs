@@ -12,7 +12,7 @@ namespace Kernels.Native;
 /// <summary>What limits a kernel. The numbers are pinned.</summary>
 internal enum krn_ceiling : int
 {
-    /// <summary>8-bit dot products into int32 from registers (AVX-512: vpdpbusd). Work: operations, 2 per multiply-add.</summary>
+    /// <summary>8-bit dot products from registers: into int32 (AVX-512: vpdpbusd), without such an instruction into int16, whose sums 4-bit codes allow (AVX2: vpmaddubsw and vpaddw). Work: operations, 2 per multiply-add.</summary>
     KRN_CEILING_INT8_DOT = 1,
     /// <summary>16-bit multiply-adds into int32 from registers (AVX2: vpmaddwd and vpaddd). Work: operations.</summary>
     KRN_CEILING_INT16_MADD = 2,

@@ -10,6 +10,7 @@ public sealed class RooflineTests
     [InlineData("w8-a8", "avx512vnni", nameof(Ceiling.Int8Dot))]
     [InlineData("w4g128-u8", "avx512vnni", nameof(Ceiling.Int8Dot))]
     [InlineData("w8-a8", "avx2", nameof(Ceiling.Int16MultiplyAdd))]
+    [InlineData("w4g128-a8", "avx2", nameof(Ceiling.Int8Dot))]
     [InlineData("w4-a8", "avx512", nameof(Ceiling.Int16MultiplyAdd))]
     [InlineData("w4g128-f32", "avx512", nameof(Ceiling.F32Fma))]
     [InlineData("w8-bf16", "avx512", nameof(Ceiling.F32Fma))]
