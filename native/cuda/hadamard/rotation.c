@@ -4,6 +4,7 @@
 #include "hadamard/hadamard_plan.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* Levels that one pass does: up to five in the first, then evenly in as few as it takes. */
 static void cut_levels(int32_t levels, krn_cuda_rotation *r) {
@@ -57,6 +58,33 @@ krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_ro
         pack_signs(&plan.bases[b], rotation->signs + words);
         words += count;
     }
+    return KRN_OK;
+}
+
+krn_status krn_cuda_head_rotation_of(int32_t n, int32_t inverse, krn_cuda_head_rotation *rotation) {
+    const krn_hadamard_options options = {
+        .struct_size = sizeof options, .normalized = 1, .n = n, .inverse = inverse};
+    krn_cuda_rotation any;
+    const krn_status status = krn_cuda_rotation_of(&options, &any);
+    if (status != KRN_OK)
+        return status;
+    int32_t words = 0;
+    for (int32_t b = 0; b < any.num_bases; b++)
+        words += any.orders[b] / 4 * (any.orders[b] / 4);
+    if (words > KRN_CUDA_HEAD_ROTATION_SIGN_WORDS)
+        return krn_fail(KRN_ERROR_UNSUPPORTED,
+                        "head_dim is %d, whose matrix has a base above order 124, which devices do not rotate heads by",
+                        n);
+    *rotation = (krn_cuda_head_rotation){
+        .scale = any.scale,
+        .n = any.n,
+        .first_levels = any.first_levels,
+        .pass_levels = {any.pass_levels[0], any.pass_levels[1]},
+        .num_bases = any.num_bases,
+    };
+    memcpy(rotation->orders, any.orders, sizeof rotation->orders);
+    memcpy(rotation->first_words, any.first_words, sizeof rotation->first_words);
+    memcpy(rotation->signs, any.signs, (size_t)words * sizeof *rotation->signs);
     return KRN_OK;
 }
 

@@ -11,4 +11,7 @@ krn_status krn_cuda_rotation_threads(const krn_cuda_rotation *rotation, int64_t 
 /* The rotation of options; all of their errors, and KRN_ERROR_UNSUPPORTED for what kernels do not do. */
 krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_rotation *rotation);
 
+/* The normalized rotation of heads of n elements, or its inverse. KRN_ERROR_UNSUPPORTED where there is none. */
+krn_status krn_cuda_head_rotation_of(int32_t n, int32_t inverse, krn_cuda_head_rotation *rotation);
+
 #endif

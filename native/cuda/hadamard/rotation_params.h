@@ -19,6 +19,8 @@ enum {
     KRN_CUDA_ROTATION_MAX_BASES = 3,
     /* Signs of all bases: those of order 172, as many as the parameters of a kernel, 4 KiB, hold. */
     KRN_CUDA_ROTATION_SIGN_WORDS = 1849,
+    /* The same up to order 124, for kernels that have other parameters beside a rotation of heads. */
+    KRN_CUDA_HEAD_ROTATION_SIGN_WORDS = 961,
 };
 
 typedef struct krn_cuda_rotation {
@@ -34,5 +36,17 @@ typedef struct krn_cuda_rotation {
     int16_t first_words[KRN_CUDA_ROTATION_MAX_BASES];
     uint16_t signs[KRN_CUDA_ROTATION_SIGN_WORDS];
 } krn_cuda_rotation;
+
+/* The same of heads of attention: fewer bases, without signs before and after. */
+typedef struct krn_cuda_head_rotation {
+    const uint8_t *signs_before, *signs_after;
+    float scale;
+    int32_t n;
+    int16_t first_levels, pass_levels[2];
+    int16_t num_bases;
+    int16_t orders[KRN_CUDA_ROTATION_MAX_BASES];
+    int16_t first_words[KRN_CUDA_ROTATION_MAX_BASES];
+    uint16_t signs[KRN_CUDA_HEAD_ROTATION_SIGN_WORDS];
+} krn_cuda_head_rotation;
 
 #endif

@@ -12,7 +12,7 @@
  * eight lanes that read 32 consecutive elements each meet eight different groups of banks, and lanes that read along
  * them do not notice. Addresses stay sums, of which a thread needs a few registers for all of its 32.
  *
- * Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one,
+ * A rotation is krn_cuda_rotation or krn_cuda_head_rotation. Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one,
  * they go through the thread's own part of shared memory. Stores are told as store(place, Values<C>), C elements. */
 #ifndef KRN_CUDA_TRANSFORM_H
 #define KRN_CUDA_TRANSFORM_H
@@ -105,8 +105,8 @@ KRN_DEVICE void load_own_32(const Tile &t, int32_t i, float (&x)[32]) {
 
 /* What remains to be done behind all passes. The elements of a place are those of one block, and their signs of one byte,
  * but in blocks of one or two, whose signs repeat. */
-template <int32_t count>
-KRN_DEVICE void finish_values(const krn_cuda_rotation &r, const Place &place, Values<count> &values) {
+template <int32_t count, class Rotation>
+KRN_DEVICE void finish_values(const Rotation &r, const Place &place, Values<count> &values) {
     KRN_UNROLL_ALL
     for (int32_t e = 0; e < count; e++)
         values.at[e] = ptx::mul_rn(values.at[e], r.scale);
@@ -143,7 +143,7 @@ KRN_DEVICE void load_32(const Tile &t, const void *source, int32_t i, bool is_al
     load_own_32(t, i, x);
 }
 
-template <class Load> KRN_DEVICE void first_pass(const Tile &t, const krn_cuda_rotation &r, Load load) {
+template <class Rotation, class Load> KRN_DEVICE void first_pass(const Tile &t, const Rotation &r, Load load) {
     for (int32_t i = KRN_CUDA_ROTATION_ELEMS * t.rank; i < t.elems; i += KRN_CUDA_ROTATION_ELEMS * t.threads) {
         float x[KRN_CUDA_ROTATION_ELEMS];
         load(t, i, x);
@@ -211,8 +211,8 @@ KRN_DEVICE float signed_sum(const float (&x)[4], uint32_t signs) {
 
 /* Base b over elements `stride` apart. An item is four rows of it for one column; a thread keeps the sums of all of its
  * items until the whole block has read. Blocks have threads enough (rotation.h). */
-template <class Store>
-KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, int32_t stride, Store store) {
+template <class Rotation, class Store>
+KRN_DEVICE void base_pass(const Tile &t, const Rotation &r, int32_t b, int32_t stride, Store store) {
     constexpr int32_t ITEMS = KRN_CUDA_ROTATION_BASE_ITEMS;
     const int32_t order = r.orders[b], quads = order / 4, columns = t.elems / order;
     float sums[ITEMS][4];
@@ -252,8 +252,8 @@ KRN_DEVICE void base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t b, 
 }
 
 /* All passes; what the last one makes goes to `finish`, which is not told to scale. A block transforms one tile. */
-template <class Load, class Finish>
-KRN_DEVICE void transform(const Tile &t, const krn_cuda_rotation &r, Load load, Finish finish) {
+template <class Rotation, class Load, class Finish>
+KRN_DEVICE void transform(const Tile &t, const Rotation &r, Load load, Finish finish) {
     const auto keep = [&](const Place &at, const auto &values) { t.store(at, values); };
     first_pass(t, r, load);
     /* What a pass has to know is in the parameters: nothing but its number takes a register beside 32 elements. Without
@@ -280,6 +280,19 @@ KRN_DEVICE void transform(const Tile &t, const krn_cuda_rotation &r, Load load, 
         else
             base_pass(t, r, b, stride, finish);
     }
+}
+
+/* Transforms what lies in the tile, up to a multiple of 32 elements, and leaves it there. Begins and ends with a
+ * barrier. */
+template <class Rotation> KRN_DEVICE void transform_in_place(const Tile &t, const Rotation &r) {
+    ptx::sync_threads();
+    transform(
+        t, r, [](const Tile &tile, int32_t i, float(&x)[32]) { load_own_32(tile, i, x); },
+        [&](const Place &at, auto values) {
+            finish_values(r, at, values);
+            t.store(at, values);
+        });
+    ptx::sync_threads();
 }
 
 } // namespace kernels

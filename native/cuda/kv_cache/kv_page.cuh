@@ -98,6 +98,36 @@ KRN_DEVICE float f32_from_f8(uint32_t code) {
     return ptx::mul_rn(ptx::bits_as<float>(bits), 0x1p+120f);
 }
 
+/* A code as it is stored, without its scale. */
+template <int32_t bits> KRN_DEVICE float value_of(int32_t type, uint32_t code, bool is_key, int32_t zero) {
+    if constexpr (bits == 32)
+        return ptx::bits_as<float>(code);
+    else if constexpr (bits == 16)
+        return ptx::f32_from_bf16(static_cast<uint16_t>(code));
+    else if (bits == 8 && type == KRN_TYPE_F8E4M3)
+        return f32_from_f8(code);
+    else if (bits == 8)
+        return ptx::f32_from_s32_rn(is_key ? static_cast<int32_t>(code) - 128 : static_cast<int8_t>(code));
+    else
+        return ptx::f32_from_s32_rn(static_cast<int32_t>(code) - zero);
+}
+
+/* The keys of an incomplete group of a head (KRN_KV_CHANNEL), blocks of 16 tokens [head_dim][16]. */
+KRN_DEVICE float *kv_tail(const krn_cuda_kv_view &cache, int32_t sequence, int32_t head) {
+    const int64_t index = static_cast<int64_t>(sequence) * cache.kv_heads + head;
+    return cache.tails + index * cache.keys.group * cache.head_dim;
+}
+
+/* The mean of a head (center_keys). */
+KRN_DEVICE float *kv_mean(const krn_cuda_kv_view &cache, int32_t sequence, int32_t head) {
+    return cache.means + (static_cast<int64_t>(sequence) * cache.kv_heads + head) * cache.head_dim;
+}
+
+/* Tokens whose keys are in the pages; those of the others are in the tail. */
+KRN_DEVICE int32_t kv_paged_keys(const krn_cuda_kv_view &cache, int32_t length) {
+    return cache.keys.group != 0 ? length - length % cache.keys.group : length;
+}
+
 } // namespace kernels
 
 #endif

@@ -6,20 +6,6 @@ namespace {
 
 using namespace kernels;
 
-/* A code as it is stored, without its scale. */
-template <int32_t bits> KRN_DEVICE float value_of(int32_t type, uint32_t code, bool is_key, int32_t zero) {
-    if constexpr (bits == 32)
-        return ptx::bits_as<float>(code);
-    else if constexpr (bits == 16)
-        return ptx::f32_from_bf16(static_cast<uint16_t>(code));
-    else if (bits == 8 && type == KRN_TYPE_F8E4M3)
-        return f32_from_f8(code);
-    else if (bits == 8)
-        return ptx::f32_from_s32_rn(is_key ? static_cast<int32_t>(code) - 128 : static_cast<int8_t>(code));
-    else
-        return ptx::f32_from_s32_rn(static_cast<int32_t>(code) - zero);
-}
-
 template <int32_t type, int32_t bits>
 KRN_DEVICE void read_block(const krn_cuda_kv_read_params &p, const krn_cuda_kv_section &section, const KvSlice &slice,
                            bool is_key) {
@@ -57,7 +43,7 @@ KRN_DEVICE void read_block(const krn_cuda_kv_read_params &p, const krn_cuda_kv_s
 }
 
 template <int32_t type> KRN_DEVICE void read(const krn_cuda_kv_read_params &p) {
-    const int32_t unit = ptx::block_x() * KRN_CUDA_KV_APPEND_WARPS + ptx::warp(), side = ptx::block_y();
+    const int32_t unit = ptx::block_x() * KRN_CUDA_KV_APPEND_WARPS + ptx::warp(), side = p.first_side + ptx::block_y();
     if (p.target[side] == nullptr)
         return;
     const KvEntry entry = kv_entry(p.cache, p.batch, ptx::block_z(), p.device_flags);

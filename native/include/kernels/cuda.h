@@ -50,6 +50,8 @@ enum krn_cuda_flag {
     KRN_CUDA_FLAG_NON_FINITE = 1,
     /** A sequence did not fit its pages, or named a page that is none. */
     KRN_CUDA_FLAG_PAGES = 2,
+    /** A token has a position that a table of RoPE lacks. Its key was stored as it was. */
+    KRN_CUDA_FLAG_POSITIONS = 4,
 };
 
 /** A device of an implementation: the driver's, or the emulator's. Opaque. */

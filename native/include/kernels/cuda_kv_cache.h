@@ -10,15 +10,22 @@
  *     sequence is truncated by its length alone.
  *   - Lengths are in device memory, and a length counts the tokens that are appended: append and attention of one
  *     forward pass take the same arrays. Row i of the n rows of an entry is token length - n + i.
- *   - NaN or infinity in keys or values set KRN_CUDA_FLAG_NON_FINITE. A token of a head that holds them has a scale of
- *     NaN, where it has a scale.
+ *   - NaN or infinity in keys or values, as they are stored, and in means set KRN_CUDA_FLAG_NON_FINITE. A token of a
+ *     head that holds them, or a channel of a group, has a scale of NaN, where it has a scale.
+ *   - A position that the table of RoPE lacks sets KRN_CUDA_FLAG_POSITIONS; the key is not rotated by it.
  *   - A page outside of the pool, a sequence outside of the cache, and a length that exceeds max_tokens or is less than
  *     the rows of the entry set KRN_CUDA_FLAG_PAGES; the tokens concerned are not stored.
- *   - The format is one with KRN_KV_TOKEN or KRN_KV_STATIC for keys and for values, without rotate_keys and center_keys,
- *     and RoPE was applied before: KRN_ERROR_UNSUPPORTED otherwise. Static scales and zero points are in device memory.
+ *   - Static scales and zero points, means of keys (center_keys) and tails (KRN_KV_CHANNEL) are in device memory, the
+ *     latter two as the CPU's cache has them: means, tails, and the tokens of a page may go from one to the other. A
+ *     sequence that forks copies its mean and its tail. With KRN_KV_CHANNEL it is truncated, or forked, only to a
+ *     multiple of key_group, or within its last, incomplete group.
+ *   - An append to a sequence that had no tokens takes its mean from them, unless mean_is_set says otherwise.
+ *   - rotate_keys needs a head_dim whose Hadamard matrix is made of bases of orders that have at most 124^2 entries
+ *     together: KRN_ERROR_UNSUPPORTED otherwise.
  *
  * Memory traffic: the tokens are read twice, the second time from a cache; pages are written once, and where a block of
- * 16 tokens is continued, its values are read first.
+ * 16 tokens is continued, its values are read first. Keys to which something is done are read once by a kernel of their
+ * own (for means once more, with KRN_KV_CHANNEL twice).
  */
 #ifndef KERNELS_CUDA_KV_CACHE_H
 #define KERNELS_CUDA_KV_CACHE_H
@@ -55,6 +62,14 @@ typedef struct krn_cuda_kv_cache {
     const int32_t *key_zero_points;
     /** Likewise for values. */
     const int32_t *value_zero_points;
+    /** center_keys: device memory, [sequences][kv_heads][head_dim], which krn_cuda_kv_append writes; NULL otherwise. */
+    float *means;
+    /** center_keys: device memory, [sequences], not 0 for sequences whose mean the caller has written; NULL when there
+     *  are none. NULL otherwise. */
+    const int32_t *mean_is_set;
+    /** KRN_KV_CHANNEL: device memory, [sequences][kv_heads][key_group / 16][head_dim][16], aligned to 16 bytes; as large
+     *  as krn_kv_cache_bytes() tells. NULL otherwise. */
+    float *tails;
 } krn_cuda_kv_cache;
 
 /** Rows of a tensor of tokens, and the sequences whose last tokens they are. */
@@ -89,6 +104,17 @@ typedef struct krn_cuda_kv_tokens {
     int64_t key_ld;
     /** Likewise for values. */
     int64_t value_ld;
+    /** How keys are rotated by their positions (rope.h), of this head_dim; NULL for keys that are so already, or never.
+     *  Host memory. What follows is read only with it. */
+    const krn_rope_options *rope;
+    /** Device memory: a table of krn_rope_table. */
+    const float *cos_sin;
+    /** Of the table's first row. */
+    int64_t first_position;
+    /** Rows of the table. */
+    int64_t position_count;
+    /** Device memory, [rows]: the position of every row; NULL when that is its number in its sequence, from 0. */
+    const int32_t *positions;
 } krn_cuda_kv_tokens;
 
 /** Where krn_cuda_kv_read puts tokens. */
