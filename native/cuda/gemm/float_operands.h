@@ -1,6 +1,6 @@
-/* Operands of the float matrix instruction, mma.m16n8k16: codes as f16 or bf16. Device code.
+/* Operands of the float matrix instructions, mma.m16n8k16 and wgmma.m64nNk16: codes as f16 or bf16. Device code.
  *
- * A sum does not know the order of its terms, so within 16 inputs the instruction's k is permuted: a lane's four places
+ * A sum does not know the order of its terms, so within 16 inputs the k of mma.m16n8k16 is permuted: a lane's four places
  * 2 t, 2 t + 1, 8 + 2 t, 8 + 2 t + 1 (ptx/mma.h) stand for the inputs 4 t .. 4 t + 3. These are four bytes of codes in
  * the layout of weights_layout.h, which is that of the integer instruction, and eight bytes of x.
  *
@@ -126,6 +126,42 @@ KRN_DEVICE void load_step_words(ptx::SharedAddress unit, int32_t step,
             unit + static_cast<uint32_t>(step / 2 * 512 + step % 2 * 8 + ptx::lane() * 16));
         words[0] = v.x;
         words[1] = v.y;
+    }
+}
+
+/* A lane's words of one step or of two (the first is even then), of 16 channels of a tile as weights_layout.h has it,
+ * for an instruction whose k is not permuted: of each 16 inputs, bytes 0 and 1 are the inputs 2 t and 2 t + 1, bytes 2 and
+ * 3 the inputs 8 + 2 t and 9 + 2 t. They are halves of what two lanes of the channel have in the layout. */
+template <int32_t format, int32_t steps>
+KRN_DEVICE void load_ordered_words(ptx::SharedAddress tile, int32_t unit, int32_t first_step,
+                                   uint32_t (&words)[steps][format == KRN_TYPE_S8 ? 4 : 2]) {
+    static_assert(steps == 1 || steps == 2, "a unit of 4-bit codes has two steps");
+    const int32_t row = ptx::lane() / 4, quarter = ptx::lane() % 4;
+    const uint32_t halves = quarter % 2 == 0 ? 0x5410u : 0x7632u;
+    if constexpr (format == KRN_TYPE_S8) {
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < 4 * steps; i++) {
+            const int32_t chunk = 2 * first_step + i / 2;
+            const ptx::SharedAddress from = tile + static_cast<uint32_t>((unit * 16 + i % 2 * 8 + row) * 128 +
+                                                                         (chunk ^ row) * 16 + quarter / 2 * 4);
+            words[i / 4][i % 4] =
+                ptx::prmt(ptx::load_shared<uint32_t>(from), ptx::load_shared<uint32_t>(from + 8), halves);
+        }
+        return;
+    }
+    const ptx::SharedAddress from =
+        tile + static_cast<uint32_t>(unit * 1024 + first_step / 2 * 512 + (row * 4 + quarter / 2) * 16);
+    if constexpr (steps == 2) {
+        const auto low = ptx::load_shared<ptx::U32x4>(from), high = ptx::load_shared<ptx::U32x4>(from + 32);
+        words[0][0] = ptx::prmt(low.x, high.x, halves);
+        words[0][1] = ptx::prmt(low.y, high.y, halves);
+        words[1][0] = ptx::prmt(low.z, high.z, halves);
+        words[1][1] = ptx::prmt(low.w, high.w, halves);
+    } else {
+        const ptx::SharedAddress step = from + static_cast<uint32_t>(first_step % 2 * 8);
+        const auto low = ptx::load_shared<ptx::U32x2>(step), high = ptx::load_shared<ptx::U32x2>(step + 32);
+        words[0][0] = ptx::prmt(low.x, high.x, halves);
+        words[0][1] = ptx::prmt(low.y, high.y, halves);
     }
 }
 

@@ -30,24 +30,28 @@ template <int32_t row_bytes> KRN_DEVICE uint32_t half_row_at(int32_t row, int32_
     return static_cast<uint32_t>(row * row_bytes + ((i / 2 ^ (row % (row_bytes / 32))) * 32) + i % 2 * 16);
 }
 
-/* Goes along the steps of K, one after the other. */
-class PieceWalk {
+/* Goes along the steps of K, one after the other or in runs of `steps`, which divide a group and a piece. */
+template <int32_t steps = 1> class PieceWalk {
   public:
     int32_t group = 0;
 
     KRN_DEVICE_MEMBER explicit PieceWalk(const krn_cuda_gemm_params &params)
         : group_steps(params.group_steps), last(params.num_steps - 1) {}
 
-    /* Whether a piece ends with the step, which is where the walk stands. */
+    /* Whether a piece ends with the run that begins at the step where the walk stands. */
     KRN_DEVICE_MEMBER bool ends(int32_t step) const {
-        return (in_group + 1) % KRN_CUDA_FLOAT_PIECE_STEPS == 0 || in_group + 1 == group_steps || step == last;
+        return (in_group + steps) % KRN_CUDA_FLOAT_PIECE_STEPS == 0 || in_group + steps == group_steps ||
+               step + steps > last;
     }
 
-    KRN_DEVICE_MEMBER void step_on() {
-        if (++in_group == group_steps) {
-            in_group = 0;
-            group++;
-        }
+    /* Goes on to the next run; says whether it is in another group. */
+    KRN_DEVICE_MEMBER bool step_on() {
+        in_group += steps;
+        if (in_group != group_steps)
+            return false;
+        in_group = 0;
+        group++;
+        return true;
     }
 
   private:

@@ -51,7 +51,7 @@ template <class Shape> class FloatStageLoader {
     static constexpr int32_t ROWS = Shape::THREADS / 8; /* rows of x that the threads copy at once */
 
     const krn_cuda_gemm_params &p;
-    PieceWalk walk;
+    PieceWalk<> walk;
     const int32_t num_stages;
     int32_t stage = 0, slot = 0;
     const int32_t first_channel;

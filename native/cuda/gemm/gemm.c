@@ -208,7 +208,7 @@ static krn_status run_with_tma(const krn_cuda_gemm_call *c, const krn_cuda_gemm_
         .address = (void *)(uintptr_t)params->x,
         .sizes = {(uint64_t)params->x_bytes, (uint64_t)params->m},
         .strides_bytes = {1, (uint64_t)params->x_ld},
-        .box = {KRN_CUDA_TMA_K, (uint32_t)plan->tokens},
+        .box = {KRN_CUDA_TMA_BOX_BYTES, (uint32_t)plan->tokens},
         .rank = 2,
         .element_bytes = 1,
         .swizzle = KRN_CUDA_SWIZZLE_128,

@@ -34,7 +34,7 @@ class FloatPrefill {
             loader.load();
         start();
         int32_t slot = 0;
-        PieceWalk walk(p);
+        PieceWalk<> walk(p);
         for (int32_t stage = 0; stage < num_stages; stage++) {
             ptx::cp_async_wait<Shape::STAGES - 2>();
             ptx::sync_threads();
@@ -72,7 +72,7 @@ class FloatPrefill {
                 add_offsets(g);
     }
 
-    KRN_DEVICE_MEMBER void multiply(int32_t slot, int32_t stage, PieceWalk &walk) {
+    KRN_DEVICE_MEMBER void multiply(int32_t slot, int32_t stage, PieceWalk<> &walk) {
         const ptx::SharedAddress from = ptx::shared_base() + static_cast<uint32_t>(slot * Shape::STAGE_BYTES);
         KRN_UNROLL_ALL
         for (int32_t s = 0; s < Shape::STEPS; s++) {

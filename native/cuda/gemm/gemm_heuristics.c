@@ -116,19 +116,25 @@ static int64_t tma_time(const krn_cuda_weights_layout *l, int64_t m, const krn_c
     return divide_up(blocks, device->multiprocessors) * (tokens + BLOCK_COST);
 }
 
-/* 256 tokens per channel at most, 128 with groups: beside sums, chains would be too many registers. */
-static void plan_tma(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
-                     krn_cuda_gemm_plan *p) {
-    const int is_grouped = l->num_groups > 1;
+/* The tile of a product of activations of `x_bytes` bytes, and all that follows from it. */
+static void cut_tma(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device, int32_t most_tokens,
+                    int32_t x_bytes, krn_cuda_gemm_plan *p) {
     p->uses_tma = 1;
     p->channels = KRN_CUDA_TMA_CHANNELS;
     p->tokens = 64;
-    for (int32_t tokens = 128; tokens <= (is_grouped ? 128 : 256); tokens *= 2)
+    for (int32_t tokens = 128; tokens <= most_tokens; tokens *= 2)
         if (tma_time(l, m, device, tokens) <= tma_time(l, m, device, p->tokens))
             p->tokens = tokens;
     p->threads = KRN_CUDA_TMA_THREADS;
     p->blocks[0] = (uint32_t)(divide_up(l->desc.n, p->channels) * divide_up(m, p->tokens));
-    p->shared_bytes = (uint32_t)krn_cuda_tma_shared_bytes(l->code_bits, p->tokens);
+    p->shared_bytes = (uint32_t)krn_cuda_tma_shared_bytes(l->code_bits, x_bytes, p->tokens);
+}
+
+/* 256 tokens per channel at most, 128 with groups: beside sums, chains would be too many registers. */
+static void plan_tma(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
+                     krn_cuda_gemm_plan *p) {
+    const int is_grouped = l->num_groups > 1;
+    cut_tma(l, m, device, is_grouped ? 128 : 256, 1, p);
     snprintf(p->kernel, sizeof p->kernel, "krn_gemm_prefill_%s_%s_%dx%d_sm90a", format_name(l),
              is_grouped ? "group" : "channel", p->channels, p->tokens);
 }
@@ -168,13 +174,16 @@ static void plan_float_decode(const krn_cuda_weights_layout *l, const char *type
              p->tokens);
 }
 
-static void plan_float(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m,
-                       const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
-    const char *type = activation_type == KRN_TYPE_F16 ? "f16" : "bf16";
-    if (m <= 16 || (m <= 48 && divide_up(l->desc.n, 64) * 2 < device->multiprocessors)) {
-        plan_float_decode(l, type, m, device, p);
-        return;
-    }
+/* Every block of 128 inputs enters a chain, so there are as many chains as sums for any weights. */
+static void plan_float_tma(const krn_cuda_weights_layout *l, const char *type, int64_t m,
+                           const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
+    cut_tma(l, m, device, 128, 2, p);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_float_prefill_%s_%s_%dx%d_sm90a", format_name(l), type, p->channels,
+             p->tokens);
+}
+
+static void plan_float_prefill(const krn_cuda_weights_layout *l, const char *type, int64_t m,
+                               const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
     const int64_t large = divide_up(l->desc.n, 128) * divide_up(m, 128);
     const int32_t side = large >= device->multiprocessors ? 128 : 64;
     p->channels = p->tokens = side;
@@ -184,11 +193,22 @@ static void plan_float(const krn_cuda_weights_layout *l, int32_t activation_type
     snprintf(p->kernel, sizeof p->kernel, "krn_gemm_float_prefill_%s_%s_%dx%d_sm80", format_name(l), type, side, side);
 }
 
+static void plan_float(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m,
+                       const krn_cuda_properties *device, int32_t architecture, krn_cuda_gemm_plan *p) {
+    const char *type = activation_type == KRN_TYPE_F16 ? "f16" : "bf16";
+    if (m <= 16 || (m <= 48 && divide_up(l->desc.n, 64) * 2 < device->multiprocessors))
+        plan_float_decode(l, type, m, device, p);
+    else if (architecture == KRN_CUDA_CLASS_SM90A && l->desc.k > 0)
+        plan_float_tma(l, type, m, device, p);
+    else
+        plan_float_prefill(l, type, m, device, p);
+}
+
 void krn_cuda_gemm_make_plan(const krn_cuda_weights_layout *layout, int32_t activation_type, int64_t m,
                              const krn_cuda_properties *device, int32_t architecture, krn_cuda_gemm_plan *plan) {
     *plan = (krn_cuda_gemm_plan){.blocks = {1, 1, 1}, .group_pieces = 1};
     if (activation_type == KRN_TYPE_F16 || activation_type == KRN_TYPE_BF16) {
-        plan_float(layout, activation_type, m, device, plan);
+        plan_float(layout, activation_type, m, device, architecture, plan);
         return;
     }
     plan->short_groups =

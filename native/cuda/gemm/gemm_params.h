@@ -140,26 +140,33 @@ KRN_SHAPE int32_t krn_cuda_float_prefill_shared_bytes(int32_t code_bits, int32_t
     return krn_cuda_float_prefill_stages(code_bits) * krn_cuda_float_prefill_stage_bytes(code_bits, channels, tokens);
 }
 
-/* Prefill of KRN_CUDA_CLASS_SM90A: x comes by a tensor map, whose box has 128 inputs and the tokens of a block,
+/* Prefill of KRN_CUDA_CLASS_SM90A: x comes by a tensor map of bytes, whose box has 128 of each token of a block,
  * swizzled by 128 bytes. */
 typedef struct krn_cuda_gemm_tma_params {
     krn_cuda_tensor_map x_map;
     krn_cuda_gemm_params gemm;
 } krn_cuda_gemm_tma_params;
 
-/* A ring of stages of 128 inputs, as many as fit 200 KiB, and their mbarriers. */
-enum { KRN_CUDA_TMA_K = 128, KRN_CUDA_TMA_CHANNELS = 128, KRN_CUDA_TMA_THREADS = 384, KRN_CUDA_TMA_RING = 200 * 1024 };
+/* A ring of stages of 128 inputs, as many as fit 200 KiB, and their mbarriers. `x_bytes` are those of an activation. */
+enum {
+    KRN_CUDA_TMA_K = 128,
+    KRN_CUDA_TMA_BOX_BYTES = 128,
+    KRN_CUDA_TMA_CHANNELS = 128,
+    KRN_CUDA_TMA_THREADS = 384,
+    KRN_CUDA_TMA_RING = 200 * 1024
+};
 
-KRN_SHAPE int32_t krn_cuda_tma_stage_bytes(int32_t code_bits, int32_t tokens) {
-    return KRN_CUDA_TMA_CHANNELS * KRN_CUDA_TMA_K * code_bits / 8 + tokens * KRN_CUDA_TMA_K;
+KRN_SHAPE int32_t krn_cuda_tma_stage_bytes(int32_t code_bits, int32_t x_bytes, int32_t tokens) {
+    return KRN_CUDA_TMA_CHANNELS * KRN_CUDA_TMA_K * code_bits / 8 + tokens * KRN_CUDA_TMA_K * x_bytes;
 }
 
-KRN_SHAPE int32_t krn_cuda_tma_stages(int32_t code_bits, int32_t tokens) {
-    return KRN_CUDA_TMA_RING / krn_cuda_tma_stage_bytes(code_bits, tokens);
+KRN_SHAPE int32_t krn_cuda_tma_stages(int32_t code_bits, int32_t x_bytes, int32_t tokens) {
+    return KRN_CUDA_TMA_RING / krn_cuda_tma_stage_bytes(code_bits, x_bytes, tokens);
 }
 
-KRN_SHAPE int32_t krn_cuda_tma_shared_bytes(int32_t code_bits, int32_t tokens) {
-    return krn_cuda_tma_stages(code_bits, tokens) * (krn_cuda_tma_stage_bytes(code_bits, tokens) + 16);
+KRN_SHAPE int32_t krn_cuda_tma_shared_bytes(int32_t code_bits, int32_t x_bytes, int32_t tokens) {
+    return krn_cuda_tma_stages(code_bits, x_bytes, tokens) *
+           (krn_cuda_tma_stage_bytes(code_bits, x_bytes, tokens) + 16);
 }
 
 /* Activations brought into the packed order as s8, and their sums over groups. One block for a row. */

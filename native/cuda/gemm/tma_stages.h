@@ -1,4 +1,4 @@
-/* How the stages of 128 inputs of the prefill kernels of sm_90a (prefill_sm90a.h) get into shared memory: bulk copies of
+/* How the stages of 128 inputs of the prefill kernels of sm_90a (tma_consumer.h) get into shared memory: bulk copies of
  * tiles of weights, and boxes of x by a tensor map. Device code. */
 #ifndef KRN_CUDA_GEMM_TMA_STAGES_H
 #define KRN_CUDA_GEMM_TMA_STAGES_H
@@ -13,14 +13,17 @@ namespace gemm {
 
 using ptx::SharedAddress;
 
-template <int32_t format, int32_t tokens> struct TmaShape {
+/* `x_bytes` are those of an activation. */
+template <int32_t format, int32_t tokens, int32_t x_bytes> struct TmaShape {
     static constexpr int32_t CHANNELS = KRN_CUDA_TMA_CHANNELS, CONSUMERS = 2, CONSUMER_CHANNELS = 64;
+    static constexpr int32_t TOKENS = tokens, X_BYTES = x_bytes;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_tma_stages(BITS, tokens);
+    static constexpr int32_t STAGES = krn_cuda_tma_stages(BITS, x_bytes, tokens);
     static constexpr int32_t STEPS = KRN_CUDA_TMA_K / 32;
     static constexpr int32_t TILE_BYTES = CONSUMER_CHANNELS * KRN_CUDA_TMA_K * BITS / 8;
-    static constexpr int32_t X_AT = CONSUMERS * TILE_BYTES;
-    static constexpr int32_t STAGE_BYTES = krn_cuda_tma_stage_bytes(BITS, tokens);
+    /* Boxes of x, each with 128 bytes of a token: one of 128 inputs, or two of 64. */
+    static constexpr int32_t X_AT = CONSUMERS * TILE_BYTES, BOX_BYTES = tokens * KRN_CUDA_TMA_BOX_BYTES;
+    static constexpr int32_t STAGE_BYTES = krn_cuda_tma_stage_bytes(BITS, x_bytes, tokens);
     /* Behind the ring, two mbarriers for each stage: all have arrived; all have been read. */
     static constexpr int32_t FULL_AT = STAGES * STAGE_BYTES, EMPTY_AT = FULL_AT + 8 * STAGES;
     static constexpr int32_t CONSUMER_WARPS = 4 * CONSUMERS;
@@ -63,7 +66,10 @@ template <class Shape> KRN_DEVICE void produce(const krn_cuda_gemm_tma_params &p
         ptx::mbarrier_arrive_expect(full, Shape::STAGE_BYTES);
         ptx::bulk_load(to, first + tile, Shape::TILE_BYTES, full);
         ptx::bulk_load(to + Shape::TILE_BYTES, second + tile, Shape::TILE_BYTES, full);
-        ptx::tma_load_2d(to + Shape::X_AT, &p.x_map, full, stage * KRN_CUDA_TMA_K, token);
+        KRN_UNROLL_ALL
+        for (int32_t box = 0; box < Shape::X_BYTES; box++)
+            ptx::tma_load_2d(to + static_cast<uint32_t>(Shape::X_AT + box * Shape::BOX_BYTES), &p.x_map, full,
+                             (stage * Shape::X_BYTES + box) * KRN_CUDA_TMA_BOX_BYTES, token);
         at.advance();
     }
 }

@@ -66,7 +66,7 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
         check_ring(l, &p);
     if (p.uses_tma) {
         CHECK(l->padded_k > 0, "%s without inputs", p.kernel);
-        CHECK(krn_cuda_tma_stages(l->code_bits, p.tokens) >= 3, "%s has too few stages", p.kernel);
+        CHECK(krn_cuda_tma_stages(l->code_bits, 1, p.tokens) >= 3, "%s has too few stages", p.kernel);
     }
     if (p.short_groups)
         CHECK((l->desc.k < l->group_size ? l->desc.k : l->group_size) * (activation_type == KRN_TYPE_U8 ? 255 : 128) *
@@ -88,7 +88,14 @@ static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_
     const int64_t outputs = (int64_t)p.blocks[0] * p.blocks[1] * p.channels * p.tokens;
     CHECK(outputs >= m * l->desc.n, "%s: %u x %u blocks", p.kernel, p.blocks[0], p.blocks[1]);
     CHECK(strstr(p.kernel, activation_type == KRN_TYPE_F16 ? "_f16_" : "_bf16_") != NULL, "%s", p.kernel);
-    CHECK(p.is_decode == (strstr(p.kernel, "float_decode") != NULL) && !p.uses_tma, "%s", p.kernel);
+    CHECK(p.is_decode == (strstr(p.kernel, "float_decode") != NULL), "%s", p.kernel);
+    CHECK(p.uses_tma == (strstr(p.kernel, "sm90a") != NULL), "%s", p.kernel);
+    CHECK(p.uses_tma == (d->architecture == KRN_CUDA_CLASS_SM90A && !p.is_decode && l->padded_k > 0), "%s on %s",
+          p.kernel, d->name);
+    if (p.uses_tma) {
+        CHECK(krn_cuda_tma_stages(l->code_bits, 2, p.tokens) >= 4, "%s has too few stages", p.kernel);
+        CHECK(p.threads == KRN_CUDA_TMA_THREADS, "%s has %u threads", p.kernel, p.threads);
+    }
     if (!p.is_decode)
         return;
     int64_t pieces = 0;
@@ -101,15 +108,15 @@ static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_
     CHECK((int64_t)p.shared_bytes == shared, "%u bytes, not %d", p.shared_bytes, shared);
 }
 
-static void check_kernel(int32_t format, int64_t m, int64_t n, int64_t group_size, int32_t architecture,
-                         const char *expected) {
+static void check_kernel(int32_t format, int32_t activation_type, int64_t m, int64_t n, int64_t group_size,
+                         int32_t architecture, const char *expected) {
     const krn_cuda_properties device = {.struct_size = sizeof device,
                                         .multiprocessors = 132,
                                         .shared_bytes_per_block = 227 * 1024,
                                         .shared_bytes_per_multiprocessor = 228 * 1024};
     const krn_cuda_weights_layout l = layout_of(format, n, 4096, group_size);
     krn_cuda_gemm_plan p;
-    krn_cuda_gemm_make_plan(&l, KRN_TYPE_S8, m, &device, architecture, &p);
+    krn_cuda_gemm_make_plan(&l, activation_type, m, &device, architecture, &p);
     CHECK(strcmp(p.kernel, expected) == 0, "m %lld n %lld: %s, not %s", (long long)m, (long long)n, p.kernel, expected);
 }
 
@@ -129,18 +136,23 @@ int main(void) {
         count++;
     }
     const int32_t sm80 = KRN_CUDA_CLASS_SM80, sm90a = KRN_CUDA_CLASS_SM90A;
-    check_kernel(KRN_TYPE_S8, 1, 2048, 0, sm80, "krn_gemm_decode_s8_16x8_sm80");
-    check_kernel(KRN_TYPE_S8, 1, 4096, 0, sm90a, "krn_gemm_decode_s8_32x8_sm80");
-    check_kernel(KRN_TYPE_S4, 8, 14336, 128, sm90a, "krn_gemm_decode_s4_32x8_sm80");
-    check_kernel(KRN_TYPE_U4, 16, 4096, 128, sm80, "krn_gemm_decode_u4_32x16_sm80");
-    check_kernel(KRN_TYPE_S4, 17, 2048, 128, sm90a, "krn_gemm_decode_s4_32x16_sm80");
-    check_kernel(KRN_TYPE_S8, 64, 4096, 0, sm80, "krn_gemm_prefill_s8_channel_64x64_sm80");
-    check_kernel(KRN_TYPE_U4, 4096, 4096, 128, sm80, "krn_gemm_prefill_u4_group_128x128_sm80");
-    check_kernel(KRN_TYPE_S8, 8192, 8192, 0, sm90a, "krn_gemm_prefill_s8_channel_128x256_sm90a");
-    check_kernel(KRN_TYPE_S8, 64, 4096, 0, sm90a, "krn_gemm_prefill_s8_channel_128x64_sm90a");
-    check_kernel(KRN_TYPE_S4, 4096, 4096, 0, sm90a, "krn_gemm_prefill_s4_channel_128x256_sm90a");
-    check_kernel(KRN_TYPE_U4, 4096, 4096, 128, sm90a, "krn_gemm_prefill_u4_group_128x128_sm90a");
-    check_kernel(KRN_TYPE_S4, 300, 4096, 64, sm90a, "krn_gemm_prefill_s4_group_128x128_sm90a");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 2048, 0, sm80, "krn_gemm_decode_s8_16x8_sm80");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 4096, 0, sm90a, "krn_gemm_decode_s8_32x8_sm80");
+    check_kernel(KRN_TYPE_S4, KRN_TYPE_S8, 8, 14336, 128, sm90a, "krn_gemm_decode_s4_32x8_sm80");
+    check_kernel(KRN_TYPE_U4, KRN_TYPE_S8, 16, 4096, 128, sm80, "krn_gemm_decode_u4_32x16_sm80");
+    check_kernel(KRN_TYPE_S4, KRN_TYPE_S8, 17, 2048, 128, sm90a, "krn_gemm_decode_s4_32x16_sm80");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 64, 4096, 0, sm80, "krn_gemm_prefill_s8_channel_64x64_sm80");
+    check_kernel(KRN_TYPE_U4, KRN_TYPE_S8, 4096, 4096, 128, sm80, "krn_gemm_prefill_u4_group_128x128_sm80");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 8192, 8192, 0, sm90a, "krn_gemm_prefill_s8_channel_128x256_sm90a");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 64, 4096, 0, sm90a, "krn_gemm_prefill_s8_channel_128x64_sm90a");
+    check_kernel(KRN_TYPE_S4, KRN_TYPE_S8, 4096, 4096, 0, sm90a, "krn_gemm_prefill_s4_channel_128x256_sm90a");
+    check_kernel(KRN_TYPE_U4, KRN_TYPE_S8, 4096, 4096, 128, sm90a, "krn_gemm_prefill_u4_group_128x128_sm90a");
+    check_kernel(KRN_TYPE_S4, KRN_TYPE_S8, 300, 4096, 64, sm90a, "krn_gemm_prefill_s4_group_128x128_sm90a");
+    check_kernel(KRN_TYPE_S4, KRN_TYPE_BF16, 16, 4096, 128, sm90a, "krn_gemm_float_decode_s4_bf16_16x16_sm80");
+    check_kernel(KRN_TYPE_S4, KRN_TYPE_BF16, 64, 4096, 128, sm90a, "krn_gemm_float_prefill_s4_bf16_128x64_sm90a");
+    check_kernel(KRN_TYPE_C4, KRN_TYPE_F16, 4096, 4096, 64, sm90a, "krn_gemm_float_prefill_c4_f16_128x128_sm90a");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_F16, 4096, 4096, 0, sm90a, "krn_gemm_float_prefill_s8_f16_128x128_sm90a");
+    check_kernel(KRN_TYPE_U4, KRN_TYPE_BF16, 4096, 4096, 0, sm80, "krn_gemm_float_prefill_u4_bf16_128x128_sm80");
     printf("%d plans\n", count);
     return 0;
 }
