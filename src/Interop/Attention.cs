@@ -8,7 +8,7 @@ namespace Kernels;
 /// the batch's sequences one after the other. Type arguments are <see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>. A leading
 /// dimension is the distance from one token to the next; 0 means that tokens follow each other without padding. The arithmetic is that of
 /// native/include/kernels/attention.h; thread counts, pages and the rest of a batch change no bit.</remarks>
-public static unsafe class Attention
+public static unsafe partial class Attention
 {
     /// <summary>Name of the variant that runs over a cache, such as "avx512vnni".</summary>
     /// <param name="context">The context.</param>
@@ -90,7 +90,9 @@ public static unsafe class Attention
     /// <param name="logSumExp">Receives [tokens][heads] logarithms of denominators; empty when they are not wanted.</param>
     /// <param name="queryLd">Elements from a token's query to the next; 0 for tokens without padding.</param>
     /// <param name="outputLd">Likewise for the result.</param>
-    /// <param name="workspace">At least <see cref="WorkspaceBytes"/> bytes, aligned to 64, as in an <see cref="AlignedBuffer"/>.</param>
+    /// <param name="workspace">At least
+    /// <see cref="WorkspaceBytes(KernelContext, KvCache, in AttentionOptions, ReadOnlySpan{int}, ReadOnlySpan{long})"/> bytes, aligned to 64, as in an
+    /// <see cref="AlignedBuffer"/>.</param>
     /// <exception cref="KernelException">The query is not finite (<see cref="KernelStatus.NonFinite"/>), longer than its sequence
     /// (<see cref="KernelStatus.Shape"/>), or an option is wrong; nothing was written.</exception>
     public static void Run<TQuery, TOutput>(

@@ -13,7 +13,7 @@ namespace Kernels;
 /// <para>A row that holds NaN or infinity, or runs into them, makes a quantizing step throw with <see cref="KernelStatus.NonFinite"/>. Other than
 /// elsewhere, what it wrote stays written: such rows have scales of NaN unless they are static, and all other rows are right.</para>
 /// </remarks>
-public static unsafe class Fused
+public static unsafe partial class Fused
 {
     /// <summary>Bytes of workspace that any step takes.</summary>
     /// <param name="context">The context.</param>

@@ -11,7 +11,7 @@ namespace Kernels;
 /// to the next; 0 means that rows follow each other without padding. Every instruction set and thread count gives the same bits. Which matrix
 /// an order has, and the order of additions, are those of native/include/kernels/hadamard.h.
 /// </remarks>
-public static unsafe class Hadamard
+public static unsafe partial class Hadamard
 {
     /// <summary>The longest block.</summary>
     public const long MaxN = NativeMethods.KRN_HADAMARD_MAX_N;

@@ -25,8 +25,7 @@ public sealed unsafe partial class KvCache : SafeHandle
     {
         krn_kv_cache_desc description = ToNative(options);
         Sizes = SizesOf(options);
-        CheckScales(options, options.KeyGranularity, options.KeyScales.Length, options.KeyZeroPoints.Length, "Key");
-        CheckScales(options, options.ValueGranularity, options.ValueScales.Length, options.ValueZeroPoints.Length, "Value");
+        CheckScales(options);
         krn_kv_cache* cache = null;
         fixed (float* keyScales = options.KeyScales.Span)
         fixed (float* valueScales = options.ValueScales.Span)
@@ -261,7 +260,7 @@ public sealed unsafe partial class KvCache : SafeHandle
         return length;
     }
 
-    private static krn_kv_cache_desc ToNative(KvCacheOptions options)
+    internal static krn_kv_cache_desc ToNative(KvCacheOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         Guard.Defined(options.KeyType, nameof(options));
@@ -288,6 +287,12 @@ public sealed unsafe partial class KvCache : SafeHandle
     }
 
     /// <summary>The library trusts the lengths of lists.</summary>
+    internal static void CheckScales(KvCacheOptions options)
+    {
+        CheckScales(options, options.KeyGranularity, options.KeyScales.Length, options.KeyZeroPoints.Length, "Key");
+        CheckScales(options, options.ValueGranularity, options.ValueScales.Length, options.ValueZeroPoints.Length, "Value");
+    }
+
     private static void CheckScales(KvCacheOptions options, KvGranularity granularity, int scales, int zeroPoints, string side)
     {
         int needed = granularity == KvGranularity.Static ? options.KvHeads : 0;

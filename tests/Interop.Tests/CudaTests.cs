@@ -42,6 +42,10 @@ public class CudaTests
         Assert.Throws<ArgumentNullException>("context", () => new CudaBuffer<float>(null!, 1));
         Assert.Throws<ArgumentNullException>("context", () => new CudaEvent(null!));
         Assert.Throws<ArgumentNullException>("stream", () => CudaGraph.Capture(null!, _ => { }));
+        Assert.Throws<ArgumentNullException>("context", () => new CudaKvCache(null!, new KvCacheOptions(1, 1, 16, 16)));
+        Assert.Throws<ArgumentNullException>("context", () => Hadamard.Rotate<float>(null!, new CudaHadamardOptions(2), 1, 2, null!, null!));
+        Assert.Throws<ArgumentNullException>("context", () => Fused.RmsNorm<float, float>(null!, 1, 2, default(CudaNormInput<float>), CudaNormWeights.Of<float>(null, 1e-5f), null!));
+        Assert.Throws<ArgumentNullException>("context", () => Attention.Run<float, float>(null!, null!, default, default, null!, null!));
         Assert.Throws<ArgumentNullException>("start", () => CudaEvent.ElapsedMilliseconds(null!, null!));
         Assert.Throws<ArgumentOutOfRangeException>("architecture", () => CudaContext.NameOf((CudaClass)7));
         Assert.Equal("sm90a", CudaContext.NameOf(CudaClass.Sm90a));
@@ -77,6 +81,8 @@ public class CudaTests
     {
         using CudaContext context = OnEmulator(CudaClass.Auto);
         Assert.True(context.Device.IsEmulator);
+        Assert.Null(context.Device.PciBusId);
+        Assert.Throws<NotSupportedException>(() => context.MakeCurrent());
         Assert.NotEqual(CudaClass.Auto, context.Class);
         Assert.Null(context.Properties.DriverVersion);
         Assert.True(context.Properties.Multiprocessors > 0);

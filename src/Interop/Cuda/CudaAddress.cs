@@ -34,4 +34,17 @@ internal static unsafe class CudaAddress
             Guard.Holds(flags.Length, 1, nameof(flags));
         return (int*)Of(context, flags);
     }
+
+    /// <summary>An output is no other operand. Buffers are whole allocations, so that two overlap when they are the same one.</summary>
+    /// <exception cref="ArgumentException">It is.</exception>
+    public static void Distinct(ICudaBuffer? written, string name, params ReadOnlySpan<ICudaBuffer?> others)
+    {
+        if (written is null)
+            return;
+        foreach (ICudaBuffer? other in others)
+        {
+            if (ReferenceEquals(written, other))
+                throw new ArgumentException("The memory overlaps that of another argument.", name);
+        }
+    }
 }

@@ -45,6 +45,13 @@ public sealed unsafe class CudaContext : IDisposable
         return NativeText.Required(NativeMethods.krn_cuda_class_name((int)architecture));
     }
 
+    /// <summary>Makes the device's primary CUDA context current on the calling thread, as other libraries that work on it want (the CUDA
+    /// runtime, cuBLASLt). Calls of this library need no such thing.</summary>
+    /// <returns>What puts the thread's own context back when it is disposed, on the same thread.</returns>
+    /// <exception cref="NotSupportedException">The context is the emulator's.</exception>
+    /// <exception cref="KernelException">The driver reports an error.</exception>
+    public CudaCurrentContext MakeCurrent() => new(this);
+
     /// <summary>Waits until all work of the default stream has ended.</summary>
     /// <exception cref="KernelException">A kernel failed (<see cref="KernelStatus.Device"/>, on the emulator
     /// <see cref="KernelStatus.KernelFault"/>).</exception>

@@ -43,6 +43,21 @@ public sealed unsafe class CudaDevice
     /// <summary>Name of the device, such as "NVIDIA H200".</summary>
     public string Name { get; }
 
+    /// <summary>Where the device is on the PCI bus, such as "0000:1B:00.0", by which other libraries find it; null for the emulator.</summary>
+    public string? PciBusId
+    {
+        get
+        {
+            if (IsEmulator)
+                return null;
+            int device;
+            sbyte* id = stackalloc sbyte[NameBytes];
+            CudaDriver.ThrowIfFailed(CudaDriver.cuDeviceGet(&device, Ordinal), nameof(CudaDriver.cuDeviceGet));
+            CudaDriver.ThrowIfFailed(CudaDriver.cuDeviceGetPCIBusId(id, NameBytes, device), nameof(CudaDriver.cuDeviceGetPCIBusId));
+            return NativeText.Required(id);
+        }
+    }
+
     /// <summary>Whether this is the emulator.</summary>
     public bool IsEmulator => _backend is not null;
 

@@ -21,6 +21,17 @@ public sealed class CudaStream : IDisposable
     /// <summary>The context.</summary>
     public CudaContext Context { get; }
 
+    /// <summary>The driver's stream (CUstream), for other libraries that take one.</summary>
+    /// <exception cref="ObjectDisposedException">The stream has been disposed.</exception>
+    public unsafe nint Address
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(Handle.IsClosed, this);
+            return (nint)Handle.Pointer;
+        }
+    }
+
     internal CudaStreamHandle Handle { get; }
 
     /// <summary>Waits until all work of the stream has ended.</summary>

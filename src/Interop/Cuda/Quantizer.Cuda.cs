@@ -59,11 +59,59 @@ public static unsafe partial class Quantizer
             Guard.Holds(zeroPoints.Length, count, nameof(zeroPoints));
         }
 
+        CudaAddress.Distinct(scales, nameof(scales), source);
+        CudaAddress.Distinct(workspace, nameof(workspace), codes);
         using var use = new CudaUse(context, stream);
         int status = NativeMethods.krn_cuda_quantize(
             use.Context, &native, rows, cols, sourceType, CudaAddress.Of(context, source), sourceLd, CudaAddress.Of(context, codes), codesLdBytes,
             (float*)CudaAddress.Of(context, scales), (int*)CudaAddress.Of(context, zeroPoints), CudaAddress.Of(context, workspace), workspace?.Bytes ?? 0,
             CudaAddress.OfFlags(context, flags), use.Stream);
+        GC.KeepAlive(options.Codebook);
+        KernelException.ThrowIfFailed(status);
+    }
+
+    /// <summary>Dequantizes a matrix on a device, in the order of the stream. Waits for nothing, and needs no workspace.</summary>
+    /// <typeparam name="T">The type of the target.</typeparam>
+    /// <param name="context">The context.</param>
+    /// <param name="options">How the codes are to be read.</param>
+    /// <param name="rows">Rows, at least 0.</param>
+    /// <param name="cols">Elements of a row, at least 0.</param>
+    /// <param name="codes">The codes.</param>
+    /// <param name="scales"><see cref="ScaleCount"/> scales.</param>
+    /// <param name="zeroPoints">As many zero points in -32768..32767, which are not checked; required with <see cref="QuantizeOptions.Asymmetric"/>,
+    /// else may be null: then the fixed zero point of the type applies.</param>
+    /// <param name="target">Receives the matrix.</param>
+    /// <param name="stream">The stream, or null for the default one.</param>
+    /// <param name="codesLdBytes">Leading dimension of the codes in bytes.</param>
+    /// <param name="targetLd">Leading dimension of the target in elements.</param>
+    /// <exception cref="ArgumentException">A buffer is missing, too short, overlaps another or belongs to another context.</exception>
+    public static void Dequantize<T>(
+        CudaContext context, QuantizeOptions options, long rows, long cols, CudaBuffer<byte> codes, CudaBuffer<float> scales,
+        CudaBuffer<int>? zeroPoints, CudaBuffer<T> target, CudaStream? stream = null, long codesLdBytes = 0, long targetLd = 0)
+        where T : unmanaged
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        ArgumentNullException.ThrowIfNull(codes);
+        ArgumentNullException.ThrowIfNull(scales);
+        ArgumentNullException.ThrowIfNull(target);
+        int targetType = (int)ElementTypes.Of<T>();
+        krn_quantize_options native = ToNative(options);
+        long count = ScaleCount(options, rows, cols);
+        long width = options.Type.RowBytes(cols);
+        codesLdBytes = Guard.LeadingDimension(codesLdBytes, width);
+        targetLd = Guard.LeadingDimension(targetLd, cols);
+        Guard.Holds(codes.Length, rows, width, codesLdBytes, nameof(codes));
+        Guard.Holds(scales.Length, count, nameof(scales));
+        if (options.Asymmetric)
+            ArgumentNullException.ThrowIfNull(zeroPoints);
+        if (zeroPoints is not null)
+            Guard.Holds(zeroPoints.Length, count, nameof(zeroPoints));
+        Guard.Holds(target.Length, rows, cols, targetLd, nameof(target));
+        CudaAddress.Distinct(target, nameof(target), scales);
+        using var use = new CudaUse(context, stream);
+        int status = NativeMethods.krn_cuda_dequantize(
+            use.Context, &native, rows, cols, CudaAddress.Of(context, codes), codesLdBytes, (float*)CudaAddress.Of(context, scales),
+            (int*)CudaAddress.Of(context, zeroPoints), targetType, CudaAddress.Of(context, target), targetLd, use.Stream);
         GC.KeepAlive(options.Codebook);
         KernelException.ThrowIfFailed(status);
     }

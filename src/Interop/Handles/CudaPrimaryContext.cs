@@ -29,6 +29,9 @@ internal sealed unsafe class CudaPrimaryContext : IDisposable
         return new Scope(_context);
     }
 
+    /// <summary>Ends what <see cref="Enter"/> began, where its scope is not at hand.</summary>
+    public void Leave() => new Scope(_context).Dispose();
+
     public void Dispose()
     {
         if (_context is null)

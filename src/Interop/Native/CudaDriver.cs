@@ -64,6 +64,9 @@ internal static unsafe partial class CudaDriver
     public static partial int cuDeviceGetName(sbyte* name, int length, int device);
 
     [LibraryImport(LibraryName)]
+    public static partial int cuDeviceGetPCIBusId(sbyte* id, int length, int device);
+
+    [LibraryImport(LibraryName)]
     public static partial int cuDevicePrimaryCtxRetain(void** context, int device);
 
     [LibraryImport(LibraryName)]

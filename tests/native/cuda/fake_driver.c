@@ -79,6 +79,11 @@ EXPORT int32_t cuDeviceGetName(char *name, int32_t length, int32_t device) {
     return record("cuDeviceGetName", "%d", device);
 }
 
+EXPORT int32_t cuDeviceGetPCIBusId(char *id, int32_t length, int32_t device) {
+    snprintf(id, (size_t)length, "0000:%02X:00.0", 27 + device);
+    return record("cuDeviceGetPCIBusId", "%d", device);
+}
+
 EXPORT int32_t cuDeviceGetAttribute(int32_t *value, int32_t attribute, int32_t device) {
     *value = attribute == KRN_CU_COMPUTE_CAPABILITY_MAJOR            ? major
              : attribute == KRN_CU_COMPUTE_CAPABILITY_MINOR          ? minor
@@ -202,7 +207,7 @@ EXPORT int32_t cuTensorMapEncodeTiled(void *map, int32_t type, uint32_t rank, vo
 
 /* Where FAKE_DRIVER_SHALLOW is set, no copy goes further: programs that fill gigabytes can be run too. */
 static size_t copied(size_t bytes) {
-    enum { SHALLOW_BYTES = 4096 };
+    enum { SHALLOW_BYTES = 1 << 16 };
     return bytes > SHALLOW_BYTES && getenv("FAKE_DRIVER_SHALLOW") != NULL ? SHALLOW_BYTES : bytes;
 }
 

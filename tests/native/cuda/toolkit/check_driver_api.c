@@ -65,6 +65,7 @@ SAME(sizeof(CUtensorMap), 128);
 /* The functions that C# calls by itself (src/Interop/Native/CudaDriver.cs): their names are what cuda.h stands for. */
 static int check_csharp(void) {
     static const char *const pairs[][2] = {
+        {SYMBOL_OF(cuDeviceGetPCIBusId), "cuDeviceGetPCIBusId"},
         {SYMBOL_OF(cuDevicePrimaryCtxRelease), "cuDevicePrimaryCtxRelease_v2"},
         {SYMBOL_OF(cuCtxPushCurrent), "cuCtxPushCurrent_v2"},
         {SYMBOL_OF(cuCtxPopCurrent), "cuCtxPopCurrent_v2"},
