@@ -56,7 +56,7 @@ static void prepare_group(const krn_attention_worker *w, krn_row_tile *tile, int
 }
 
 static void score_units(const krn_attention_worker *w, krn_row_tile *tile, const krn_block_view *now,
-                        krn_attention_ahead *ahead, int32_t first_unit, int32_t units) {
+                        krn_attention_ahead *ahead, float *s, int32_t first_unit, int32_t units) {
     const krn_attention_call *call = w->call;
     const krn_attention_space *space = &call->space;
     const int64_t row = tile->entry->first_row + tile->head * tile->entry->query_tokens * call->group + tile->first_row;
@@ -75,7 +75,7 @@ static void score_units(const krn_attention_worker *w, krn_row_tile *tile, const
         .q_bias = krn_attention_floats(call, space->q_bias) + row,
         .q_offset = krn_attention_ints(call, space->q_offset) + row,
         .q_sum = krn_attention_ints(call, space->q_sum) + row,
-        .s = w->scratch->s,
+        .s = s,
     };
     if (format->granularity != KRN_KV_CHANNEL) {
         call->keys->scores(&job);
@@ -111,7 +111,8 @@ static int32_t count_alike(const krn_attention_call *call, const krn_row_tile *t
     return (int32_t)krn_min((end - token) / KRN_ATTENTION_UNIT, now->units - unit);
 }
 
-static void adjust_scores(const krn_attention_worker *w, const krn_row_tile *tile, const krn_block_view *now) {
+static void adjust_scores(const krn_attention_worker *w, const krn_row_tile *tile, const krn_block_view *now,
+                          float *s) {
     const krn_attention_call *call = w->call;
     const krn_attention_options *options = call->options;
     for (int32_t r = 0; r < tile->rows; r++) {
@@ -130,7 +131,7 @@ static void adjust_scores(const krn_attention_worker *w, const krn_row_tile *til
         .full = options->full,
         .window = options->window,
         .sink_tokens = options->sink_tokens,
-        .s = w->scratch->s,
+        .s = s,
     };
     call->values->adjust(&job);
 }
@@ -141,52 +142,52 @@ enum {
     AHEAD_LINES = 256,
 };
 
-/* What lies ahead at the start of block `now`, of which `asked` lines have been asked for. */
-static void look_from(const krn_attention_call *call, const krn_block_view *now, const krn_block_view *next,
-                      int64_t asked, krn_attention_ahead *ahead) {
+/* What lies ahead at the start of span `now`, of which `asked` lines have been asked for. */
+static void look_from(const krn_block_span *now, const krn_block_span *next, int64_t asked,
+                      krn_attention_ahead *ahead) {
     ahead->piece = now->pieces;
     ahead->end = now->pieces + now->num_pieces;
     ahead->next = next == NULL ? NULL : next->pieces;
     ahead->next_end = next == NULL ? NULL : next->pieces + next->num_pieces;
-    ahead->at = ahead->piece->start + asked * 64;
-    ahead->left = ahead->piece->lines - asked;
-    for (const krn_attention_piece *before = NULL; ahead->left <= 0 && ahead->piece != before;) {
-        before = ahead->piece;
-        krn_next_piece(ahead);
+    ahead->at = ahead->piece->start;
+    ahead->left = ahead->piece->lines;
+    for (int64_t rest = asked; rest > 0 && ahead->left > 0;) {
+        const int64_t some = krn_min(rest, ahead->left);
+        ahead->at += some * 64;
+        ahead->left -= some;
+        rest -= some;
+        if (ahead->left == 0)
+            krn_next_piece(ahead);
     }
     ahead->asked = asked;
-    /* No further than the next block, and `values` asks for three lines of four that it reads. */
-    ahead->wanted =
-        now->lines + krn_min(AHEAD_LINES, now->lines) - now->units * call->cache->layout.value_block_bytes / 64 * 3 / 4;
 }
 
-void krn_attend_block(const krn_attention_worker *w, krn_row_tile *tile, const krn_block_view *now,
-                      const krn_block_view *next, int64_t *asked) {
+/* Scores of a block. */
+static void score_block(const krn_attention_worker *w, krn_row_tile *tile, const krn_block_view *now,
+                        krn_attention_ahead *ahead, int64_t low, int64_t high, float *s) {
+    for (int32_t unit = 0; unit < now->units;) {
+        const int32_t alike = count_alike(w->call, tile, now, unit);
+        score_units(w, tile, now, ahead, s, unit, alike);
+        unit += alike;
+    }
+    if (!is_plain(w->call, low, high, now->first_token, tile->entry->length))
+        adjust_scores(w, tile, now, s);
+}
+
+/* From the scores of a block to the sums of its rows. */
+static void weigh_block(const krn_attention_worker *w, const krn_row_tile *tile, int64_t head,
+                        const krn_block_view *now, krn_attention_ahead *ahead, const float *s) {
     const krn_attention_call *call = w->call;
     const krn_kv_format *format = &call->cache->values;
     krn_attention_scratch *scratch = w->scratch;
-    const int64_t low = krn_position_of(call, tile->entry, tile->first_row);
-    const int64_t high = krn_position_of(call, tile->entry, tile->first_row + tile->rows - 1);
-    if (!krn_is_any_visible(call, low, high, now->first_token))
-        return;
-    krn_attention_ahead near, *ahead = asked == NULL ? NULL : &near;
-    if (ahead != NULL)
-        look_from(call, now, next, *asked, ahead);
-    for (int32_t unit = 0; unit < now->units;) {
-        const int32_t alike = count_alike(call, tile, now, unit);
-        score_units(w, tile, now, ahead, unit, alike);
-        unit += alike;
-    }
-    if (!is_plain(call, low, high, now->first_token, tile->entry->length))
-        adjust_scores(w, tile, now);
     const int is_static = format->granularity == KRN_KV_STATIC;
     krn_softmax_job softmax = {
         .rows = tile->rows,
         .value_type = format->type,
         .units = now->units,
-        .s = scratch->s,
+        .s = s,
         .values = &now->values,
-        .value_scale = is_static ? format->static_scales[now->head] : 1.0f,
+        .value_scale = is_static ? format->static_scales[head] : 1.0f,
         .value_zero = format->type == KRN_TYPE_S4 ? 8 : 0,
         .m = tile->m,
         .l = tile->l,
@@ -197,7 +198,7 @@ void krn_attend_block(const krn_attention_worker *w, krn_row_tile *tile, const k
         .ahead = ahead,
     };
     if (is_static && format->type == KRN_TYPE_U4)
-        softmax.value_zero = format->static_zero_points[now->head];
+        softmax.value_zero = format->static_zero_points[head];
     call->values->softmax(&softmax);
     const krn_values_job values = {
         .channels = call->channels,
@@ -213,6 +214,29 @@ void krn_attend_block(const krn_attention_worker *w, krn_row_tile *tile, const k
         .acc = tile->acc,
     };
     call->values->values(&values);
+}
+
+void krn_attend_blocks(const krn_attention_worker *w, krn_row_tile *tile, const krn_block_span *now,
+                       const krn_block_span *next, int64_t *asked) {
+    const krn_attention_call *call = w->call;
+    const int64_t low = krn_position_of(call, tile->entry, tile->first_row);
+    const int64_t high = krn_position_of(call, tile->entry, tile->first_row + tile->rows - 1);
+    krn_attention_ahead near, *ahead = asked == NULL ? NULL : &near;
+    if (ahead != NULL)
+        look_from(now, next, *asked, ahead);
+    for (int32_t b = 0; b < now->count; b++)
+        if (krn_is_any_visible(call, low, high, now->blocks[b].first_token))
+            score_block(w, tile, &now->blocks[b], ahead, low, high, w->scratch->s[b]);
+    for (int32_t b = 0; b < now->count; b++) {
+        const krn_block_view *block = &now->blocks[b];
+        if (!krn_is_any_visible(call, low, high, block->first_token))
+            continue;
+        const int64_t value_lines = block->units * call->cache->layout.value_block_bytes / 64;
+        /* Of the values of a block `values` asks for three lines of four that it reads. */
+        near.wanted = now->lines - (now->count - 1 - b) * value_lines - value_lines * 3 / 4 +
+                      krn_min(AHEAD_LINES, next == NULL ? 0 : next->lines);
+        weigh_block(w, tile, now->head, block, ahead, w->scratch->s[b]);
+    }
     if (ahead != NULL)
         *asked = ahead->asked > now->lines ? ahead->asked - now->lines : 0;
 }

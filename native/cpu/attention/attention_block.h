@@ -33,9 +33,9 @@ KRN_ALWAYS_INLINE int64_t krn_position_of(const krn_attention_call *call, const 
 /* Whether some of the query tokens at low..high see some of the tokens of the block that begins at `first`. */
 int krn_is_any_visible(const krn_attention_call *call, int64_t low, int64_t high, int64_t first);
 
-/* Attends to a block. `next` will be the next one, or is NULL. `asked`: lines of the block that have been asked for,
- * then those of the next; NULL for rows that find the block near. */
-void krn_attend_block(const krn_attention_worker *w, krn_row_tile *tile, const krn_block_view *now,
-                      const krn_block_view *next, int64_t *asked);
+/* Attends to a span of blocks. `next` will be the next one, or is NULL. `asked`: lines of the span that have been asked
+ * for, then those of the next; NULL for rows that find the span near. */
+void krn_attend_blocks(const krn_attention_worker *w, krn_row_tile *tile, const krn_block_span *now,
+                       const krn_block_span *next, int64_t *asked);
 
 #endif

@@ -40,7 +40,7 @@ typedef struct krn_attention_space {
 
 /* What an item works with, besides sums of its rows. */
 typedef struct krn_attention_scratch {
-    float s[KRN_ATTENTION_ROWS * KRN_ATTENTION_BLOCK];
+    float s[KRN_ATTENTION_SPAN][KRN_ATTENTION_ROWS * KRN_ATTENTION_BLOCK];
     /* Weights in any of their types. */
     float w[KRN_ATTENTION_ROWS * KRN_ATTENTION_BLOCK];
     float alpha[KRN_ATTENTION_ROWS], w_step[KRN_ATTENTION_ROWS];

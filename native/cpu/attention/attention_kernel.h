@@ -18,6 +18,9 @@ enum {
     KRN_ATTENTION_UNIT = 16,
     KRN_ATTENTION_UNITS = 4,
     KRN_ATTENTION_BLOCK = KRN_ATTENTION_UNIT * KRN_ATTENTION_UNITS,
+    /* Blocks at most whose scores are found before the values of the first of them are read: a page of 128. Four are no
+     * faster. */
+    KRN_ATTENTION_SPAN = 2,
     /* A multiple of the six rows of an AVX-512 tile. With 128 channels their accumulators take 24 KiB, the block 17 KiB
      * and scores 12 KiB, of which a step needs two: what a first-level cache of 48 KiB holds. */
     KRN_ATTENTION_ROWS = 48,
@@ -40,23 +43,24 @@ typedef struct krn_attention_piece {
     int64_t lines;
 } krn_attention_piece;
 
-/* Codes and scales of the units of a block. */
+/* Codes and scales of the units of a block; those of several whole blocks lie in one piece each. */
 enum { KRN_ATTENTION_MAX_PIECES = 4 * KRN_ATTENTION_UNITS + 2 * KRN_ATTENTION_UNITS };
 
 /* Memory that will be read soon, in the order in which it will be. From memory a block takes as long as the work on
  * it, and no more than some 70 lines are on their way at a time; so every step asks for a few lines, none for many at
  * once, and none rests. */
 typedef struct krn_attention_ahead {
-    /* Pieces of this block or the next, and those of the next as long as they are not begun. */
+    /* Pieces of this span of blocks or the next, and those of the next as long as they are not begun. */
     const krn_attention_piece *piece, *end, *next, *next_end;
     /* The next line, and lines left of its piece; none when all pieces have been asked for. */
     const uint8_t *at;
     int64_t left;
-    /* Lines asked for since the start of this block, and how many that should be behind softmax. */
+    /* Lines asked for since the start of this span, and how many that should be behind softmax. */
     int64_t asked, wanted;
 } krn_attention_ahead;
 
-/* Goes on to the next piece. Where there is none, `left` stays at or below 0, and nothing more is asked for. */
+/* Goes on to the next piece. Where there is none, `left` stays at or below 0, and nothing more is asked for. Lines
+ * asked for beyond the end of a piece are the first of the next only where that follows at once. */
 KRN_ALWAYS_INLINE void krn_next_piece(krn_attention_ahead *ahead) {
     const krn_attention_piece *following = ahead->piece + 1;
     if (following == ahead->end) {
@@ -64,11 +68,15 @@ KRN_ALWAYS_INLINE void krn_next_piece(krn_attention_ahead *ahead) {
         ahead->end = ahead->next_end;
         ahead->next = ahead->next_end;
     }
-    if (following != ahead->end) {
-        ahead->piece = following;
-        ahead->at = following->start - ahead->left * 64;
-        ahead->left += following->lines;
+    if (following == ahead->end)
+        return;
+    if (following->start != ahead->at + ahead->left * 64) {
+        ahead->asked += ahead->left;
+        ahead->at = following->start;
+        ahead->left = 0;
     }
+    ahead->piece = following;
+    ahead->left += following->lines;
 }
 
 /* Asks for `lines` lines, or a few more than a piece has. */

@@ -49,36 +49,36 @@ static void run_prefill(const krn_attention_worker *w, const krn_attention_entry
     clear_sums(call, tile.m, tile.l, tile.acc, tile.rows);
     const int64_t low = krn_position_of(call, entry, tile.first_row);
     const int64_t high = krn_position_of(call, entry, tile.first_row + tile.rows - 1);
-    krn_block_view views[2];
+    krn_block_span spans[2];
     int filled = 0, now = 0;
     int64_t asked = 0;
     for (int64_t first = 0; first < entry->length; first += KRN_ATTENTION_BLOCK) {
         if (!krn_is_any_visible(call, low, high, first))
             continue;
         const int next = filled ? 1 - now : now;
-        krn_view_block(call, entry, tile.head, first, &views[next]);
+        krn_view_blocks(call, entry, tile.head, first, 0, &spans[next]);
         if (filled)
-            krn_attend_block(w, &tile, &views[now], &views[next], &asked);
+            krn_attend_blocks(w, &tile, &spans[now], &spans[next], &asked);
         filled = 1;
         now = next;
     }
     if (filled)
-        krn_attend_block(w, &tile, &views[now], NULL, &asked);
+        krn_attend_blocks(w, &tile, &spans[now], NULL, &asked);
     for (int32_t r = 0; r < tile.rows; r++) {
         const krn_attention_state state = {tile.m + r, tile.l + r * KRN_ATTENTION_UNIT, tile.acc + r * call->channels};
         krn_attention_put_row(call, entry, tile.head, tile.first_row + r, &state, 1, 0, NULL);
     }
 }
 
-/* What one block of a chunk leaves to the next: lines asked for (krn_attend_block), and the group of keys
+/* What one span of a chunk leaves to the next: lines asked for (krn_attend_blocks), and the group of keys
  * (krn_row_tile) of which head the scratch has a query for. */
 typedef struct {
     int64_t asked, group, head;
 } stream;
 
-/* All rows of a head against a block, 48 at a time. */
-static void decode_block(const krn_attention_worker *w, const krn_attention_entry *entry, int64_t first_state,
-                         stream *at, const krn_block_view *now, const krn_block_view *next) {
+/* All rows of a head against a span, 48 at a time. */
+static void decode_span(const krn_attention_worker *w, const krn_attention_entry *entry, int64_t first_state,
+                        stream *at, const krn_block_span *now, const krn_block_span *next) {
     const krn_attention_call *call = w->call;
     const int64_t head_rows = entry->query_tokens * call->group;
     for (int64_t first_row = 0; first_row < head_rows; first_row += KRN_ATTENTION_ROWS) {
@@ -93,17 +93,26 @@ static void decode_block(const krn_attention_worker *w, const krn_attention_entr
             .acc = krn_attention_floats(call, call->space.acc) + state * call->channels,
             .group = head_rows <= KRN_ATTENTION_ROWS && at->head == now->head ? at->group : -1,
         };
-        krn_attend_block(w, &tile, now, next, first_row == 0 ? &at->asked : NULL);
+        krn_attend_blocks(w, &tile, now, next, first_row == 0 ? &at->asked : NULL);
         at->group = tile.group;
     }
     at->head = now->head;
 }
 
+/* Where what query tokens at low..high see from a visible block at `first` on ends, at `end` or the block's end at the
+ * latest. */
+static int64_t end_of_visible(const krn_attention_call *call, int64_t low, int64_t high, int64_t first, int64_t end) {
+    int64_t visible = first + KRN_ATTENTION_BLOCK;
+    while (visible < end && krn_is_any_visible(call, low, high, visible))
+        visible += KRN_ATTENTION_BLOCK;
+    return visible;
+}
+
 /* A chunk of tokens for some heads. Memory is read as one stream: page after page, the heads of a page one after the
- * other; of pages that are shorter than a block as many as make one. `after` is what will probably be read next, or NULL;
- * `asked` are lines of the first block that have been asked for, then those of that one. */
+ * other; of pages that are shorter than a block as many as make one. `after` is what will probably be read next, or
+ * NULL; `asked` are lines of the first span that have been asked for, then those of that one. */
 static void run_decode(const krn_attention_worker *w, const krn_attention_entry *entry, int64_t item, int64_t *asked,
-                       const krn_block_view *after) {
+                       const krn_block_span *after) {
     const krn_attention_call *call = w->call;
     const int64_t chunk = item / call->head_ranges, range = item % call->head_ranges;
     const int64_t kv_heads = call->cache->desc.kv_heads;
@@ -119,31 +128,35 @@ static void run_decode(const krn_attention_worker *w, const krn_attention_entry 
     const int64_t low = krn_position_of(call, entry, 0), high = entry->length - 1;
     const int64_t end = krn_min(entry->length, (chunk + 1) * KRN_ATTENTION_CHUNK);
     const int64_t page_tokens = call->cache->layout.page_tokens;
-    krn_block_view views[2];
+    krn_block_span spans[2];
     int filled = 0, now = 0;
     stream at = {.asked = *asked, .group = -1, .head = -1};
     for (int64_t token = chunk * KRN_ATTENTION_CHUNK; token < end;) {
         const int64_t page_end = (token / page_tokens + 1) * page_tokens / KRN_ATTENTION_BLOCK * KRN_ATTENTION_BLOCK;
         const int64_t stop = krn_min(end, max_i64(token + KRN_ATTENTION_BLOCK, page_end));
         for (int64_t head = first_head; head < end_head; head++) {
-            for (int64_t first = token; first < stop; first += KRN_ATTENTION_BLOCK) {
-                if (!krn_is_any_visible(call, low, high, first))
+            for (int64_t first = token; first < stop;) {
+                if (!krn_is_any_visible(call, low, high, first)) {
+                    first += KRN_ATTENTION_BLOCK;
                     continue;
+                }
                 const int next = filled ? 1 - now : now;
-                if (filled && views[now].first_token == first && views[now].head + 1 == head)
-                    krn_view_next_head(call, entry, &views[now], &views[next]);
+                if (filled && spans[now].blocks[0].first_token == first && spans[now].head + 1 == head)
+                    krn_view_next_head(call, entry, &spans[now], &spans[next]);
                 else
-                    krn_view_block(call, entry, head, first, &views[next]);
+                    krn_view_blocks(call, entry, head, first, end_of_visible(call, low, high, first, stop),
+                                    &spans[next]);
                 if (filled)
-                    decode_block(w, entry, first_state, &at, &views[now], &views[next]);
+                    decode_span(w, entry, first_state, &at, &spans[now], &spans[next]);
                 filled = 1;
                 now = next;
+                first += spans[now].count * KRN_ATTENTION_BLOCK;
             }
         }
         token = stop;
     }
     if (filled)
-        decode_block(w, entry, first_state, &at, &views[now], after);
+        decode_span(w, entry, first_state, &at, &spans[now], after);
     *asked = after == NULL ? 0 : at.asked;
 }
 
@@ -160,16 +173,18 @@ static const krn_attention_entry *entry_of(const krn_attention_call *call, int64
     return &entries[low];
 }
 
-/* The first block of an item of decode; whether it is that. */
-static int view_first_block(const krn_attention_call *call, int64_t item, krn_block_view *view) {
+/* The first span of an item of decode; whether it is that. */
+static int view_first_span(const krn_attention_call *call, int64_t item, krn_block_span *span) {
     if (item >= call->items)
         return 0;
     const krn_attention_entry *entry = entry_of(call, item);
     const int64_t in_entry = item - entry->first_item, token = in_entry / call->head_ranges * KRN_ATTENTION_CHUNK;
-    if (!entry->is_decode || !krn_is_any_visible(call, krn_position_of(call, entry, 0), entry->length - 1, token))
+    const int64_t low = krn_position_of(call, entry, 0), high = entry->length - 1;
+    if (!entry->is_decode || !krn_is_any_visible(call, low, high, token))
         return 0;
     const int64_t range = in_entry % call->head_ranges;
-    krn_view_block(call, entry, krn_first_row(call->cache->desc.kv_heads, call->head_ranges, range), token, view);
+    krn_view_blocks(call, entry, krn_first_row(call->cache->desc.kv_heads, call->head_ranges, range), token,
+                    end_of_visible(call, low, high, token, token + KRN_ATTENTION_CHUNK), span);
     return 1;
 }
 
@@ -191,8 +206,8 @@ static void work(void *task_context, int64_t index) {
         if (item != expected)
             asked = 0;
         expected = atomic_load_explicit(&job->next_item, memory_order_relaxed);
-        krn_block_view after;
-        const int is_known = view_first_block(job->call, expected, &after);
+        krn_block_span after;
+        const int is_known = view_first_span(job->call, expected, &after);
         run_decode(&w, entry, item - entry->first_item, &asked, is_known ? &after : NULL);
     }
 }

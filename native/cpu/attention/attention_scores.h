@@ -76,6 +76,9 @@ KRN_ALWAYS_INLINE void dot_keys(lanes_i acc[][TILE_VECTORS], const lanes_i codes
     }
 }
 
+/* Lines that a step asks for: of four units three, of two both. */
+KRN_ALWAYS_INLINE int64_t lines_ahead(int units) { return units == 2 ? 2 : TILE_AHEAD; }
+
 KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form, int rows, int units, int is_ahead) {
     const krn_scores_job *job = tile->job;
     const lanes_i nibble = lanes_all_i(0x0F0F0F0F);
@@ -90,7 +93,7 @@ KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form
     krn_attention_ahead *const ahead = tile->job->ahead;
     for (int64_t step = 0; step < steps; step++) {
         if (is_ahead)
-            krn_look_ahead(ahead, TILE_AHEAD);
+            krn_look_ahead(ahead, lines_ahead(units));
         load_keys(&at, units, raw);
         if (form == FORM_8) {
             dot_keys(acc, raw, at.query, at.q_row_bytes, rows, units);
@@ -178,7 +181,7 @@ KRN_ALWAYS_INLINE void float_scores(const scores_tile *tile, operand_form form, 
     krn_attention_ahead *const ahead = tile->job->ahead;
     for (int64_t step = 0; step < steps; step++) {
         if (is_ahead)
-            krn_look_ahead(ahead, TILE_AHEAD);
+            krn_look_ahead(ahead, lines_ahead(units));
         load_keys(&at, units, raw);
         dot_float_keys(acc, form, raw, &at, rows, units);
         at.query += query_bytes;
@@ -214,6 +217,14 @@ KRN_ALWAYS_INLINE void block_scores(const krn_scores_job *job, operand_form form
         scores_tile tile = {.job = job, .first_row = strip_start(job->rows, strips, strip)};
         const int32_t rows = strip_start(job->rows, strips, strip + 1) - tile.first_row;
         tile.first_unit = job->first_unit;
+        /* bf16 keys of four units are 16 KiB, which are read in turns: the last of them would be needed with the first.
+         * Two by two they come as memory has them (measured on Zen 5: 2% less time). */
+        if (TILE_VECTORS > 2 && form == FORM_BF16_PAIRS && job->units == TILE_VECTORS && strip == 0 &&
+            job->ahead != NULL) {
+            for (; tile.first_unit < end; tile.first_unit += 2)
+                scores_by_height(&tile, form, rows, 2, 1);
+            continue;
+        }
         if (TILE_VECTORS > 1 && job->units == TILE_VECTORS) {
             if (strip == 0 && job->ahead != NULL)
                 scores_by_height(&tile, form, rows, TILE_VECTORS, 1);
