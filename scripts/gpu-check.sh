@@ -157,12 +157,14 @@ write_json() {
 # --- The parts ----------------------------------------------------------------------------------------------------------
 
 build_it() {
-    local generator=()
+    local generator=() on_error=(-k)
     command -v cmake >/dev/null || die "there is no cmake."
-    ! command -v ninja >/dev/null || generator=(-G Ninja)
+    if command -v ninja >/dev/null; then
+        generator=(-G Ninja) on_error=(-k 0)
+    fi
     cmake -S "$root" -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release >&2 || die "it could not be configured."
     # What can be built is: a source that fails costs the programs made of it.
-    cmake --build "$build" --parallel "$(getconf _NPROCESSORS_ONLN)" -- -k "$([[ ${#generator[@]} -gt 0 ]] && echo 0)" >&2 ||
+    cmake --build "$build" --parallel "$(getconf _NPROCESSORS_ONLN)" -- "${on_error[@]}" >&2 ||
         say "not all of it could be built."
     # Results belong to what was built.
     rm -rf "$found"

@@ -10,24 +10,26 @@ typedef struct gemm_scheme {
     int64_t group_size;
     int32_t scale_type, compute;
     int32_t outliers; /* one input of a hundred is an outlier column */
+    int32_t rank;     /* of an adapter; 0: none */
     int32_t is_main;  /* measured on every shape, not on one layer alone */
 } gemm_scheme;
 
 static const gemm_scheme schemes[] = {
-    {"w8-a8", KRN_TYPE_S8, KRN_TYPE_S8, 0, 0, 0, 0, 1},
-    {"w4-a8", KRN_TYPE_S4, KRN_TYPE_S8, 0, 0, 0, 0, 1},
-    {"w4g128-a8", KRN_TYPE_S4, KRN_TYPE_S8, 128, 0, 0, 0, 1},
-    {"w4g128-a4", KRN_TYPE_S4, KRN_TYPE_S4, 128, 0, 0, 0, 1},
-    {"w4g128-bf16", KRN_TYPE_S4, KRN_TYPE_BF16, 128, 0, 0, 0, 1},
-    {"w8-bf16", KRN_TYPE_S8, KRN_TYPE_BF16, 0, 0, 0, 0, 1},
-    {"nf4b64-bf16", KRN_TYPE_C4, KRN_TYPE_BF16, 64, 0, 0, 0, 1},
-    {"nf4b64dq-bf16", KRN_TYPE_C4, KRN_TYPE_BF16, 64, KRN_TYPE_U8, 0, 0, 0},
-    {"nf4b64-f16", KRN_TYPE_C4, KRN_TYPE_F16, 64, 0, 0, 0, 0},
-    {"w4g128-f16", KRN_TYPE_S4, KRN_TYPE_F16, 128, 0, 0, 0, 0},
-    {"u4g128-bf16", KRN_TYPE_U4, KRN_TYPE_BF16, 128, KRN_TYPE_BF16, 0, 0, 0},
-    {"w8-f16", KRN_TYPE_S8, KRN_TYPE_F16, 0, 0, 0, 0, 0},
-    {"w8-bf16s8", KRN_TYPE_S8, KRN_TYPE_BF16, 0, 0, KRN_TYPE_S8, 0, 0},
-    {"w8-bf16s8-outliers", KRN_TYPE_S8, KRN_TYPE_BF16, 0, 0, KRN_TYPE_S8, 1, 0},
+    {"w8-a8", KRN_TYPE_S8, KRN_TYPE_S8, 0, 0, 0, 0, 0, 1},
+    {"w4-a8", KRN_TYPE_S4, KRN_TYPE_S8, 0, 0, 0, 0, 0, 1},
+    {"w4g128-a8", KRN_TYPE_S4, KRN_TYPE_S8, 128, 0, 0, 0, 0, 1},
+    {"w4g128-a4", KRN_TYPE_S4, KRN_TYPE_S4, 128, 0, 0, 0, 0, 1},
+    {"w4g128-bf16", KRN_TYPE_S4, KRN_TYPE_BF16, 128, 0, 0, 0, 0, 1},
+    {"w8-bf16", KRN_TYPE_S8, KRN_TYPE_BF16, 0, 0, 0, 0, 0, 1},
+    {"nf4b64-bf16", KRN_TYPE_C4, KRN_TYPE_BF16, 64, 0, 0, 0, 0, 1},
+    {"nf4b64dq-bf16", KRN_TYPE_C4, KRN_TYPE_BF16, 64, KRN_TYPE_U8, 0, 0, 0, 0},
+    {"nf4b64-f16", KRN_TYPE_C4, KRN_TYPE_F16, 64, 0, 0, 0, 0, 0},
+    {"w4g128-f16", KRN_TYPE_S4, KRN_TYPE_F16, 128, 0, 0, 0, 0, 0},
+    {"u4g128-bf16", KRN_TYPE_U4, KRN_TYPE_BF16, 128, KRN_TYPE_BF16, 0, 0, 0, 0},
+    {"w8-f16", KRN_TYPE_S8, KRN_TYPE_F16, 0, 0, 0, 0, 0, 0},
+    {"w8-bf16s8", KRN_TYPE_S8, KRN_TYPE_BF16, 0, 0, KRN_TYPE_S8, 0, 0, 0},
+    {"w8-bf16s8-outliers", KRN_TYPE_S8, KRN_TYPE_BF16, 0, 0, KRN_TYPE_S8, 1, 0, 0},
+    {"nf4b64-bf16-lora16", KRN_TYPE_C4, KRN_TYPE_BF16, 64, 0, 0, 0, 16, 0},
 };
 
 enum { SCHEMES = sizeof schemes / sizeof schemes[0], OUTLIERS_OF_K = 100 };
@@ -48,6 +50,8 @@ typedef struct gemm_state {
     int64_t m, n, k, x_bytes, y_bytes, workspace_bytes;
     char *x, *y, *workspace;
     float *scales;
+    krn_lora lora;
+    krn_gemm_options options;
     int32_t *flags;
 } gemm_state;
 
@@ -59,6 +63,8 @@ static int is_half(int32_t type) { return type == KRN_TYPE_F16 || type == KRN_TY
 static void add_bars(bench_case *c, const gemm_scheme *s) {
     const double weight_mb = (double)(c->n * c->k * bench_bits(s->weights) / 8) / (1 << 20);
     const int is_w8 = s->weights == KRN_TYPE_S8;
+    if (s->rank > 0)
+        return;
     if (s->outliers) {
         bench_add_bar_over(c, 0.9, "gemm/%s/m%lld-n%lld-k%lld", schemes[0].name, (long long)c->m, (long long)c->n,
                            (long long)c->k);
@@ -98,7 +104,8 @@ static void add_bars(bench_case *c, const gemm_scheme *s) {
 static double bytes_of(const gemm_scheme *s, int64_t m, int64_t n, int64_t k) {
     const int64_t groups = s->group_size == 0 ? 1 : k / s->group_size;
     const int64_t scale_bits = s->scale_type == 0 ? 32 : bench_bits(s->scale_type);
-    return (double)(n * k * bench_bits(s->weights) / 8 + n * groups * scale_bits / 8 +
+    const int64_t adapter = s->rank * (n + k) * 2;
+    return (double)(adapter + n * k * bench_bits(s->weights) / 8 + n * groups * scale_bits / 8 +
                     m * k * bench_bits(s->activations) / 8 + m * n * 2);
 }
 
@@ -241,13 +248,8 @@ static float *device_scales(bench_device *device, int64_t count) {
     return memory;
 }
 
-static krn_gemm_options options_of(const gemm_scheme *s) {
-    return (krn_gemm_options){.struct_size = sizeof(krn_gemm_options), .compute = s->compute};
-}
-
 static void *gemm_open(bench_device *device, const bench_case *c, int32_t rotations) {
     const gemm_scheme *const s = &schemes[c->scheme];
-    const krn_gemm_options options = options_of(s);
     if (!krn_cuda_gemm_supported(device->context, s->weights, s->activations, s->compute))
         return NULL;
     gemm_state *const state = bench_allocate(sizeof *state);
@@ -259,12 +261,24 @@ static void *gemm_open(bench_device *device, const bench_case *c, int32_t rotati
                           .k = c->k,
                           .x_bytes = c->m * c->k * bench_bits(s->activations) / 8,
                           .y_bytes = c->m * c->n * 2,
+                          .options = {.struct_size = sizeof state->options, .compute = s->compute},
                           .flags = device->flags};
+    if (s->rank > 0) {
+        state->lora = (krn_lora){.struct_size = sizeof state->lora,
+                                 .type = KRN_TYPE_BF16,
+                                 .rank = s->rank,
+                                 .a = bench_activations(device, KRN_TYPE_BF16, s->rank * c->k, 8),
+                                 .a_ld = c->k,
+                                 .b = bench_activations(device, KRN_TYPE_BF16, s->rank * c->n, 9),
+                                 .b_ld = s->rank,
+                                 .scale = 0.5f};
+        state->options.lora = &state->lora;
+    }
     state->x = is_half(s->activations) ? bench_activations(device, s->activations, rotations * c->m * c->k, 5)
                                        : bench_random_memory(device, rotations * state->x_bytes, 5);
     state->y = bench_random_memory(device, rotations * state->y_bytes, 6);
     state->scales = is_half(s->activations) ? NULL : device_scales(device, c->m);
-    bench_check(krn_cuda_gemm_workspace_bytes(device->context, state->weights[0], s->activations, &options, c->m,
+    bench_check(krn_cuda_gemm_workspace_bytes(device->context, state->weights[0], s->activations, &state->options, c->m,
                                               &state->workspace_bytes),
                 "asking for the workspace");
     if (state->workspace_bytes > 0)
@@ -274,7 +288,6 @@ static void *gemm_open(bench_device *device, const bench_case *c, int32_t rotati
 
 static krn_status gemm_call(void *opaque, int32_t rotation, void *stream) {
     const gemm_state *const state = opaque;
-    const krn_gemm_options options = options_of(state->scheme);
     const krn_activations activations = {.struct_size = sizeof activations,
                                          .type = state->scheme->activations,
                                          .data = state->x + rotation * state->x_bytes,
@@ -284,7 +297,7 @@ static krn_status gemm_call(void *opaque, int32_t rotation, void *stream) {
                                     .type = KRN_TYPE_BF16,
                                     .data = state->y + rotation * state->y_bytes,
                                     .ld = state->n};
-    return krn_cuda_gemm(state->context, state->weights[rotation], state->m, &activations, &output, &options,
+    return krn_cuda_gemm(state->context, state->weights[rotation], state->m, &activations, &output, &state->options,
                          state->workspace, state->workspace_bytes, state->flags, stream);
 }
 
@@ -294,6 +307,8 @@ static void gemm_close(bench_device *device, void *opaque) {
     bench_free(device, state->y);
     bench_free(device, state->scales);
     bench_free(device, state->workspace);
+    bench_free(device, (void *)(uintptr_t)state->lora.a);
+    bench_free(device, (void *)(uintptr_t)state->lora.b);
     free(state);
 }
 
