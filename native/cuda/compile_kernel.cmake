@@ -1,20 +1,24 @@
 # Compiles one kernel source to STEM.fatbin and writes STEM.c, which embeds it. Run by the build:
-#   cmake -DNVCC=... -DGENCODE=... -DRELATIVE=... -DNAME=... -DSTEM=... -P compile_kernel.cmake
+#   cmake -DNVCC=... -DGENCODE=... -DRELATIVE=... -DNAME=... -DSTEM=... -DSTRICT=... -P compile_kernel.cmake
 # STEM.log keeps what ptxas says of registers and spills, for scripts/sass-check.sh.
 #
 # -fmad=false: an fma happens where the source says so, as everywhere in this project.
 #
 # Paths are relative to native/cuda, because a fatbin keeps them.
 set(folder ${CMAKE_CURRENT_LIST_DIR})
+set(strict)
+if(STRICT)
+  set(strict -Werror all-warnings)
+endif()
 execute_process(
-  COMMAND ${NVCC} -fatbin ${GENCODE} -std=c++17 --expt-relaxed-constexpr -O3 -fmad=false -Werror all-warnings
+  COMMAND ${NVCC} -fatbin ${GENCODE} -std=c++17 --expt-relaxed-constexpr -O3 -fmad=false ${strict}
           -Xptxas -v -Xfatbin -compress-all -I../include -I.. -I../cpu -I. -MD -MF ${STEM}.d -MT ${STEM}.c -o ${STEM}.fatbin
           ${RELATIVE}
   WORKING_DIRECTORY ${folder}
   OUTPUT_VARIABLE log ERROR_VARIABLE log RESULT_VARIABLE failed)
 file(WRITE ${STEM}.log "${log}")
-if(failed OR log MATCHES "warning")
-  message(FATAL_ERROR "nvcc did not compile ${RELATIVE} without a warning:\n${log}")
+if(failed OR (STRICT AND log MATCHES "warning"))
+  message(FATAL_ERROR "nvcc did not compile ${RELATIVE}, or not without a warning:\n${log}")
 endif()
 
 # The build looks for what a source includes from a folder of its own.

@@ -65,7 +65,7 @@ function(krn_cuda_embed result)
         OUTPUT ${stem}.c
         BYPRODUCTS ${stem}.fatbin ${stem}.log
         COMMAND ${CMAKE_COMMAND} -DNVCC=${nvcc} "-DGENCODE=${gencode}" -DRELATIVE=${relative} -DNAME=${name}
-                -DSTEM=${stem} -P ${CMAKE_CURRENT_SOURCE_DIR}/compile_kernel.cmake
+                -DSTEM=${stem} -DSTRICT=${KRN_WARNINGS_ARE_ERRORS} -P ${CMAKE_CURRENT_SOURCE_DIR}/compile_kernel.cmake
         DEPENDS ${source} ${CMAKE_CURRENT_SOURCE_DIR}/compile_kernel.cmake
         DEPFILE ${stem}.d
         COMMENT "nvcc ${relative}"
