@@ -20,6 +20,9 @@ typedef struct {
     int64_t output_ld, tokens;
     /* Queries are integers, at most 127: integer keys and bf16 take them without an error. */
     int is_exact;
+    /* Whether products of bf16 are added by tensor cores: a sum of 16 costs up to 40 * 2^-24 of their magnitudes
+     * (kernels/cuda_attention.h), and a logarithm is approximated. */
+    int has_tensor_cores;
     /* Keys and values of every sequence, so that a cache with other pages can be filled with the same. */
     int64_t lengths[ATTENTION_MAX_SEQUENCES];
     float *keys[ATTENTION_MAX_SEQUENCES], *values[ATTENTION_MAX_SEQUENCES];

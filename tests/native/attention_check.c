@@ -120,7 +120,7 @@ static double score_error(const oracle_row *row, int64_t token, double product, 
     if ((c->desc.key_type == KRN_TYPE_BF16 || c->desc.key_type == KRN_TYPE_F8E4M3) &&
         (!c->is_exact || c->desc.rotate_keys))
         error += 0x1p-8 * absolute;
-    error += ((double)d + 8) * EPS * absolute;
+    error += (c->has_tensor_cores ? 40 * (double)((d + 15) / 16) + 8 : (double)d + 8) * EPS * absolute;
     error = error * row->scale + 4 * EPS * fabs(product) + 4 * EPS * fabs(score);
     if (c->options.softcap > 0)
         error += 8 * EPS * (double)c->options.softcap;
@@ -193,10 +193,16 @@ static void compute_row(const oracle_row *row, int64_t query_head, oracle_result
     for (int64_t t = 0; t < length; t++)
         sum += isinf(scores[t]) ? 0 : exp(scores[t] - highest);
     sum += isinf(sink) ? 0 : exp(sink - highest);
-    const double rounding = ((is_integer(c->desc.value_type) ? (double)length / 16 : (double)length) + 100) * EPS;
+    /* Tensor cores: four steps of 16 tokens, and alpha, for every block of 64. */
+    const double terms = c->has_tensor_cores              ? (double)(4 * 40 + 1) * (double)(length / 64 + 1)
+                         : is_integer(c->desc.value_type) ? (double)length / 16
+                                                          : (double)length;
+    const double rounding = (terms + 100) * EPS;
     const double relative = expm1(2 * error) + rounding * exp(2 * error);
     result->lse = highest + log(sum);
     result->lse_error = 2 * error + rounding + 2 * EPS * fabs(highest) + EPS * fabs(result->lse);
+    if (c->has_tensor_cores)
+        result->lse_error += 4 * EPS + 2 * EPS * (log((double)length + 1) + fabs(result->lse));
     for (int64_t i = 0; i < d; i++) {
         double out = 0, absolute = 0, weights = 0;
         for (int64_t t = 0; t < length; t++) {

@@ -13,6 +13,8 @@ constexpr int32_t ROWS = KRN_CUDA_ATTENTION_ROWS, BLOCK = KRN_CUDA_ATTENTION_BLO
 KRN_DEVICE float minus_infinity() { return ptx::bits_as<float>(0xFF800000u); }
 
 constexpr bool is_integer(int32_t type) { return type == KRN_TYPE_S8 || type == KRN_TYPE_S4; }
+/* Whether products are those of mma.sync on bf16. */
+constexpr bool is_half(int32_t type) { return type == KRN_TYPE_BF16 || type == KRN_TYPE_F8E4M3; }
 constexpr int32_t bits_of_type(int32_t type) {
     return type == KRN_TYPE_F32 ? 32 : type == KRN_TYPE_BF16 ? 16 : type == KRN_TYPE_S4 ? 4 : 8;
 }
@@ -34,7 +36,7 @@ KRN_DEVICE float exp_weight(float a) {
 }
 
 /* Words of a row in shared memory. */
-enum RowWord { Q_SCALE, Q_OFFSET, Q_SUM, ALPHA, W_STEP, W_OFFSET, POSITION, SLOPE };
+enum RowWord { Q_SCALE, Q_OFFSET, Q_SUM, Q_BIAS, ALPHA, W_STEP, W_OFFSET, POSITION, SLOPE };
 
 /* A tile of 16 rows of one KV head of an entry. Row r is query token r / group, head r % group of the KV head. */
 struct Tile {
@@ -70,8 +72,8 @@ KRN_DEVICE int64_t state_of(const krn_cuda_attention_params &p, int32_t chunk, c
     return chunk * p.states + static_cast<int64_t>(place.token) * p.heads + place.head;
 }
 
-KRN_DEVICE float load_query(const krn_cuda_attention_params &p, const void *row, int32_t c) {
-    switch (p.query_type) {
+KRN_DEVICE float load_query(int32_t type, const void *row, int32_t c) {
+    switch (type) {
     case KRN_TYPE_F32: return load_element<KRN_TYPE_F32>(row, c);
     case KRN_TYPE_F16: return load_element<KRN_TYPE_F16>(row, c);
     default: return load_element<KRN_TYPE_BF16>(row, c);
@@ -79,6 +81,16 @@ KRN_DEVICE float load_query(const krn_cuda_attention_params &p, const void *row,
 }
 
 KRN_DEVICE uint32_t element_bytes(int32_t type) { return type == KRN_TYPE_F32 ? 4 : 2; }
+
+/* The scale of a query to be quantized to s8, of the bits of its largest magnitude, and its codes. */
+KRN_DEVICE float query_scale(uint32_t highest) {
+    const float exact = ptx::div_rn(ptx::bits_as<float>(highest), 127.0f);
+    return exact < 0x1p-126f ? 0.0f : exact;
+}
+
+KRN_DEVICE int32_t query_code(float x, float inverse) {
+    return ptx::s32_from_f32_rn(ptx::min_f32(ptx::max_f32(ptx::mul_rn(x, inverse), -127.0f), 127.0f));
+}
 
 /* A warp puts one row of queries into shared memory, as the keys want it; channels behind head_dim are 0. */
 template <int32_t key_type>
@@ -91,29 +103,31 @@ KRN_DEVICE void prepare_row(const krn_cuda_attention_params &p, const Tile &tile
     const ptx::SharedAddress target = tile.queries + static_cast<uint32_t>(row * p.space.query_ld);
     uint32_t highest = 0;
     for (int32_t c = lane; c < dim && is_row; c += 32) {
-        const uint32_t magnitude = ptx::bits_as<uint32_t>(load_query(p, source, c)) & 0x7FFFFFFF;
+        const uint32_t magnitude = ptx::bits_as<uint32_t>(load_query(p.query_type, source, c)) & 0x7FFFFFFF;
         highest = highest > magnitude ? highest : magnitude;
     }
     highest = ptx::reduce_max(highest);
     float scale = 1;
     int32_t sum = 0;
     if constexpr (is_integer(key_type)) {
-        const float exact = ptx::div_rn(ptx::bits_as<float>(highest), 127.0f);
-        scale = exact < 0x1p-126f ? 0 : exact;
+        scale = query_scale(highest);
         const float inverse = scale == 0 ? 0.0f : ptx::div_rn(1.0f, scale);
         for (int32_t c = lane; c < (dim + 31) / 32 * 32; c += 32) {
-            const float x = is_row && c < dim ? ptx::mul_rn(load_query(p, source, c), inverse) : 0.0f;
-            const int32_t code = ptx::s32_from_f32_rn(ptx::min_f32(ptx::max_f32(x, -127.0f), 127.0f));
+            const int32_t code = query_code(is_row && c < dim ? load_query(p.query_type, source, c) : 0.0f, inverse);
             sum += code;
             ptx::store_shared(target + static_cast<uint32_t>(c), static_cast<int8_t>(code));
         }
         sum = ptx::reduce_add(sum);
-    } else {
-        for (int32_t c = lane; c < dim; c += 32) {
-            const float x = is_row ? load_query(p, source, c) : 0.0f;
-            const float kept = key_type == KRN_TYPE_F32 ? x : ptx::f32_from_bf16(ptx::bf16_from_f32_rn(x));
-            ptx::store_shared(target + 4 * static_cast<uint32_t>(c), kept);
+    } else if constexpr (is_half(key_type)) {
+        /* Whole steps of mma.sync. */
+        for (int32_t c = lane; c < (dim + 15) / 16 * 16; c += 32) {
+            const float x = is_row && c < dim ? load_query(p.query_type, source, c) : 0.0f;
+            ptx::store_shared(target + 2 * static_cast<uint32_t>(c), ptx::bf16_from_f32_rn(x));
         }
+    } else {
+        for (int32_t c = lane; c < dim; c += 32)
+            ptx::store_shared(target + 4 * static_cast<uint32_t>(c),
+                              is_row ? load_query(p.query_type, source, c) : 0.0f);
     }
     if (lane != 0)
         return;
@@ -130,6 +144,10 @@ KRN_DEVICE void prepare_row(const krn_cuda_attention_params &p, const Tile &tile
     tile.set(row, Q_OFFSET, added * sum);
     tile.set(row, Q_SUM, sum);
     tile.set(row, POSITION, tile.entry.length - tile.entry.rows + (tile.first_row + row) / p.group);
+    tile.set(row, Q_BIAS,
+             p.bias != nullptr && is_row
+                 ? ptx::load_global_nc(p.bias + static_cast<int64_t>(place.token) * p.heads + place.head)
+                 : 0.0f);
     tile.set(row, SLOPE, p.slopes != nullptr && is_row ? ptx::load_global_nc(p.slopes + place.head) : 0.0f);
 }
 

@@ -7,10 +7,10 @@
 
 namespace kernels {
 
-/* A block of tokens in shared memory. Keys and values lie as in a page, unit behind unit of 16 tokens; of integers,
- * chunks of 16 bytes change places, so that the lanes of a warp read different banks. */
+/* A block of tokens in shared memory. Keys and values lie as in a page, unit behind unit of 16 tokens; but for f32, chunks
+ * of 16 bytes change places, so that the lanes of a warp read different banks. */
 struct Stage {
-    ptx::SharedAddress keys, values, scales;
+    ptx::SharedAddress keys, values, scales, channels;
 
     KRN_DEVICE_MEMBER ptx::SharedAddress key_scale(int32_t token) const {
         return scales + 4 * static_cast<uint32_t>(token);
@@ -29,20 +29,29 @@ struct Stage {
 KRN_DEVICE Stage stage_of(const krn_cuda_attention_space &space, int32_t index) {
     const ptx::SharedAddress base =
         ptx::shared_base() + static_cast<uint32_t>(space.stages_at + index * space.stage_bytes);
-    return {base, base + static_cast<uint32_t>(space.values_at), base + static_cast<uint32_t>(space.scales_at)};
+    return {base, base + static_cast<uint32_t>(space.values_at), base + static_cast<uint32_t>(space.scales_at),
+            base + static_cast<uint32_t>(space.channels_at)};
 }
 
 /* Where chunk c of row q of integer keys lies: rows q and q + 2 of 64 bytes would share banks. */
 KRN_DEVICE int32_t swizzled_key(int32_t q, int32_t c) { return 4 * q + (c ^ (q >> 1 & 1) << 1); }
 
-/* The same for a row of integer values: the lanes of a quarter of a warp read two chunks of each of four rows (of 8
+/* The same for a row of values: the lanes of a quarter of a warp read two chunks of each of four rows (of 8
  * bits: of every other). */
 template <int32_t type> KRN_DEVICE int32_t swizzled_value(int32_t row, int32_t c) {
-    return !is_integer(type) ? c : c ^ (type == KRN_TYPE_S8 ? row >> 1 & 3 : row & 3) << 1;
+    return type == KRN_TYPE_F32 ? c : c ^ (type == KRN_TYPE_S8 ? row >> 1 & 3 : row & 3) << 1;
 }
 
-/* Starts the copies of a block; warp w takes unit w. What lies behind the length of the sequence becomes zeros. */
-template <int32_t key_type, int32_t value_type>
+/* Of keys with scales of their channels: the first unit of a block, which begins at `first`, that is of the same group as
+ * `unit`. */
+KRN_DEVICE int32_t slot_of(const krn_cuda_attention_params &p, int32_t first, int32_t unit) {
+    const int32_t group = p.cache.keys.group, start = (first + UNIT * unit) / group * group;
+    return start <= first ? 0 : (start - first) / UNIT;
+}
+
+/* Starts the copies of a block; warp w takes unit w. What lies behind the length of the sequence becomes zeros. Keys of
+ * tokens in the tail are none of the stage. */
+template <int32_t key_type, int32_t value_type, bool is_by_channel>
 KRN_DEVICE void fetch(const krn_cuda_attention_params &p, const Tile &tile, const Stage &stage, int32_t first) {
     const krn_cuda_kv_section &keys = p.cache.keys, &values = p.cache.values;
     const int32_t unit = ptx::warp(), token = first + UNIT * unit, lane = ptx::lane();
@@ -58,10 +67,17 @@ KRN_DEVICE void fetch(const krn_cuda_attention_params &p, const Tile &tile, cons
     const uint8_t *from = page + keys.codes_at + unit_of_page * keys.block_bytes;
     const int32_t key_chunks = static_cast<int32_t>(keys.block_bytes) / 16;
     const ptx::SharedAddress to = stage.keys + static_cast<uint32_t>(unit * static_cast<int32_t>(keys.block_bytes));
+    const bool is_paged = !is_by_channel || token < kv_paged_keys(p.cache, tile.entry.length);
     KRN_UNROLL_NONE
-    for (int32_t c = lane; c < key_chunks; c += 32) {
-        const int32_t target = is_integer(key_type) ? swizzled_key(c / 4, c % 4) : c;
+    for (int32_t c = lane; c < key_chunks && is_paged; c += 32) {
+        const int32_t target = key_type == KRN_TYPE_F32 ? c : swizzled_key(c / 4, c % 4);
         ptx::cp_async_16(to + 16 * static_cast<uint32_t>(target), from + 16 * c, valid);
+    }
+    if (is_by_channel && is_paged && slot_of(p, first, unit) == unit) {
+        const int32_t bytes = keys.group_bytes, group_of_page = valid != 0 ? at / keys.group : 0;
+        from = page + keys.scales_at + group_of_page * bytes;
+        for (int32_t c = lane; c < bytes / 16; c += 32)
+            ptx::cp_async_16(stage.channels + static_cast<uint32_t>(unit * bytes + 16 * c), from + 16 * c, valid);
     }
     constexpr int32_t VALUE_ROWS = UNIT * bits_of_type(value_type) / 32;
     const int32_t row_chunks = values.stored_dim / 4;

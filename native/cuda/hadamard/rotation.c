@@ -62,8 +62,7 @@ krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_ro
 }
 
 krn_status krn_cuda_head_rotation_of(int32_t n, int32_t inverse, krn_cuda_head_rotation *rotation) {
-    const krn_hadamard_options options = {
-        .struct_size = sizeof options, .normalized = 1, .n = n, .inverse = inverse};
+    const krn_hadamard_options options = {.struct_size = sizeof options, .normalized = 1, .n = n, .inverse = inverse};
     krn_cuda_rotation any;
     const krn_status status = krn_cuda_rotation_of(&options, &any);
     if (status != KRN_OK)

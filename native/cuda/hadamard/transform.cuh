@@ -12,7 +12,9 @@
  * eight lanes that read 32 consecutive elements each meet eight different groups of banks, and lanes that read along
  * them do not notice. Addresses stay sums, of which a thread needs a few registers for all of its 32.
  *
- * A rotation is krn_cuda_rotation or krn_cuda_head_rotation. Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one,
+ * A rotation is krn_cuda_rotation or krn_cuda_head_rotation.
+ *
+ * Loads are told as load(tile, i, x), 32 elements from i on, zeros behind the last; where memory has them one by one,
  * they go through the thread's own part of shared memory. Stores are told as store(place, Values<C>), C elements. */
 #ifndef KRN_CUDA_TRANSFORM_H
 #define KRN_CUDA_TRANSFORM_H

@@ -69,8 +69,7 @@ KRN_DEVICE Turned turn(const krn_cuda_kv_rope &rope, const float *angles, int32_
 }
 
 /* Where the key of a token of the batch lies. */
-template <int32_t type>
-KRN_DEVICE const uint8_t *key_row(const krn_cuda_kv_keys_params &p, int64_t row, int32_t head) {
+template <int32_t type> KRN_DEVICE const uint8_t *key_row(const krn_cuda_kv_keys_params &p, int64_t row, int32_t head) {
     return static_cast<const uint8_t *>(p.source) + row * p.ld_bytes +
            static_cast<int64_t>(head) * p.cache.head_dim * ELEMENT_BYTES<type>;
 }

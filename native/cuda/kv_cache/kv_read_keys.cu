@@ -49,10 +49,10 @@ KRN_DEVICE void load_tile(const krn_cuda_kv_keys_params &p, const KvEntry &entry
     const int32_t at = slice.start % p.cache.page_tokens, paged = kv_paged_keys(p.cache, entry.length);
     if (slice.start >= paged) {
         const float *const tail = kv_tail(p.cache, entry.sequence, slice.head);
-        load_block<32>(p, slice,
-                       {reinterpret_cast<const uint8_t *>(tail + (slice.start - paged) * p.cache.head_dim), nullptr, 0,
-                        false},
-                       keys);
+        load_block<32>(
+            p, slice,
+            {reinterpret_cast<const uint8_t *>(tail + (slice.start - paged) * p.cache.head_dim), nullptr, 0, false},
+            keys);
         return;
     }
     Stored from = {slice.page + section.codes_at + at / KRN_CUDA_KV_BLOCK * section.block_bytes,

@@ -1,10 +1,17 @@
 /* Attention on a device: kernels/attention.h over the pages of cuda_kv_cache.h.
  *
  * The arithmetic is that of kernels/attention.h, operation by operation: blocks of 64 tokens, exact integer products for
- * integer keys and values, the same exp, chunks of 512 tokens for entries of up to 8 query tokens. So outputs are those
- * of krn_attention, bit for bit, on every device and for every split: for bf16 and FP8 those of the variants that are
- * not AVX512-BF16. Its error bounds hold here, too. Different from there:
+ * integer keys and values, the same exp, chunks of 512 tokens for entries of up to 8 query tokens. So outputs of integer
+ * and F32 caches are those of krn_attention's reference, bit for bit, on every device and for every split, whether keys
+ * are rotated, centered, or have scales of their channels (the last, incomplete group in F32). Different from there:
  *
+ *   - BF16 and F8E4M3: the products of a dot product and those of weights and values are exact, and tensor cores add 16
+ *     of them and the sum before. In which order they do that is not told; it loses less than 40 * 2^-24 of the sum of
+ *     their magnitudes. So instead of kernels/attention.h's terms for sums in f32, the error of scores has
+ *       |ds[t]| <= scale * (40 ceil(head_dim / 16) + 3) * 2^-24 * sum_i |q k|
+ *     and each block of 64 tokens adds (160 + 1) * 2^-24 * sum_t w[t] |v_tc| to that of an output, over the denominator,
+ *     for all tokens up to its end. The terms for the query and the weights rounded to bf16 are the same. A device gives
+ *     the same bits every time, whatever the batch, the split and the pages are.
  *   - lse is highest + ln(sum), of which the logarithm is approximated: it differs from krn_attention's by at most
  *     2^-22 + 2^-23 (|ln(sum)| + |lse|), where ln(sum) is at most the logarithm of the length, and of 1 + it with sinks.
  *   - sink_logits and alibi_slopes of the options are device memory, aligned to 4 bytes, and not checked. Query and
@@ -16,11 +23,12 @@
  *   - Of keys and values, these pairs of types are there: S8 and S8; S4 or U4 and S4 or U4; S8 and S4 or U4; S4 or U4
  *     and S8; BF16 and BF16; F8E4M3 and F8E4M3, with a head_dim of at most 256; F32 and F32, of at most 128. A block of
  *     64 tokens, twice, must fit the shared memory of a thread block, which on compute capability 8.6 and 8.9 ends F32
- *     at 72 and BF16 at 152. KRN_ERROR_UNSUPPORTED otherwise.
+ *     at 72 and BF16 at 160. KRN_ERROR_UNSUPPORTED otherwise.
  *
  * A thread block has up to 16 rows, query tokens of the heads that share a KV head, so that with 16 rows or fewer a
- * chunk of the cache is read once for all of them. Integer products are those of mma.sync; the others are not taken by
- * tensor cores.
+ * chunk of the cache is read once for all of them. Products of integers, bf16 and FP8 are those of mma.sync; those of F32
+ * are not taken by tensor cores. Queries of caches that rotate or center their keys are changed by a kernel of their own,
+ * and lie in the workspace as f32.
  */
 #ifndef KERNELS_CUDA_ATTENTION_H
 #define KERNELS_CUDA_ATTENTION_H

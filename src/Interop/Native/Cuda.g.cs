@@ -27,6 +27,8 @@ internal enum krn_cuda_flag : int
     KRN_CUDA_FLAG_NON_FINITE = 1,
     /// <summary>A sequence did not fit its pages, or named a page that is none.</summary>
     KRN_CUDA_FLAG_PAGES = 2,
+    /// <summary>A token has a position that a table of RoPE lacks. Its key was stored as it was.</summary>
+    KRN_CUDA_FLAG_POSITIONS = 4,
 }
 
 /// <summary>A device of an implementation: the driver's, or the emulator's. Opaque.</summary>

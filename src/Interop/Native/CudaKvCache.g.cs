@@ -55,6 +55,16 @@ internal unsafe struct krn_cuda_kv_cache
     /// <summary>Likewise for values.</summary>
     [NativeTypeName("const int32_t *")]
     public int* value_zero_points;
+
+    /// <summary>center_keys: device memory, [sequences][kv_heads][head_dim], which krn_cuda_kv_append writes; NULL otherwise.</summary>
+    public float* means;
+
+    /// <summary>center_keys: device memory, [sequences], not 0 for sequences whose mean the caller has written; NULL when there are none. NULL otherwise.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* mean_is_set;
+
+    /// <summary>KRN_KV_CHANNEL: device memory, [sequences][kv_heads][key_group / 16][head_dim][16], aligned to 16 bytes; as large as krn_kv_cache_bytes() tells. NULL otherwise.</summary>
+    public float* tails;
 }
 
 /// <summary>Rows of a tensor of tokens, and the sequences whose last tokens they are.</summary>
@@ -117,6 +127,26 @@ internal unsafe struct krn_cuda_kv_tokens
     /// <summary>Likewise for values.</summary>
     [NativeTypeName("int64_t")]
     public long value_ld;
+
+    /// <summary>How keys are rotated by their positions (rope.h), of this head_dim; NULL for keys that are so already, or never. Host memory. What follows is read only with it.</summary>
+    [NativeTypeName("const krn_rope_options *")]
+    public krn_rope_options* rope;
+
+    /// <summary>Device memory: a table of krn_rope_table.</summary>
+    [NativeTypeName("const float *")]
+    public float* cos_sin;
+
+    /// <summary>Of the table's first row.</summary>
+    [NativeTypeName("int64_t")]
+    public long first_position;
+
+    /// <summary>Rows of the table.</summary>
+    [NativeTypeName("int64_t")]
+    public long position_count;
+
+    /// <summary>Device memory, [rows]: the position of every row; NULL when that is its number in its sequence, from 0.</summary>
+    [NativeTypeName("const int32_t *")]
+    public int* positions;
 }
 
 /// <summary>Where krn_cuda_kv_read puts tokens.</summary>

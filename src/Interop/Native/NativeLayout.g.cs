@@ -27,12 +27,12 @@ internal static unsafe class NativeLayout
             return Describe(nameof(krn_cuda_context_options), sizeof(krn_cuda_context_options), 24);
         if (sizeof(krn_cuda_properties) != 72)
             return Describe(nameof(krn_cuda_properties), sizeof(krn_cuda_properties), 72);
-        if (sizeof(krn_cuda_kv_cache) != 80)
-            return Describe(nameof(krn_cuda_kv_cache), sizeof(krn_cuda_kv_cache), 80);
+        if (sizeof(krn_cuda_kv_cache) != 104)
+            return Describe(nameof(krn_cuda_kv_cache), sizeof(krn_cuda_kv_cache), 104);
         if (sizeof(krn_cuda_kv_batch) != 40)
             return Describe(nameof(krn_cuda_kv_batch), sizeof(krn_cuda_kv_batch), 40);
-        if (sizeof(krn_cuda_kv_tokens) != 40)
-            return Describe(nameof(krn_cuda_kv_tokens), sizeof(krn_cuda_kv_tokens), 40);
+        if (sizeof(krn_cuda_kv_tokens) != 80)
+            return Describe(nameof(krn_cuda_kv_tokens), sizeof(krn_cuda_kv_tokens), 80);
         if (sizeof(krn_cuda_kv_target) != 40)
             return Describe(nameof(krn_cuda_kv_target), sizeof(krn_cuda_kv_target), 40);
         if (sizeof(krn_fused_options) != 48)

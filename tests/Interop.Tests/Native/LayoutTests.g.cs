@@ -123,7 +123,7 @@ public unsafe class LayoutTests
     public void krn_cuda_kv_cache_is_laid_out_as_in_C()
     {
         krn_cuda_kv_cache value = default;
-        Assert.Equal(80, sizeof(krn_cuda_kv_cache));
+        Assert.Equal(104, sizeof(krn_cuda_kv_cache));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.reserved - (byte*)&value);
         Assert.Equal(8, (byte*)&value.desc - (byte*)&value);
@@ -135,6 +135,9 @@ public unsafe class LayoutTests
         Assert.Equal(56, (byte*)&value.value_scales - (byte*)&value);
         Assert.Equal(64, (byte*)&value.key_zero_points - (byte*)&value);
         Assert.Equal(72, (byte*)&value.value_zero_points - (byte*)&value);
+        Assert.Equal(80, (byte*)&value.means - (byte*)&value);
+        Assert.Equal(88, (byte*)&value.mean_is_set - (byte*)&value);
+        Assert.Equal(96, (byte*)&value.tails - (byte*)&value);
     }
 
     [Fact]
@@ -155,13 +158,18 @@ public unsafe class LayoutTests
     public void krn_cuda_kv_tokens_is_laid_out_as_in_C()
     {
         krn_cuda_kv_tokens value = default;
-        Assert.Equal(40, sizeof(krn_cuda_kv_tokens));
+        Assert.Equal(80, sizeof(krn_cuda_kv_tokens));
         Assert.Equal(0, (byte*)&value.struct_size - (byte*)&value);
         Assert.Equal(4, (byte*)&value.type - (byte*)&value);
         Assert.Equal(8, (byte*)&value.keys - (byte*)&value);
         Assert.Equal(16, (byte*)&value.values - (byte*)&value);
         Assert.Equal(24, (byte*)&value.key_ld - (byte*)&value);
         Assert.Equal(32, (byte*)&value.value_ld - (byte*)&value);
+        Assert.Equal(40, (byte*)&value.rope - (byte*)&value);
+        Assert.Equal(48, (byte*)&value.cos_sin - (byte*)&value);
+        Assert.Equal(56, (byte*)&value.first_position - (byte*)&value);
+        Assert.Equal(64, (byte*)&value.position_count - (byte*)&value);
+        Assert.Equal(72, (byte*)&value.positions - (byte*)&value);
     }
 
     [Fact]

@@ -1,7 +1,9 @@
 /* krn_cuda_attention over pages that the CPU's cache has filled: its output is that of krn_attention's reference, bit for
- * bit, and its lse within the bound of kernels/cuda_attention.h. */
+ * bit, and its lse within the bound of kernels/cuda_attention.h; of bf16 and FP8, both are within that of the oracle. */
 #include "attention_case.h"
 #include "cuda_device.h"
+#include "kv_cache/kv_layout.h"
+#include "kv_cache/kv_memory.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +35,7 @@ static krn_cuda_kv_cache copy_cache(krn_cuda_context *device, attention_case *c)
     const int64_t table_pages = (c->desc.max_tokens - 1) / c->desc.page_tokens + 1;
     int32_t tables[MAX_TABLES], lengths[ATTENTION_MAX_SEQUENCES];
     CHECK(table_pages * ATTENTION_MAX_SEQUENCES <= MAX_TABLES, "tables of %lld pages", (long long)table_pages);
-    const void *pool = refill(c);
+    const unsigned char *pool = refill(c);
     for (int32_t s = 0; s < ATTENTION_MAX_SEQUENCES; s++) {
         int64_t count = 0, length = 0;
         int32_t *table = tables + s * table_pages;
@@ -52,6 +54,12 @@ static krn_cuda_kv_cache copy_cache(krn_cuda_context *device, attention_case *c)
         cache.key_scales = cuda_copy_of(device, c->key_scales, sizeof c->key_scales);
     if (c->desc.value_granularity == KRN_KV_STATIC)
         cache.value_scales = cuda_copy_of(device, c->value_scales, sizeof c->value_scales);
+    const krn_kv_layout layout = krn_kv_layout_of(&c->desc);
+    const krn_kv_parts parts = krn_kv_parts_of(&c->desc, &layout);
+    if (c->desc.center_keys)
+        cache.means = cuda_copy_of(device, pool + parts.means, ATTENTION_MAX_SEQUENCES * layout.mean_bytes);
+    if (c->desc.key_granularity == KRN_KV_CHANNEL)
+        cache.tails = cuda_copy_of(device, pool + parts.tails, ATTENTION_MAX_SEQUENCES * layout.tail_bytes);
     return cache;
 }
 
@@ -118,27 +126,35 @@ static void compare(const attention_case *c, const attention_result *expected, c
 }
 
 static int has_kernels(const krn_kv_cache_desc *desc) {
-    return desc->key_granularity != KRN_KV_CHANNEL && !desc->rotate_keys && !desc->center_keys &&
-           (desc->head_dim <= 128 || desc->key_type != KRN_TYPE_F32);
+    return desc->head_dim <= 128 || desc->key_type != KRN_TYPE_F32;
 }
 
 static void run_case(krn_context *host, krn_cuda_context *device, attention_case *c) {
-    const attention_result expected = attention_case_run(c, host, 0, c->batch.count);
     const attention_result actual = run_on_device(device, c);
+    c->has_tensor_cores = c->desc.key_type == KRN_TYPE_BF16 || c->desc.key_type == KRN_TYPE_F8E4M3;
+    if (c->has_tensor_cores) {
+        attention_case_check(c, &actual, "device");
+        return;
+    }
+    const attention_result expected = attention_case_run(c, host, 0, c->batch.count);
     compare(c, &expected, &actual);
 }
 
-/* `count` cases, and then as many more as it takes to have had heads of up to 128 and above. */
+/* `count` cases, and then those that it takes to have had heads of up to 128 and above; with `wants_groups` with scales of
+ * channels, too, where types take these. */
 static void random_cases(krn_context *host, krn_cuda_context *device, int32_t key_type, int32_t value_type, int count,
-                         int64_t max_length) {
+                         int64_t max_length, int wants_groups) {
     test_random random = {(uint64_t)(key_type * 64 + value_type)};
-    int short_heads = 0, long_heads = key_type == KRN_TYPE_F32;
-    while (count > 0 || !short_heads || !long_heads) {
+    const int by_channel =
+        wants_groups && key_type != KRN_TYPE_F32 && key_type != KRN_TYPE_BF16 && key_type != KRN_TYPE_F8E4M3;
+    int seen[2][2] = {{0, key_type == KRN_TYPE_F32}, {!by_channel, !by_channel}};
+    while (count > 0 || !seen[0][0] || !seen[0][1] || !seen[1][0] || !seen[1][1]) {
         attention_case c;
         attention_case_make(&c, &random, key_type, value_type, max_length);
-        if (has_kernels(&c.desc)) {
+        int *const is_seen = &seen[c.desc.key_granularity == KRN_KV_CHANNEL][c.desc.head_dim > 128];
+        if (has_kernels(&c.desc) && (count > 0 || !*is_seen)) {
             run_case(host, device, &c);
-            *(c.desc.head_dim <= 128 ? &short_heads : &long_heads) = 1;
+            *is_seen = 1;
             count--;
         }
         attention_case_free(&c);
@@ -297,9 +313,9 @@ int main(void) {
     cuda_classes(classes);
     krn_cuda_context *device = cuda_context_of(classes[0]);
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        random_cases(host, device, pairs[i][0], pairs[i][1], 6, 200);
+        random_cases(host, device, pairs[i][0], pairs[i][1], 6, 200, 1);
         /* Several chunks. */
-        random_cases(host, device, pairs[i][0], pairs[i][1], 3, 1700);
+        random_cases(host, device, pairs[i][0], pairs[i][1], 3, 1700, 0);
     }
     flags_are_set(device);
     arguments(device);
