@@ -82,6 +82,7 @@ static krn_fused_job job_of(const krn_fused_step *s, const krn_fused_arguments *
         job.up.data += a->cols * krn_element_bytes(in->type);
     }
     float *space = a->workspace;
+    job.is_weighted = options->weight != NULL;
     if (s->op != KRN_FUSED_GATE)
         job.weight = widen_vector(options, options->weight, a->cols, space);
     if (options->bias != NULL)

@@ -17,6 +17,9 @@
 
 enum { STEPS = KRN_FUSED_LANES / LANES };
 
+/* Steps of a register of codes, and such registers in a block. */
+enum { CODE_STEPS = 4, CODE_BYTES = CODE_STEPS * LANES, CODE_REGISTERS = STEPS / CODE_STEPS };
+
 KRN_ALWAYS_INLINE int64_t type_bytes(int32_t type) { return type == KRN_TYPE_F32 ? 4 : 2; }
 
 KRN_ALWAYS_INLINE const char *address_of(int32_t type, const void *row, int64_t at) {
@@ -33,33 +36,84 @@ KRN_ALWAYS_INLINE void widen_rest(int32_t type, const void *row, int64_t at, int
         rest[i] = fill;
 }
 
-KRN_ALWAYS_INLINE void add_of(int32_t type, const void *x, const void *residual, int64_t n, const krn_ahead *ahead,
-                              void *sum) {
-    int64_t i = 0;
-    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+/* For KRN_FUSED_LANES elements from number i on: whole lines, at most MOST_LINES of them in each stream. Written out,
+ * because a loop whose length is not known costs more than what it brings. */
+enum { MOST_LINES = 4 };
+
+KRN_ALWAYS_INLINE void prefetch_lines(const krn_ahead *ahead, int64_t i) {
+    const int64_t lines = ahead->bytes_per_64 / 64;
+    for (int32_t s = 0; s < ahead->streams; s++) {
+        const char *from = ahead->stream[s] + i * lines;
+        KRN_UNROLL
+        for (int l = 0; l < MOST_LINES; l++)
+            if (l < lines)
+                KRN_PREFETCH_ONCE(from + 64 * l);
+    }
+}
+
+/* Sums of half precision on their way to memory. */
+enum { SUM_CHUNK = 16 * KRN_FUSED_LANES };
+
+/* Whole blocks: sums in f32 to y, and rounded to `sums`. */
+KRN_ALWAYS_INLINE void add_blocks(int32_t type, int stream, const void *x, const void *residual, int64_t n,
+                                  const krn_ahead *ahead, int64_t from, void *sums, float *y) {
+    for (int64_t i = 0; i < n; i += KRN_FUSED_LANES) {
+        prefetch_lines(ahead, from + i);
         KRN_UNROLL
         for (int u = 0; u < STEPS; u++) {
             const int64_t at = i + u * LANES;
-            store_lanes(type, sum, at, add_f(load_lanes(type, x, at), load_lanes(type, residual, at)));
+            const lanes_f sum = add_f(load_lanes(type, x, from + at), load_lanes(type, residual, from + at));
+            if (type == KRN_TYPE_F32 && stream)
+                stream_f((float *)sums + at, sum);
+            else
+                store_lanes(type, sums, at, sum);
+            store_f(y + at, type == KRN_TYPE_F32 ? sum : load_lanes(type, sums, at));
         }
     }
-    if (i == n)
-        return;
-    _Alignas(64) float rest[KRN_FUSED_LANES], other[KRN_FUSED_LANES];
-    _Alignas(64) unsigned char made[KRN_FUSED_LANES * sizeof(float)];
-    widen_rest(type, x, i, n - i, 0, rest);
-    widen_rest(type, residual, i, n - i, 0, other);
-    for (int u = 0; u < STEPS; u++)
-        store_lanes(type, made, u * LANES, add_f(load_f(rest + u * LANES), load_f(other + u * LANES)));
-    memcpy((char *)sum + i * type_bytes(type), made, (size_t)((n - i) * type_bytes(type)));
 }
 
-static void add(int32_t type, const void *x, const void *residual, int64_t n, krn_ahead ahead, void *sum) {
+KRN_ALWAYS_INLINE void add_of(int32_t type, int stream, const void *x, const void *residual, int64_t n,
+                              const krn_ahead *ahead, void *sum, float *y) {
+    _Alignas(64) unsigned char made[SUM_CHUNK * sizeof(uint16_t)];
+    const int64_t whole = n / KRN_FUSED_LANES * KRN_FUSED_LANES;
+    if (stream && type != KRN_TYPE_F32) {
+        for (int64_t i = 0; i < whole; i += SUM_CHUNK) {
+            const int64_t count = whole - i < SUM_CHUNK ? whole - i : SUM_CHUNK;
+            uint8_t *target = (uint8_t *)sum + i * type_bytes(type);
+            add_blocks(type, 0, x, residual, count, ahead, i, made, y + i);
+            for (int64_t at = 0; at < count * type_bytes(type); at += CODE_BYTES)
+                stream_codes(target + at, load_i(made + at));
+        }
+    } else {
+        add_blocks(type, stream, x, residual, whole, ahead, 0, sum, y);
+    }
+    if (whole == n)
+        return;
+    _Alignas(64) float rest[KRN_FUSED_LANES], other[KRN_FUSED_LANES];
+    _Alignas(64) unsigned char rounded[KRN_FUSED_LANES * sizeof(float)];
+    widen_rest(type, x, whole, n - whole, 0, rest);
+    widen_rest(type, residual, whole, n - whole, 0, other);
+    for (int u = 0; u < STEPS; u++) {
+        store_lanes(type, rounded, u * LANES, add_f(load_f(rest + u * LANES), load_f(other + u * LANES)));
+        store_f(y + whole + u * LANES, load_lanes(type, rounded, u * LANES));
+    }
+    memcpy((char *)sum + whole * type_bytes(type), rounded, (size_t)((n - whole) * type_bytes(type)));
+}
+
+KRN_ALWAYS_INLINE void add_type(int32_t type, int32_t stream, const void *x, const void *residual, int64_t n,
+                                const krn_ahead *ahead, void *sum, float *y) {
+    if (stream && (uintptr_t)sum % CODE_BYTES == 0)
+        add_of(type, 1, x, residual, n, ahead, sum, y);
+    else
+        add_of(type, 0, x, residual, n, ahead, sum, y);
+}
+
+static void add(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,
+                void *sum, float *y) {
     switch (type) {
-    case KRN_TYPE_F32: add_of(KRN_TYPE_F32, x, residual, n, &ahead, sum); break;
-    case KRN_TYPE_F16: add_of(KRN_TYPE_F16, x, residual, n, &ahead, sum); break;
-    default: add_of(KRN_TYPE_BF16, x, residual, n, &ahead, sum); break;
+    case KRN_TYPE_F32: add_type(KRN_TYPE_F32, stream, x, residual, n, &ahead, sum, y); break;
+    case KRN_TYPE_F16: add_type(KRN_TYPE_F16, stream, x, residual, n, &ahead, sum, y); break;
+    default: add_type(KRN_TYPE_BF16, stream, x, residual, n, &ahead, sum, y); break;
     }
 }
 
@@ -80,7 +134,7 @@ KRN_ALWAYS_INLINE void total_of(int32_t type, const void *x, int64_t n, const kr
     load_sums(sums, lanes);
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        prefetch_lines(ahead, i);
         KRN_UNROLL
         for (int u = 0; u < STEPS; u++)
             lanes[u] = add_f(lanes[u], load_lanes(type, x, i + u * LANES));
@@ -128,7 +182,7 @@ KRN_ALWAYS_INLINE void squares_of(int is_centred, int32_t type, const void *x, c
     load_sums(sums, lanes);
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        prefetch_lines(ahead, i);
         add_squares(is_centred, type, x, i, weight + i, broadcast_f32(mean), lanes, largest);
     }
     if (i < n) {
@@ -182,7 +236,7 @@ KRN_ALWAYS_INLINE void normalize_of(int is_centred, int has_bias, int32_t type, 
     const lanes_f means = broadcast_f32(mean), inverses = broadcast_f32(inverse);
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        prefetch_lines(ahead, i);
         normalize_block(is_centred, has_bias, type, x, i, weight + i, bias + i, means, inverses, y + i);
     }
     if (i < n) {
@@ -218,9 +272,6 @@ typedef struct {
     lanes_codes zero_codes;
 } row_encoder;
 
-/* Steps of a register of codes, and such registers in a block. */
-enum { CODE_STEPS = 4, CODE_BYTES = CODE_STEPS * LANES, CODE_REGISTERS = STEPS / CODE_STEPS };
-
 KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int32_t type, const void *x, int64_t at,
                                     const float *weight, const row_encoder *e, uint8_t *codes) {
     KRN_UNROLL
@@ -244,7 +295,7 @@ KRN_ALWAYS_INLINE void encode_of(int is_centred, int stream, int32_t type, const
                                  int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        prefetch_lines(ahead, i);
         encode_block(is_centred, stream, type, x, i, weight + i, e, codes + i);
     }
     if (i < n) {

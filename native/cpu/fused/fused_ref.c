@@ -4,12 +4,6 @@
 #include "fused/activation.h"
 #include "fused/fused_variants.h"
 
-static void add(int32_t type, const void *x, const void *residual, int64_t n, krn_ahead ahead, void *sum) {
-    (void)ahead;
-    for (int64_t i = 0; i < n; i++)
-        krn_put_float(type, sum, i, krn_float_at(type, x, i) + krn_float_at(type, residual, i));
-}
-
 static void total(int32_t type, const void *x, int64_t n, krn_ahead ahead, krn_row_sums *sums) {
     (void)ahead;
     for (int64_t i = 0; i < n; i++)
@@ -57,6 +51,17 @@ static void encode(int32_t type, const void *x, const float *weight, int64_t n, 
         const float y = ((krn_float_at(type, x, i) - mean) * weight[i]) * inverse;
         codes[i] = (uint8_t)(lrintf(y * scale_inverse) + zero);
     }
+}
+
+static void add(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,
+                void *sum, float *y) {
+    (void)stream;
+    (void)ahead;
+    for (int64_t i = 0; i < n; i++) {
+        krn_put_float(type, sum, i, krn_float_at(type, x, i) + krn_float_at(type, residual, i));
+        y[i] = krn_float_at(type, sum, i);
+    }
+    pad(y, n);
 }
 
 static float gate_of(krn_gate_kind kind, float g) {

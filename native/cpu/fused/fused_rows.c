@@ -15,16 +15,21 @@ typedef struct {
     int64_t *bad_rows;
 } fused_pass;
 
+/* Passes that bring something near. */
+enum { MOST_PASSES = 4 };
+
 /* Rows first..first+rows-1, on their way. */
 typedef struct {
     const krn_fused_job *job;
     int64_t first, rows;
     /* The first row behind those of this piece. */
     int64_t end;
-    /* How many passes over the rows bring the next ones near, and the number of this one. */
-    int64_t passes, pass;
-    /* Elements of the tile that this pass has begun with. */
-    int64_t done;
+    /* The number of this pass over the rows, see lines_of_passes, and where the next tile is not yet near. */
+    int64_t pass;
+    const uint8_t *lines;
+    int64_t row_ahead, bytes_ahead;
+    /* A row in f32. */
+    float *y;
     krn_row_sums sums[KRN_FUSED_TILE_ROWS];
     float means[KRN_FUSED_TILE_ROWS], inverses[KRN_FUSED_TILE_ROWS];
 } tile;
@@ -35,63 +40,88 @@ static unsigned char *at(krn_row_matrix matrix, int64_t row, int64_t col, int64_
 
 static int is_norm(const krn_fused_job *job) { return job->op == KRN_FUSED_RMSNORM || job->op == KRN_FUSED_LAYERNORM; }
 
+/* How many lines each pass brings near for 64 elements of a stream, where they have four in f32 and two in half
+ * precision: memory should be as busy in all passes, and is so in these ways (measured on Zen 5). */
+static const uint8_t *lines_of_passes(const krn_fused_job *job) {
+    static const uint8_t EVEN[2][MOST_PASSES] = {{2, 2}, {1, 1}}, FIRST[2][MOST_PASSES] = {{4}, {2}};
+    static const uint8_t SUM[2][MOST_PASSES] = {{2, 1, 1}, {2}}, CENTRED[2][MOST_PASSES] = {{1, 1, 2}, {1, 1}};
+    static const uint8_t ROTATED_NORM[2][MOST_PASSES] = {{1, 0, 2, 1}, {1, 0, 1}};
+    const int is_half = job->type != KRN_TYPE_F32;
+    if (job->op == KRN_FUSED_GATE)
+        return job->rotate == NULL ? FIRST[is_half] : EVEN[is_half];
+    if (job->residual.data != NULL)
+        return SUM[is_half];
+    if (job->op == KRN_FUSED_LAYERNORM)
+        return CENTRED[is_half];
+    return is_norm(job) && job->rotate != NULL ? ROTATED_NORM[is_half] : EVEN[is_half];
+}
+
 /* What the pass brings near on its way over the next `count` elements of a tile: its share of the next tile, row after
  * row, which is how memory is read fastest. */
 static krn_ahead take_ahead(tile *t, int64_t count) {
     const krn_fused_job *job = t->job;
-    const int is_paired = job->op == KRN_FUSED_GATE && job->up.data == NULL;
-    const int64_t bytes = krn_element_bytes(job->type) * (is_paired ? 2 : 1), row_bytes = job->cols * bytes;
-    const int64_t offset = (t->pass * t->rows * row_bytes + t->done * bytes) / t->passes;
-    const int64_t row = t->first + t->rows + offset / row_bytes;
-    t->done += count;
-    if (t->pass >= t->passes || row >= t->end)
+    const int64_t lines = t->pass < MOST_PASSES ? t->lines[t->pass] : 0;
+    const int64_t row = t->first + t->rows + t->row_ahead;
+    if (lines == 0 || row >= t->end)
         return (krn_ahead){0};
+    const int is_paired = job->op == KRN_FUSED_GATE && job->up.data == NULL;
+    const int64_t row_bytes = job->cols * krn_element_bytes(job->type);
     krn_ahead ahead = {.streams = 1,
-                       .stream = {(const char *)at(job->source, row, 0, 1) + offset % row_bytes},
-                       .bytes_per_64 = 64 * bytes / t->passes};
+                       .stream = {(const char *)at(job->source, row, 0, 1) + t->bytes_ahead},
+                       .bytes_per_64 = 64 * lines};
     const krn_row_matrix second = job->op == KRN_FUSED_GATE ? job->up : job->residual;
     if (second.data != NULL)
-        ahead.stream[ahead.streams++] = (const char *)at(second, row, 0, 1) + offset % row_bytes;
+        ahead.stream[ahead.streams++] = (const char *)at(second, row, 0, 1) + t->bytes_ahead;
+    else if (is_paired)
+        ahead.stream[ahead.streams++] = ahead.stream[0] + row_bytes;
+    for (t->bytes_ahead += count * lines; t->bytes_ahead >= row_bytes; t->row_ahead++)
+        t->bytes_ahead -= row_bytes;
     return ahead;
 }
 
-/* A rotation is two passes at least, but no longer than a gate. */
-static int64_t rotation_shares(const krn_fused_job *job) { return job->op == KRN_FUSED_GATE ? 1 : 2; }
-
-static void end_pass(tile *t) {
-    t->pass++;
-    t->done = 0;
-}
+static void end_pass(tile *t) { t->pass++; }
 
 /* The passes that end in means and inverses, and in the magnitude of ((x - mean) * weight) * inverse. */
 
-/* What the norm is of. */
-static const unsigned char *normed(const krn_fused_job *job, int64_t row, int64_t col) {
-    return at(job->residual.data != NULL ? job->sum : job->source, row, col, krn_element_bytes(job->type));
+/* What the norm is of, and its type: the input, or the sum with a residual, which waits in f32. */
+static const void *normed(const tile *t, int64_t r, int64_t col) {
+    const krn_fused_job *job = t->job;
+    return job->residual.data != NULL ? (const void *)(t->y + col)
+                                      : at(job->source, t->first + r, col, krn_element_bytes(job->type));
 }
 
+static int32_t normed_type(const krn_fused_job *job) { return job->residual.data != NULL ? KRN_TYPE_F32 : job->type; }
+
+/* Of a tile of one row. */
 static void add_pass(tile *t) {
     const krn_fused_job *job = t->job;
-    const int64_t bytes = krn_element_bytes(job->type);
-    for (int64_t r = 0; r < t->rows; r++)
-        job->kernels->add(job->type, at(job->source, t->first + r, 0, bytes), at(job->residual, t->first + r, 0, bytes),
-                          job->cols, take_ahead(t, job->cols), at(job->sum, t->first + r, 0, bytes));
+    job->kernels->add(job->type, at(job->source, t->first, 0, 1), at(job->residual, t->first, 0, 1), job->cols,
+                      job->stream_sums, take_ahead(t, job->cols), at(job->sum, t->first, 0, 1), t->y);
     end_pass(t);
 }
 
-/* Lane l and the lane half as many further on, until one is left. */
+/* The first `half` lanes and as many further on. */
+KRN_ALWAYS_INLINE void add_halves(float *lanes, int half) {
+    KRN_UNROLL
+    for (int l = 0; l < half; l++)
+        lanes[l] += lanes[l + half];
+}
+
+/* Lane l and the lane half as many further on, until one is left: in constant steps, because codes wait for it. */
 static float sum_of(krn_row_sums *sums) {
-    for (int half = KRN_FUSED_LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            sums->lanes[l] += sums->lanes[l + half];
-    return sums->lanes[0];
+    add_halves(sums->lanes, 32);
+    add_halves(sums->lanes, 16);
+    add_halves(sums->lanes, 8);
+    add_halves(sums->lanes, 4);
+    add_halves(sums->lanes, 2);
+    return sums->lanes[0] + sums->lanes[1];
 }
 
 static void total_pass(tile *t) {
     const krn_fused_job *job = t->job;
     for (int64_t r = 0; r < t->rows; r++) {
         t->sums[r] = (krn_row_sums){0};
-        job->kernels->total(job->type, normed(job, t->first + r, 0), job->cols, take_ahead(t, job->cols), &t->sums[r]);
+        job->kernels->total(normed_type(job), normed(t, r, 0), job->cols, take_ahead(t, job->cols), &t->sums[r]);
         t->means[r] = sum_of(&t->sums[r]) / (float)job->cols;
     }
     end_pass(t);
@@ -104,7 +134,7 @@ static void squares_pass(tile *t) {
     for (int64_t col = 0; col < job->cols; col += job->chunk) {
         const int64_t count = krn_min(job->chunk, job->cols - col);
         for (int64_t r = 0; r < t->rows; r++)
-            job->kernels->squares(job->type, normed(job, t->first + r, col), job->weight + col, count, t->means[r],
+            job->kernels->squares(normed_type(job), normed(t, r, col), job->weight + col, count, t->means[r],
                                   take_ahead(t, count), &t->sums[r]);
     }
     for (int64_t r = 0; is_norm(job) && r < t->rows; r++) {
@@ -141,7 +171,7 @@ static void measure_tile(tile *t) {
 /* Part of row number r of a measured tile. */
 static void normalize(const tile *t, int64_t r, int64_t col, int64_t count, krn_ahead ahead, float *y) {
     const krn_fused_job *job = t->job;
-    job->kernels->normalize(job->type, normed(job, t->first + r, col), job->weight + col,
+    job->kernels->normalize(normed_type(job), normed(t, r, col), job->weight + col,
                             job->bias == NULL ? NULL : job->bias + col, count, t->means[r], t->inverses[r], ahead, y);
 }
 
@@ -200,7 +230,7 @@ static void encode_chunk(tile *t, int64_t r, int64_t col, int64_t count) {
     const krn_ahead ahead = take_ahead(t, count);
     if (quantize->scheme.bits == 8 && quantize->scheme.is_unclipped) {
         const krn_block_encoder e = krn_quantize_encoder(&quantize->scheme, *scales_of(job, row), 0);
-        job->kernels->encode(job->type, normed(job, row, col), job->weight + col, count, t->means[r], t->inverses[r],
+        job->kernels->encode(normed_type(job), normed(t, r, col), job->weight + col, count, t->means[r], t->inverses[r],
                              e.inverse, e.zero, quantize->stream, ahead, codes + col);
         return;
     }
@@ -237,81 +267,87 @@ static int64_t quantize_tile(tile *t) {
 
 /* Everything else: a whole row in f32. */
 
-/* Row number r of a tile that was measured, unless it is a gate; its magnitude. */
-static float make_row(tile *t, int64_t r, float *y) {
+/* f32 that is only rotated goes from the source to the row on its way; the rotation brings the next row near. */
+static int is_rotated_at_once(const krn_fused_job *job) {
+    return is_measured_later(job) && !job->is_weighted && job->type == KRN_TYPE_F32;
+}
+
+static void rotate(tile *t) {
     const krn_fused_job *job = t->job;
-    const int64_t row = t->first + r, bytes = krn_element_bytes(job->type);
-    float magnitude;
-    if (job->op == KRN_FUSED_GATE) {
-        t->sums[r].magnitude = 0;
-        job->kernels->gate(job->gate, job->type, at(job->source, row, 0, bytes), at(job->up, row, 0, bytes), job->cols,
-                           take_ahead(t, job->cols), y, &t->sums[r]);
+    const int64_t blocks = job->cols / job->plan.n;
+    if (is_rotated_at_once(job)) {
+        const krn_hadamard_hints hints = {.ahead_bytes = t->first + 1 < t->end ? job->source.ld_bytes : 0};
+        job->rotate->run(&job->plan, KRN_TYPE_F32, blocks, at(job->source, t->first, 0, 1), t->y, NULL, hints);
     } else {
-        normalize(t, r, 0, job->cols, take_ahead(t, job->cols), y);
+        job->rotate->row(&job->plan, blocks, take_ahead(t, job->cols), t->y);
     }
     end_pass(t);
-    magnitude = t->sums[r].magnitude;
-    if (job->rotate != NULL) {
-        krn_ahead ahead = take_ahead(t, job->cols);
-        ahead.bytes_per_64 *= rotation_shares(job);
-        job->rotate->row(&job->plan, job->cols / job->plan.n, ahead, y);
-        t->pass += rotation_shares(job) - 1;
-        end_pass(t);
+}
+
+/* The row of a tile that was measured, unless it is a gate; its magnitude. */
+static float make_row(tile *t) {
+    const krn_fused_job *job = t->job;
+    if (job->op == KRN_FUSED_GATE) {
+        t->sums[0].magnitude = 0;
+        job->kernels->gate(job->gate, job->type, at(job->source, t->first, 0, 1), at(job->up, t->first, 0, 1),
+                           job->cols, take_ahead(t, job->cols), t->y, &t->sums[0]);
+    } else if (!is_rotated_at_once(job)) {
+        normalize(t, 0, 0, job->cols, take_ahead(t, job->cols), t->y);
     }
+    end_pass(t);
+    float magnitude = t->sums[0].magnitude;
+    if (job->rotate != NULL)
+        rotate(t);
     /* A row that was not finite before a rotation is not finite behind it. */
     if (job->codes.data != NULL && magnitude <= FLT_MAX && (job->rotate != NULL || job->bias != NULL))
-        job->quantize.kernels->magnitudes(KRN_TYPE_F32, y, job->cols, job->cols, &magnitude);
+        job->quantize.kernels->magnitudes(KRN_TYPE_F32, t->y, job->cols, job->cols, &magnitude);
     return magnitude;
 }
 
-/* Whether row number r is finite. */
-static int quantize_row(tile *t, int64_t r, float *y) {
+/* Whether the row is finite. */
+static int quantize_row(tile *t) {
     const krn_fused_job *job = t->job;
-    const int64_t row = t->first + r;
-    const float magnitude = make_row(t, r, y);
+    const float magnitude = make_row(t);
     if (!(magnitude <= FLT_MAX)) {
-        write_bad_row(job, row);
+        write_bad_row(job, t->first);
         return 0;
     }
-    derive(job, row, magnitude, y);
+    derive(job, t->first, magnitude, t->y);
     const krn_memory_hints hints = {.ahead = take_ahead(t, job->cols), .stream = job->quantize.stream};
-    krn_quantize_encode_row(&job->quantize, y, hints, scales_of(job, row), zero_points_of(job, row),
-                            at(job->codes, row, 0, 1));
+    krn_quantize_encode_row(&job->quantize, t->y, hints, scales_of(job, t->first), zero_points_of(job, t->first),
+                            at(job->codes, t->first, 0, 1));
     return 1;
 }
 
 /* The first row that is not finite, or -1. */
-static int64_t run_tile(tile *t, float *y) {
+static int64_t run_tile(tile *t) {
     const krn_fused_job *job = t->job;
     if (job->op != KRN_FUSED_GATE)
         measure_tile(t);
     if (job->is_direct)
         return quantize_tile(t);
     if (job->codes.data != NULL)
-        return quantize_row(t, 0, y) ? -1 : t->first;
-    (void)make_row(t, 0, y);
-    job->kernels->narrow(job->target_type, y, job->cols, at(job->target, t->first, 0, 1));
+        return quantize_row(t) ? -1 : t->first;
+    (void)make_row(t);
+    job->kernels->narrow(job->target_type, t->y, job->cols, at(job->target, t->first, 0, 1));
     return -1;
 }
 
 static void run_piece(void *task_context, int64_t index) {
     const fused_pass *pass = task_context;
     const krn_fused_job *job = pass->job;
-    tile t = {.job = job, .end = krn_first_row(job->rows, pass->pieces, index + 1)};
+    tile t = {.job = job,
+              .end = krn_first_row(job->rows, pass->pieces, index + 1),
+              .lines = lines_of_passes(job),
+              .y = job->scratch + index * job->padded_cols};
     int64_t bad_row = -1;
-    /* Of squares and of codes, of a sum with a residual, of a mean, and of a row that is made between them. Next to a
-     * gate the pass that makes codes is too short to bring anything near. */
-    t.passes = job->op == KRN_FUSED_GATE ? 1
-                                         : 2 + (job->residual.data != NULL) + (job->op == KRN_FUSED_LAYERNORM) +
-                                               !job->is_direct - is_measured_later(job);
-    t.passes += job->rotate != NULL ? rotation_shares(job) : 0;
     for (t.first = krn_first_row(job->rows, pass->pieces, index); t.first < t.end; t.first += t.rows) {
         t.rows = krn_min(job->tile_rows, t.end - t.first);
-        t.pass = t.done = 0;
-        const int64_t bad = run_tile(&t, job->scratch + index * job->padded_cols);
+        t.pass = t.row_ahead = t.bytes_ahead = 0;
+        const int64_t bad = run_tile(&t);
         bad_row = bad_row < 0 ? bad : bad_row;
     }
-    if (job->codes.data != NULL && job->quantize.stream)
+    if ((job->codes.data != NULL && job->quantize.stream) || job->stream_sums)
         KRN_STREAM_FENCE();
     pass->bad_rows[index] = bad_row;
 }
@@ -324,9 +360,10 @@ krn_status krn_fused_run(krn_fused_job *job) {
                      is_scaled_by_magnitude(job);
     const int is_wide = job->cols > KRN_FUSED_WIDE_COLS;
     const int64_t row_bytes = job->cols * krn_element_bytes(job->type);
-    job->tile_rows = !job->is_direct ? 1
-                     : is_wide       ? KRN_FUSED_TILE_ROWS
-                                     : krn_min(KRN_FUSED_TILE_BYTES / row_bytes + 1, KRN_FUSED_TILE_ROWS);
+    job->stream_sums = job->residual.data != NULL && 3 * job->rows * row_bytes > KRN_FUSED_STREAM_BYTES;
+    job->tile_rows = !job->is_direct || job->residual.data != NULL ? 1
+                     : is_wide                                     ? KRN_FUSED_TILE_ROWS
+                               : krn_min(KRN_FUSED_TILE_BYTES / row_bytes + 1, KRN_FUSED_TILE_ROWS);
     job->chunk = is_wide && job->is_direct ? KRN_FUSED_WIDE_COLS : job->cols;
     fused_pass pass = {
         .job = job,

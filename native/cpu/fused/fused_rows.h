@@ -30,6 +30,10 @@ typedef struct krn_fused_job {
     /* eps and padded vectors. */
     float eps;
     const float *weight, *bias;
+    /* Whether the weight is not 1 throughout because there is none. */
+    int32_t is_weighted;
+    /* Whether sums are written past the caches; see KRN_FUSED_STREAM_BYTES. */
+    int32_t stream_sums;
     /* NULL where nothing is rotated. */
     const krn_hadamard_kernels *rotate;
     krn_hadamard_plan plan;

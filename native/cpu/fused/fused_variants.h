@@ -46,8 +46,10 @@ typedef struct krn_fused_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
-    /* sum = x + residual, rounded to the type. */
-    void (*add)(int32_t type, const void *x, const void *residual, int64_t n, krn_ahead ahead, void *sum);
+    /* sum = x + residual, rounded to the type, and the same widened to y. `stream`: sums go past the caches where they
+     * are aligned for that. */
+    void (*add)(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,
+                void *sum, float *y);
     /* Adds the elements to the lanes. */
     void (*total)(int32_t type, const void *x, int64_t n, krn_ahead ahead, krn_row_sums *sums);
     /* Adds (x - mean)^2 to the lanes, and keeps the magnitude. */

@@ -16,11 +16,12 @@ static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, con
                 float *scratch, krn_hadamard_hints hints) {
     (void)hints;
     for (int64_t b = 0; b < blocks; b++) {
+        float *x = type == KRN_TYPE_F32 ? (float *)target + b * plan->n : scratch;
         for (int64_t i = 0; i < plan->n; i++)
-            scratch[i] = krn_float_at(type, source, b * plan->n + i);
-        transform_row(plan, plan->scale, scratch);
+            x[i] = krn_float_at(type, source, b * plan->n + i);
+        transform_row(plan, plan->scale, x);
         for (int64_t i = 0; i < plan->n; i++)
-            krn_put_float(type, target, b * plan->n + i, scratch[i]);
+            krn_put_float(type, target, b * plan->n + i, x[i]);
     }
 }
 

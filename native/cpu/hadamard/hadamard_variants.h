@@ -38,7 +38,7 @@ typedef struct krn_hadamard_kernels {
      * that it holds in the caches. `ahead` changes no result, and a variant may ignore it. */
     void (*row)(const krn_hadamard_plan *plan, int64_t blocks, krn_ahead ahead, float *row);
     /* Transforms `blocks` consecutive blocks of `type` (KRN_TYPE_F32, _F16 or _BF16) from source to target, which are
-     * the same or do not overlap. `scratch` has room for plan->n floats, aligned to 64. */
+     * the same or do not overlap. `scratch`, NULL for f32, has room for plan->n floats, aligned to 64. */
     void (*run)(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, void *target,
                 float *scratch, krn_hadamard_hints hints);
 } krn_hadamard_kernels;
