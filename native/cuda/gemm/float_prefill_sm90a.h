@@ -21,9 +21,9 @@ template <int32_t format, int32_t type, int32_t tokens> class FloatTmaConsumer {
   public:
     using Shape = TmaShape<format, tokens, 2>;
 
-    KRN_DEVICE_MEMBER FloatTmaConsumer(const krn_cuda_gemm_params &params, int32_t number, int32_t channel,
-                                       int32_t token)
-        : p(params), unpacker(params), tile(params, number, channel, token) {}
+    KRN_DEVICE_MEMBER FloatTmaConsumer(const krn_cuda_gemm_params &params, int32_t number, const TilePlace &place,
+                                       RingPlace<Shape::STAGES> &at)
+        : p(params), unpacker(params), tile(params, number, place, at) {}
 
     KRN_DEVICE_MEMBER void run() {
         KRN_UNROLL_ALL
@@ -99,13 +99,14 @@ template <int32_t format, int32_t type, int32_t tokens> class FloatTmaConsumer {
             ptx::wgmma_k16_bf16(acc, a, tile.descriptor(x), accumulates);
     }
 
-    /* Pieces of whole runs of `steps` steps; what is behind the last step counts 0. The last stage is not released where
-     * it is not full: nothing follows. */
+    /* Pieces of whole runs of `steps` steps; what is behind the last step counts 0. */
     template <int32_t steps> KRN_DEVICE_MEMBER void sum_pieces() {
         PieceWalk<steps> walk(p);
         bool begins = true;
         KRN_UNROLL_NONE
         for (int32_t stage = 0; stage < p.tiles_k; stage++) {
+            if (stage > 0)
+                tile.at.advance();
             tile.wait_full();
             KRN_UNROLL_NONE
             for (int32_t first = 0; first < Shape::STEPS; first += steps) {
@@ -119,7 +120,7 @@ template <int32_t format, int32_t type, int32_t tokens> class FloatTmaConsumer {
                     tile.load_scales(walk.group, scale);
                 ptx::wgmma_wait<0>();
                 if (first + steps == Shape::STEPS)
-                    tile.release(tile.at.slot);
+                    tile.release(tile.at.slot, stage);
                 if (begins) {
                     KRN_UNROLL_ALL
                     for (int32_t j = 0; j < COUNT; j++)
@@ -131,7 +132,6 @@ template <int32_t format, int32_t type, int32_t tokens> class FloatTmaConsumer {
                         begin_group(walk.group);
                 }
             }
-            tile.at.advance();
         }
     }
 };

@@ -22,7 +22,7 @@ class FloatPrefill {
     KRN_DEVICE_MEMBER explicit FloatPrefill(const krn_cuda_gemm_params &params)
         : p(params), unpacker(params), num_stages((params.num_steps + 1) / 2), warp_n(ptx::warp() % warps_n),
           warp_m(ptx::warp() / warps_n) {
-        const TilePlace place = place_tile(params, Shape::CHANNELS, Shape::TOKENS);
+        const TilePlace place = place_tile(params, Shape::CHANNELS, Shape::TOKENS, ptx::block_x());
         first_channel = place.channel;
         first_token = place.token;
     }

@@ -107,13 +107,13 @@ static void plan_prefill(const krn_cuda_weights_layout *l, int64_t m, const krn_
              is_grouped ? "group" : "channel", side, side);
 }
 
-/* How long a product takes with tiles of so many tokens: the turns that blocks take on the multiprocessors, each as
- * long as its tokens and what a block costs whatever they are, filling its ring and storing its results. */
+/* How long a product takes with tiles of so many tokens: those that a multiprocessor has, each as long as its tokens and
+ * as storing its results. */
 static int64_t tma_time(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
                         int64_t tokens) {
-    enum { BLOCK_COST = 48 };
-    const int64_t blocks = divide_up(l->desc.n, KRN_CUDA_TMA_CHANNELS) * divide_up(m, tokens);
-    return divide_up(blocks, device->multiprocessors) * (tokens + BLOCK_COST);
+    enum { STORE_COST = 24 };
+    const int64_t tiles = divide_up(l->desc.n, KRN_CUDA_TMA_CHANNELS) * divide_up(m, tokens);
+    return divide_up(tiles, device->multiprocessors) * (tokens + STORE_COST);
 }
 
 /* The tile of a product of activations of `x_bytes` bytes, and all that follows from it. */
@@ -126,7 +126,11 @@ static void cut_tma(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_
         if (tma_time(l, m, device, tokens) <= tma_time(l, m, device, p->tokens))
             p->tokens = tokens;
     p->threads = KRN_CUDA_TMA_THREADS;
-    p->blocks[0] = (uint32_t)(divide_up(l->desc.n, p->channels) * divide_up(m, p->tokens));
+    p->tiles = divide_up(l->desc.n, p->channels) * divide_up(m, p->tokens);
+    /* A block for each multiprocessor, which walks over tiles; for each tile, where tiles have fewer stages than their
+     * results take to be turned. */
+    const int walks = l->padded_k / KRN_CUDA_TMA_K >= krn_cuda_tma_turn_stages(l->code_bits, x_bytes, p->tokens);
+    p->blocks[0] = (uint32_t)(walks && p->tiles > device->multiprocessors ? device->multiprocessors : p->tiles);
     p->shared_bytes = (uint32_t)krn_cuda_tma_shared_bytes(l->code_bits, x_bytes, p->tokens);
 }
 

@@ -12,6 +12,7 @@ typedef struct krn_cuda_gemm_plan {
     uint32_t threads, shared_bytes;
     int32_t is_decode, channels, tokens; /* of a block */
     int32_t uses_tma;                    /* the kernel takes krn_cuda_gemm_tma_params */
+    int64_t tiles;                       /* with TMA, those over which the blocks walk */
     /* As in krn_cuda_gemm_params. */
     int32_t short_groups, piece_steps, group_pieces, chunk_slices, ring_pieces, pieces_are_whole;
     int32_t num_pieces, chunk_pieces;

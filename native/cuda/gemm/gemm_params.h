@@ -169,6 +169,20 @@ KRN_SHAPE int32_t krn_cuda_tma_shared_bytes(int32_t code_bits, int32_t x_bytes, 
            (krn_cuda_tma_stage_bytes(code_bits, x_bytes, tokens) + 16);
 }
 
+/* Results are turned in the last stages of a tile: in each, a half for 64 channels, in pieces of 8 tokens and 4 floats
+ * more than the channels. */
+enum { KRN_CUDA_TMA_TURN_BYTES = 8 * (64 + 4) * 4 };
+
+KRN_SHAPE int32_t krn_cuda_tma_stage_turns(int32_t code_bits, int32_t x_bytes, int32_t tokens) {
+    return krn_cuda_tma_stage_bytes(code_bits, x_bytes, tokens) / 2 / KRN_CUDA_TMA_TURN_BYTES;
+}
+
+/* How many stages that takes. Fewer than a ring has: the next tile is under way meanwhile. */
+KRN_SHAPE int32_t krn_cuda_tma_turn_stages(int32_t code_bits, int32_t x_bytes, int32_t tokens) {
+    return (tokens / 8 + krn_cuda_tma_stage_turns(code_bits, x_bytes, tokens) - 1) /
+           krn_cuda_tma_stage_turns(code_bits, x_bytes, tokens);
+}
+
 /* Activations brought into the packed order as s8, and their sums over groups. One block for a row. */
 typedef struct krn_cuda_prepare_params {
     const void *x;

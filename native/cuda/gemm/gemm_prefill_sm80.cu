@@ -31,7 +31,7 @@ template <int32_t format, bool grouped, int32_t units, int32_t tiles, int32_t wa
     KRN_DEVICE_MEMBER explicit Prefill(const Params &params)
         : p(params), num_stages((params.num_steps + STEPS - 1) / STEPS), warp_n(ptx::warp() % warps_n),
           warp_m(ptx::warp() / warps_n) {
-        const TilePlace place = place_tile(params, Shape::CHANNELS, Shape::TOKENS);
+        const TilePlace place = place_tile(params, Shape::CHANNELS, Shape::TOKENS, ptx::block_x());
         first_channel = place.channel;
         first_token = place.token;
     }

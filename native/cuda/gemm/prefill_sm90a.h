@@ -1,11 +1,13 @@
 /* Integer cells for many tokens with wgmma. Device code.
  *
- * A block has a tile of 128 channels x `tokens` tokens and walks along K in stages of 128 inputs, in a ring in shared
- * memory. Three warpgroups: one thread of the first asks for copies, the other two multiply, 64 channels each.
+ * A block takes one tile of 128 channels x `tokens` tokens after the other, and walks along K in stages of 128 inputs,
+ * in a ring in shared memory. Three warpgroups: one thread of the first asks for copies, the other two multiply, 64
+ * channels each.
  *
  *   producer    waits until a stage is empty, asks for two tiles of weights, which lie as wgmma wants them
  *               (weights_layout.h), and for a box of x, which its tensor map swizzles; zeros where x ends
- *   consumers   wait until the stage is full, multiply, and say that it is empty
+ *   consumers   wait until the stage is full, multiply, and say that it is empty; the last stages of a tile after its
+ *               results, which are turned there (tma_consumer.h)
  *
  * Weights are the operand a: 8 bits from shared memory; 4 bits from registers, where a warp unpacks its 16 channels.
  * Per channel, sums stay in flight until the stage after. With groups, a run of steps within a group is waited for, and
@@ -22,8 +24,9 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
   public:
     using Shape = TmaShape<format, tokens, 1>;
 
-    KRN_DEVICE_MEMBER TmaConsumer(const krn_cuda_gemm_params &params, int32_t number, int32_t channel, int32_t token)
-        : p(params), tile(params, number, channel, token) {}
+    KRN_DEVICE_MEMBER TmaConsumer(const krn_cuda_gemm_params &params, int32_t number, const TilePlace &place,
+                                  RingPlace<Shape::STAGES> &at)
+        : p(params), tile(params, number, place, at) {}
 
     KRN_DEVICE_MEMBER void run() {
         start();
@@ -109,40 +112,36 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
         ptx::wgmma_commit();
     }
 
-    /* One group. What is behind the last step counts 0. */
+    /* One group. What is behind the last step counts 0. 8-bit sums stay in flight until the stage after. */
     KRN_DEVICE_MEMBER void sum_channels() {
+        constexpr int32_t IN_FLIGHT = format == KRN_TYPE_S8 ? 1 : 0;
         tile.wait_full();
         multiply<Shape::STEPS>(0, false);
-        if constexpr (format == KRN_TYPE_S8) {
-            KRN_UNROLL_NONE
-            for (int32_t stage = 1; stage < p.tiles_k; stage++) {
-                const int32_t before = tile.at.slot;
-                tile.at.advance();
-                tile.wait_full();
-                multiply<Shape::STEPS>(0, true);
-                ptx::wgmma_wait<1>();
-                tile.release(before);
-            }
-            ptx::wgmma_wait<0>();
-        } else {
-            ptx::wgmma_wait<0>();
-            tile.release(tile.at.slot);
-            KRN_UNROLL_NONE
-            for (int32_t stage = 1; stage < p.tiles_k; stage++) {
-                tile.at.advance();
-                tile.wait_full();
-                multiply<Shape::STEPS>(0, true);
+        KRN_UNROLL_NONE
+        for (int32_t stage = 1; stage < p.tiles_k; stage++) {
+            const int32_t before = tile.at.slot;
+            tile.at.advance();
+            if constexpr (IN_FLIGHT == 0) {
                 ptx::wgmma_wait<0>();
-                tile.release(tile.at.slot);
+                tile.release(before, stage - 1);
+            }
+            tile.wait_full();
+            multiply<Shape::STEPS>(0, true);
+            if constexpr (IN_FLIGHT == 1) {
+                ptx::wgmma_wait<1>();
+                tile.release(before, stage - 1);
             }
         }
+        ptx::wgmma_wait<0>();
     }
 
-    /* Groups of whole runs of `steps` steps. The last stage is not released: nothing follows. */
+    /* Groups of whole runs of `steps` steps. */
     template <int32_t steps> KRN_DEVICE_MEMBER void sum_groups() {
         int32_t left = p.group_steps, group = 0;
         KRN_UNROLL_NONE
         for (int32_t stage = 0; stage < p.tiles_k; stage++) {
+            if (stage > 0)
+                tile.at.advance();
             tile.wait_full();
             KRN_UNROLL_NONE
             for (int32_t first = 0; first < Shape::STEPS; first += steps) {
@@ -157,7 +156,7 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
                     tile.load_scales(group, scale);
                 ptx::wgmma_wait<0>();
                 if (first + steps == Shape::STEPS)
-                    tile.release(tile.at.slot);
+                    tile.release(tile.at.slot, stage);
                 if (ends_group) {
                     end_group(group, scale);
                     left = p.group_steps;
@@ -166,7 +165,6 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
                         begin_group(group);
                 }
             }
-            tile.at.advance();
         }
     }
 
@@ -237,7 +235,7 @@ template <int32_t format, bool grouped, int32_t tokens> class TmaConsumer {
         }
     }
 
-    KRN_DEVICE_MEMBER void store() const {
+    KRN_DEVICE_MEMBER void store() {
         tile.begin_store();
         if constexpr (grouped) {
             KRN_UNROLL_ALL

@@ -20,12 +20,12 @@ template <class Shape> class ConsumerTile {
 
     const krn_cuda_gemm_params &p;
     const int32_t consumer, first_channel, first_token;
-    RingPlace<Shape::STAGES> at;
+    RingPlace<Shape::STAGES> &at; /* the stage to be read; after the tile's last, that */
 
-    KRN_DEVICE_MEMBER ConsumerTile(const krn_cuda_gemm_params &params, int32_t consumer_number, int32_t channel,
-                                   int32_t token)
-        : p(params), consumer(consumer_number), first_channel(channel + consumer_number * Shape::CONSUMER_CHANNELS),
-          first_token(token) {}
+    KRN_DEVICE_MEMBER ConsumerTile(const krn_cuda_gemm_params &params, int32_t number, const TilePlace &place,
+                                   RingPlace<Shape::STAGES> &ring_place)
+        : p(params), consumer(number), first_channel(place.channel + number * Shape::CONSUMER_CHANNELS),
+          first_token(place.token), at(ring_place) {}
 
     KRN_DEVICE_MEMBER int32_t warp() const { return ptx::warp() % 4; }
     KRN_DEVICE_MEMBER int32_t channel_of(int32_t upper) const {
@@ -43,11 +43,10 @@ template <class Shape> class ConsumerTile {
 
     KRN_DEVICE_MEMBER void wait_full() const { ptx::mbarrier_wait(full_mbarrier<Shape>(at.slot), at.parity); }
 
-    /* Tells the producer that this warp has read the stage. */
-    KRN_DEVICE_MEMBER void release(int32_t slot) const {
-        ptx::sync_warp();
-        if (ptx::lane() == 0)
-            ptx::mbarrier_arrive(empty_mbarrier<Shape>(slot));
+    /* Tells the producer that this warp has read a stage of the tile, unless results are to be turned there. */
+    KRN_DEVICE_MEMBER void release(int32_t slot, int32_t stage) const {
+        if (stage < p.tiles_k - Shape::TURN_STAGES)
+            give_back(slot);
     }
 
     /* An operand of wgmma. Rows of 128 bytes, swizzled: 8 of them are 1024 bytes. */
@@ -84,36 +83,54 @@ template <class Shape> class ConsumerTile {
                 add_offsets(g, t);
     }
 
-    /* Where result j of this thread is turned: consumers have the tokens of the block, tokens their 64 channels. */
+    /* Where result j of this thread is turned: tokens have the 64 channels of the consumer. */
     KRN_DEVICE_MEMBER SharedAddress turned(int32_t j) const {
         const int32_t thread = ptx::lane() % 4 * 2 * PITCH + 16 * warp() + ptx::lane() / 4;
-        return turn_at() + static_cast<uint32_t>(thread * 4) +
-               static_cast<uint32_t>(((j / 4 * 8 + j % 2) * PITCH + j / 2 % 2 * 8) * 4);
+        return turn_at(j / 4) + static_cast<uint32_t>((thread + j % 2 * PITCH + j / 2 % 2 * 8) * 4);
     }
 
-    /* Results are turned where the ring was: before the first of them, as the other consumer reads x in the ring. */
+    /* Before the first result is turned: the other consumer reads x in the same stages. */
     KRN_DEVICE_MEMBER void begin_store() const { ptx::barrier_sync(1, 128 * Shape::CONSUMERS); }
 
-    /* All results of a consumer have been turned; they leave 8 tokens of a warp at a time. */
+    /* When all results of a consumer have been turned: they leave 8 tokens of a warp at a time, and the stages are given
+     * back, in which the copy engine will write next. */
     KRN_DEVICE_MEMBER void end_store() const {
-        constexpr int32_t UNITS = Shape::CONSUMER_CHANNELS / 16;
-        static_assert(Shape::CONSUMERS * Shape::TOKENS * PITCH * 4 <= Shape::FULL_AT,
-                      "the ring is too small to turn results");
         ptx::barrier_sync(2 + consumer, 128);
         KRN_UNROLL_NONE
         for (int32_t i = warp(); i < Shape::TOKENS / 8; i += 4)
-            store_turned<UNITS>(p, turn_at() + static_cast<uint32_t>(i * TURN_BYTES<UNITS>), first_token + 8 * i,
-                                first_channel);
+            store_turned<UNITS>(p, turn_at(i), first_token + 8 * i, first_channel);
+        ptx::fence_proxy_async();
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Shape::TURN_STAGES; i++)
+            give_back(turn_slot(i));
+        at.advance();
     }
 
   private:
-    static constexpr int32_t PITCH = Shape::CONSUMER_CHANNELS + 4;
+    static constexpr int32_t UNITS = Shape::CONSUMER_CHANNELS / 16, PITCH = Shape::CONSUMER_CHANNELS + 4;
+    static_assert(TURN_BYTES<UNITS> == KRN_CUDA_TMA_TURN_BYTES, "the door counts with another size");
 
     KRN_DEVICE_MEMBER SharedAddress stage_at() const {
         return ptx::shared_base() + static_cast<uint32_t>(at.slot * Shape::STAGE_BYTES);
     }
-    KRN_DEVICE_MEMBER SharedAddress turn_at() const {
-        return ptx::shared_base() + static_cast<uint32_t>(consumer * Shape::TOKENS * PITCH * 4);
+
+    KRN_DEVICE_MEMBER void give_back(int32_t slot) const {
+        ptx::sync_warp();
+        if (ptx::lane() == 0)
+            ptx::mbarrier_arrive(empty_mbarrier<Shape>(slot));
+    }
+
+    /* The stages in which results are turned end with the tile's last. */
+    KRN_DEVICE_MEMBER int32_t turn_slot(int32_t i) const {
+        const int32_t slot = at.slot - (Shape::TURN_STAGES - 1) + i;
+        return slot < 0 ? slot + Shape::STAGES : slot;
+    }
+
+    /* Where a consumer's results for 8 tokens, the i-th, are turned. */
+    KRN_DEVICE_MEMBER SharedAddress turn_at(int32_t i) const {
+        const int32_t in_stage = consumer * Shape::STAGE_TURNS + i % Shape::STAGE_TURNS;
+        return ptx::shared_base() + static_cast<uint32_t>(turn_slot(i / Shape::STAGE_TURNS) * Shape::STAGE_BYTES +
+                                                          in_stage * KRN_CUDA_TMA_TURN_BYTES);
     }
 
     KRN_DEVICE_MEMBER void add_offsets(int32_t g, float (&t)[COUNT]) const {
@@ -132,11 +149,13 @@ template <class Shape> class ConsumerTile {
     }
 };
 
-/* A block: the first warpgroup asks for stages, the others are each a Consumer(params, number, channel, token). */
+/* A block, which walks over tiles as far apart as there are blocks: the first warpgroup asks for stages, the others are
+ * each a Consumer(params, number, place, ring place) for every tile. The ring goes on from tile to tile, so the producer
+ * is ahead while results are stored. */
 template <class Consumer> KRN_DEVICE void prefill_with_tma(const krn_cuda_gemm_tma_params &p) {
     using Shape = typename Consumer::Shape;
-    const TilePlace tile = place_tile(p.gemm, Shape::CHANNELS, Shape::TOKENS);
     if (ptx::thread_x() == 0) {
+        ptx::prefetch_tensor_map(&p.x_map);
         for (int32_t slot = 0; slot < Shape::STAGES; slot++) {
             ptx::mbarrier_init(full_mbarrier<Shape>(slot), 1);
             ptx::mbarrier_init(empty_mbarrier<Shape>(slot), Shape::CONSUMER_WARPS);
@@ -144,13 +163,20 @@ template <class Consumer> KRN_DEVICE void prefill_with_tma(const krn_cuda_gemm_t
         ptx::fence_mbarrier_init();
     }
     ptx::sync_threads();
+    const int32_t tiles = count_tiles(p.gemm, Shape::CHANNELS, Shape::TOKENS);
+    RingPlace<Shape::STAGES> at;
     if (ptx::warp() < 4) {
         ptx::keep_registers<40>();
-        if (ptx::thread_x() == 0)
-            produce<Shape>(p, tile.channel, tile.token);
+        if (ptx::thread_x() == 0) {
+            KRN_UNROLL_NONE
+            for (int32_t tile = ptx::block_x(); tile < tiles; tile += ptx::grid_x())
+                produce<Shape>(p, place_tile(p.gemm, Shape::CHANNELS, Shape::TOKENS, tile), at);
+        }
     } else {
         ptx::take_registers<232>();
-        Consumer(p.gemm, ptx::warp() / 4 - 1, tile.channel, tile.token).run();
+        KRN_UNROLL_NONE
+        for (int32_t tile = ptx::block_x(); tile < tiles; tile += ptx::grid_x())
+            Consumer(p.gemm, ptx::warp() / 4 - 1, place_tile(p.gemm, Shape::CHANNELS, Shape::TOKENS, tile), at).run();
     }
 }
 

@@ -24,6 +24,10 @@ template <int32_t format, int32_t tokens, int32_t x_bytes> struct TmaShape {
     /* Boxes of x, each with 128 bytes of a token: one of 128 inputs, or two of 64. */
     static constexpr int32_t X_AT = CONSUMERS * TILE_BYTES, BOX_BYTES = tokens * KRN_CUDA_TMA_BOX_BYTES;
     static constexpr int32_t STAGE_BYTES = krn_cuda_tma_stage_bytes(BITS, x_bytes, tokens);
+    /* The stages in which results are turned, and how many pieces of 8 tokens of a consumer each has. */
+    static constexpr int32_t TURN_STAGES = krn_cuda_tma_turn_stages(BITS, x_bytes, tokens);
+    static constexpr int32_t STAGE_TURNS = krn_cuda_tma_stage_turns(BITS, x_bytes, tokens);
+    static_assert(TURN_STAGES < STAGES, "the ring is too small to turn results");
     /* Behind the ring, two mbarriers for each stage: all have arrived; all have been read. */
     static constexpr int32_t FULL_AT = STAGES * STAGE_BYTES, EMPTY_AT = FULL_AT + 8 * STAGES;
     static constexpr int32_t CONSUMER_WARPS = 4 * CONSUMERS;
@@ -50,26 +54,27 @@ template <class Shape> KRN_DEVICE SharedAddress empty_mbarrier(int32_t slot) {
     return ptx::shared_base() + static_cast<uint32_t>(Shape::EMPTY_AT + 8 * slot);
 }
 
-/* Asks for all stages. Channels behind the last tile are replaced by those of the first: no one reads the results. */
-template <class Shape> KRN_DEVICE void produce(const krn_cuda_gemm_tma_params &p, int32_t channel, int32_t token) {
+/* Asks for all stages of a tile. Channels behind the last tile of weights are replaced by those of the first: no one
+ * reads the results. */
+template <class Shape>
+KRN_DEVICE void produce(const krn_cuda_gemm_tma_params &p, const TilePlace &tile, RingPlace<Shape::STAGES> &at) {
     const int64_t column_bytes = static_cast<int64_t>(p.gemm.tiles_k) * Shape::TILE_BYTES;
-    const uint8_t *const first = p.gemm.codes + channel / Shape::CONSUMER_CHANNELS * column_bytes;
-    const uint8_t *const second = channel + Shape::CONSUMER_CHANNELS < p.gemm.padded_n ? first + column_bytes : first;
-    ptx::prefetch_tensor_map(&p.x_map);
-    RingPlace<Shape::STAGES> at;
+    const uint8_t *const first = p.gemm.codes + tile.channel / Shape::CONSUMER_CHANNELS * column_bytes;
+    const uint8_t *const second =
+        tile.channel + Shape::CONSUMER_CHANNELS < p.gemm.padded_n ? first + column_bytes : first;
     KRN_UNROLL_NONE
     for (int32_t stage = 0; stage < p.gemm.tiles_k; stage++) {
         const SharedAddress to = ptx::shared_base() + static_cast<uint32_t>(at.slot * Shape::STAGE_BYTES);
         const SharedAddress full = full_mbarrier<Shape>(at.slot);
-        const int64_t tile = static_cast<int64_t>(stage) * Shape::TILE_BYTES;
+        const int64_t from = static_cast<int64_t>(stage) * Shape::TILE_BYTES;
         ptx::mbarrier_wait(empty_mbarrier<Shape>(at.slot), at.parity ^ 1);
         ptx::mbarrier_arrive_expect(full, Shape::STAGE_BYTES);
-        ptx::bulk_load(to, first + tile, Shape::TILE_BYTES, full);
-        ptx::bulk_load(to + Shape::TILE_BYTES, second + tile, Shape::TILE_BYTES, full);
+        ptx::bulk_load(to, first + from, Shape::TILE_BYTES, full);
+        ptx::bulk_load(to + Shape::TILE_BYTES, second + from, Shape::TILE_BYTES, full);
         KRN_UNROLL_ALL
         for (int32_t box = 0; box < Shape::X_BYTES; box++)
             ptx::tma_load_2d(to + static_cast<uint32_t>(Shape::X_AT + box * Shape::BOX_BYTES), &p.x_map, full,
-                             (stage * Shape::X_BYTES + box) * KRN_CUDA_TMA_BOX_BYTES, token);
+                             (stage * Shape::X_BYTES + box) * KRN_CUDA_TMA_BOX_BYTES, tile.token);
         at.advance();
     }
 }

@@ -10,6 +10,8 @@
 
 /* A function that kernels call. Static, so that kernel sources may use the same names. */
 #define KRN_DEVICE static __device__ __forceinline__
+/* A function that is called: what is thousands of instructions long and used in several places. */
+#define KRN_DEVICE_CALLED static __device__ __noinline__
 /* The same for a member function. */
 #define KRN_DEVICE_MEMBER __device__ __forceinline__
 /* Before a loop: its index must be a constant in every iteration, so that what it indexes lives in registers. */
@@ -40,6 +42,7 @@ KRN_DEVICE int32_t grid_z() { return static_cast<int32_t>(gridDim.z); }
 #include "cuda/emulator/kernel.h"
 
 #define KRN_DEVICE [[maybe_unused]] static inline
+#define KRN_DEVICE_CALLED [[maybe_unused]] static
 #define KRN_DEVICE_MEMBER inline
 #define KRN_UNROLL_ALL
 #define KRN_UNROLL_NONE

@@ -129,6 +129,22 @@ KRN_KERNEL(async_stage_taken_back, FaultParams, 64, 1) {
     ptx::mbarrier_wait(mbarrier(1), 1);
 }
 
+/* The next load comes where threads have stored. */
+KRN_KERNEL(async_load_over_stores, FaultParams, 64, 1) {
+    make_mbarriers();
+    load_both(p);
+    ptx::mbarrier_wait(mbarrier(0), 0);
+    ptx::mbarrier_wait(mbarrier(1), 0);
+    ptx::sync_threads();
+    ptx::store_shared(ptx::shared_base() + 4 * static_cast<uint32_t>(ptx::thread_x()), 1);
+    if (!p.planted)
+        ptx::fence_proxy_async();
+    ptx::sync_threads();
+    load_both(p);
+    ptx::mbarrier_wait(mbarrier(0), 1);
+    ptx::mbarrier_wait(mbarrier(1), 1);
+}
+
 KRN_KERNEL(async_end_in_flight, FaultParams, 32, 1) {
     make_mbarriers();
     load_both(p);
@@ -228,6 +244,7 @@ int main() {
         {"async_plain_store_on_mbarrier", 1, 32, SHARED_BYTES,
          "writes where an asynchronous copy is in flight or an mbarrier is"},
         {"async_stage_taken_back", 1, 64, SHARED_BYTES, "races with a read by thread 63"},
+        {"async_load_over_stores", 1, 64, SHARED_BYTES, "no fence.proxy.async"},
         {"async_end_in_flight", 1, 32, SHARED_BYTES, "the block ends while bulk copies to shared address 0x400"},
         {"async_load_behind", 1, 32, SHARED_BYTES, "into an allocation of 1024 bytes"},
         {"async_bytes_not_of_16", 1, 32, SHARED_BYTES, "all are to be multiples of 16"},

@@ -22,7 +22,8 @@ typedef struct {
 } tile_case;
 
 /* Blocks of 128 inputs that fill stages and that cross them, whole groups of 1 to 15 steps, that end early and are
- * filled up; less and more than a ring, of which the smallest has 4 stages of 128 inputs and the largest 8. */
+ * filled up; less and more than a ring, of which the smallest has 4 stages of 128 inputs and the largest 8; one tile,
+ * and several, for a block or, where they are short, for as many blocks. */
 static const tile_case cases[] = {
     {64, 128, 128, 0, 64},     {49, 70, 1300, 0, 64},  {17, 33, 37, 0, 64},      {50, 130, 1100, 64, 64},
     {62, 65, 400, 96, 64},     {33, 40, 300, 40, 64},  {100, 70, 520, 128, 128}, {128, 64, 256, 32, 128},
@@ -70,6 +71,23 @@ static void test_tiles(krn_cuda_context *device, krn_context *host) {
     }
 }
 
+/* More tiles than blocks, and more than one block: ten tiles for four. */
+static void test_walk(krn_cuda_context *device, krn_context *host) {
+    device->properties.multiprocessors = 4;
+    for (int i = 0; i < 4; i++) {
+        const gemm_shape shape = {.format = formats[i],
+                                  .activation_type = activation_types[i % 2],
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = 300,
+                                  .n = 140,
+                                  .k = 300,
+                                  .group_size = i % 2 == 0 ? 0 : 64,
+                                  .seed = 1100 + (uint64_t)i};
+        check_tile(device, &shape, shape.m, 64);
+        cuda_gemm_float_check(device, host, &shape, 0);
+    }
+}
+
 int main(void) {
     int32_t classes[4];
     if (classes[cuda_classes(classes) - 1] < KRN_CUDA_CLASS_SM90A) {
@@ -80,6 +98,7 @@ int main(void) {
     krn_cuda_context *device = cuda_context_of(KRN_CUDA_CLASS_SM90A);
     device->properties.multiprocessors = 1;
     test_tiles(device, host);
+    test_walk(device, host);
     krn_cuda_context_destroy(device);
     krn_context_destroy(host);
     return 0;

@@ -46,6 +46,21 @@ static void check_ring(const krn_cuda_weights_layout *l, const krn_cuda_gemm_pla
     CHECK((int64_t)p->shared_bytes == shared, "%u bytes, not %d", p->shared_bytes, shared);
 }
 
+/* Every output has a block. Blocks walk over tiles only where there are more of them than multiprocessors, and where the
+ * last stages of a tile are room enough for its results. */
+static void check_outputs(const krn_cuda_weights_layout *l, int64_t m, const device_of *d, int32_t x_bytes,
+                          const krn_cuda_gemm_plan *p) {
+    const int64_t blocks = (int64_t)p->blocks[0] * p->blocks[1], tiles = p->uses_tma ? p->tiles : blocks;
+    CHECK(tiles * p->channels * p->tokens >= m * l->desc.n, "%s: %u x %u blocks", p->kernel, p->blocks[0],
+          p->blocks[1]);
+    if (blocks == tiles)
+        return;
+    CHECK(blocks == d->multiprocessors && blocks < tiles, "%s: %lld blocks for %lld tiles", p->kernel,
+          (long long)blocks, (long long)tiles);
+    CHECK(l->padded_k / 128 >= krn_cuda_tma_turn_stages(l->code_bits, x_bytes, p->tokens), "%s has too short tiles",
+          p->kernel);
+}
+
 static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t activation_type, const device_of *d) {
     const krn_cuda_properties device = {.struct_size = sizeof device,
                                         .multiprocessors = d->multiprocessors,
@@ -56,8 +71,7 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
     CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
           p.shared_bytes, d->name, d->shared_per_block);
     CHECK((int64_t)p.blocks[0] * p.channels >= l->desc.n || !p.is_decode, "channels are left out");
-    const int64_t outputs = (int64_t)p.blocks[0] * p.blocks[1] * p.channels * p.tokens;
-    CHECK(outputs >= m * l->desc.n, "%s: %u x %u blocks", p.kernel, p.blocks[0], p.blocks[1]);
+    check_outputs(l, m, d, 1, &p);
     CHECK(p.is_decode || l->group_steps <= KRN_CUDA_MAX_PIECE_STEPS, "a sum does not fit");
     CHECK(p.is_decode == (strstr(p.kernel, "decode") != NULL), "%s", p.kernel);
     CHECK(!p.uses_tma || d->architecture == KRN_CUDA_CLASS_SM90A, "%s on %s", p.kernel, d->name);
@@ -85,8 +99,7 @@ static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_
     krn_cuda_gemm_make_plan(l, activation_type, m, &device, d->architecture, &p);
     CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
           p.shared_bytes, d->name, d->shared_per_block);
-    const int64_t outputs = (int64_t)p.blocks[0] * p.blocks[1] * p.channels * p.tokens;
-    CHECK(outputs >= m * l->desc.n, "%s: %u x %u blocks", p.kernel, p.blocks[0], p.blocks[1]);
+    check_outputs(l, m, d, 2, &p);
     CHECK(strstr(p.kernel, activation_type == KRN_TYPE_F16 ? "_f16_" : "_bf16_") != NULL, "%s", p.kernel);
     CHECK(p.is_decode == (strstr(p.kernel, "float_decode") != NULL), "%s", p.kernel);
     CHECK(p.uses_tma == (strstr(p.kernel, "sm90a") != NULL), "%s", p.kernel);

@@ -19,17 +19,18 @@ typedef struct {
     int32_t tokens; /* of the tile that is expected */
 } tile_case;
 
-/* One group: tiles of 64, 128 and 256 tokens; less and more than a ring, of which the smallest has 4 stages of 128. */
+/* One group: tiles of 64, 128 and 256 tokens; less and more than a ring, of which the smallest has 4 stages of 128; one
+ * tile, and several, for a block or, where they are short, for as many blocks. */
 static const tile_case channel_cases[] = {
     {64, 128, 128, 0, 64},  {49, 200, 1700, 0, 64},  {60, 33, 37, 0, 64},     {100, 70, 1200, 0, 128},
-    {128, 64, 256, 0, 128}, {250, 130, 700, 0, 256}, {256, 128, 640, 0, 256},
+    {128, 64, 256, 0, 128}, {250, 130, 700, 0, 256}, {256, 128, 640, 0, 256}, {150, 140, 100, 0, 64},
 };
 
 /* Groups of one, two and more steps of 32, that fill stages and that cross them, that end early and are filled up. */
 static const tile_case group_cases[] = {
     {64, 128, 256, 128, 64},   {50, 130, 1700, 64, 64},   {49, 70, 200, 32, 64},     {62, 65, 400, 96, 64},
     {55, 40, 300, 40, 64},     {128, 128, 512, 128, 128}, {100, 190, 1250, 64, 128}, {127, 66, 800, 480, 128},
-    {110, 64, 1300, 256, 128}, {90, 50, 333, 16, 128},
+    {110, 64, 1300, 256, 128}, {90, 50, 333, 16, 128},    {150, 140, 500, 96, 64},
 };
 
 static void check_tile(const krn_cuda_context *device, const gemm_shape *shape, int32_t tokens) {
@@ -72,6 +73,24 @@ static void test_tiles(krn_cuda_context *device, krn_context *host, const tile_c
     }
 }
 
+/* More tiles than blocks, and more than one block: ten tiles for four. */
+static void test_walk(krn_cuda_context *device, krn_context *host) {
+    device->properties.multiprocessors = 4;
+    for (int i = 0; i < 6; i++) {
+        const gemm_shape shape = {.format = formats[i % 3],
+                                  .activation_type = KRN_TYPE_S8,
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = 300,
+                                  .n = 200,
+                                  .k = 450,
+                                  .group_size = i < 3 ? 0 : 64,
+                                  .seed = 950 + (uint64_t)i};
+        const gemm_case made = gemm_case_make(&shape);
+        check_tile(device, &shape, 64);
+        cuda_gemm_check(device, host, &made);
+    }
+}
+
 /* Scales so small that a sixteenth of them is not exact, and nothing beside them in the results. */
 static void test_small_scales(krn_cuda_context *device, krn_context *host) {
     const gemm_shape shape = {.format = KRN_TYPE_S4,
@@ -101,6 +120,7 @@ int main(void) {
     test_tiles(device, host, channel_cases, (int)(sizeof channel_cases / sizeof *channel_cases));
     test_tiles(device, host, group_cases, (int)(sizeof group_cases / sizeof *group_cases));
     test_small_scales(device, host);
+    test_walk(device, host);
     krn_cuda_context_destroy(device);
     krn_context_destroy(host);
     return 0;
