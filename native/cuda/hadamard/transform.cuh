@@ -285,8 +285,8 @@ KRN_DEVICE void transform(const Tile &t, const Rotation &r, Load load, Finish fi
 }
 
 /* Transforms what lies in the tile, up to a multiple of 32 elements, and leaves it there. Begins and ends with a
- * barrier. */
-template <class Rotation> KRN_DEVICE void transform_in_place(const Tile &t, const Rotation &r) {
+ * barrier. The kernels of a file share it: it is most of their instructions. */
+template <class Rotation> KRN_DEVICE_CALLED void transform_in_place(Tile t, const Rotation &r) {
     ptx::sync_threads();
     transform(
         t, r, [](const Tile &tile, int32_t i, float(&x)[32]) { load_own_32(tile, i, x); },

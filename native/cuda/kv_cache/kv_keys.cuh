@@ -77,7 +77,7 @@ template <int32_t type> KRN_DEVICE const uint8_t *key_row(const krn_cuda_kv_keys
 /* Fills the tile with keys as they are stored: tokens from `token` on of an entry, which are rows from `row` on. Begins
  * and ends with a barrier. */
 template <int32_t type>
-KRN_DEVICE_CALLED void change_keys(const krn_cuda_kv_keys_params &p, const Tile &tile, const KvEntry &entry, int32_t head,
+KRN_DEVICE void change_keys(const krn_cuda_kv_keys_params &p, const Tile &tile, const KvEntry &entry, int32_t head,
                             int32_t token, int64_t row) {
     const int32_t dim = p.cache.head_dim, pairs = dim / 2, count = tile.elems / dim;
     const TileSource keys = {tile, dim};
