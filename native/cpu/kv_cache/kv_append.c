@@ -262,8 +262,7 @@ krn_status krn_kv_cache_append(krn_context *context, krn_kv_cache *cache, int64_
         status = check_batch(cache, count, sequences, tokens);
     if (status != KRN_OK)
         return status;
-    /* A group that is quantized leaves the tail, and that cannot be undone. */
-    int must_scan = cache->keys.granularity == KRN_KV_CHANNEL;
+    int must_scan = 0;
     const int64_t rows = index_batch(cache, count, sequences, tokens);
     const int64_t width = (int64_t)cache->layout.kv_heads * cache->layout.head_dim;
     const int64_t element_bytes = krn_element_bytes(options->source_type);
@@ -296,10 +295,12 @@ krn_status krn_kv_cache_append(krn_context *context, krn_kv_cache *cache, int64_
         .first_position = options->first_position,
         .positions = options->positions,
         .stream = rows * width * element_bytes * 2 > STREAM_BYTES,
+        .scan_all = must_scan,
     };
     if (cache->desc.center_keys && !krn_kv_append_means(&job))
         return krn_kv_append_fail(&job);
-    if (must_scan && !krn_kv_append_scan(&job))
+    /* A group that is quantized leaves the tail, and that cannot be undone. */
+    if ((must_scan || cache->keys.granularity == KRN_KV_CHANNEL) && !krn_kv_append_scan(&job))
         return krn_kv_append_fail(&job);
     take_pages(cache, count, sequences, tokens);
     if (!krn_kv_append_store(&job)) {

@@ -30,15 +30,19 @@ typedef struct krn_kv_append_job {
     const int32_t *positions;
     /* Whether codes are written past the caches. */
     int32_t stream;
+    /* Whether everything must be known to be finite before anything is stored, not only what goes to a tail. */
+    int32_t scan_all;
 } krn_kv_append_job;
 
 /* Takes the means of the sequences that have none yet. 0 when one is not finite. */
 int krn_kv_append_means(const krn_kv_append_job *job);
 
-/* Whether all keys, on their way in, and values are finite: before anything is stored. */
+/* Whether all keys, on their way in, and values are finite, or with scan_all = 0 the keys that go to a tail: before
+ * anything is stored. */
 int krn_kv_append_scan(const krn_kv_append_job *job);
 
-/* Stores all tokens. 0 when one is not finite: then pages may hold some tokens behind the old lengths. */
+/* Stores all tokens. 0 when one is not finite: then pages may hold some tokens behind the old lengths, and nothing else
+ * has changed. */
 int krn_kv_append_store(const krn_kv_append_job *job);
 
 /* The sentence that says what is not finite. */

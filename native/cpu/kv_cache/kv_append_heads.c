@@ -28,7 +28,8 @@ static int32_t take_mean(const krn_kv_append_job *job, int64_t entry, int64_t he
     return finite;
 }
 
-/* The keys of a head of an entry to its tail, and each group to its page when it is full. */
+/* The keys of a head of an entry to its tail, and each group to its page when it is full; but for those that have gone
+ * there at once. */
 static int32_t store_groups(const krn_kv_append_job *job, int64_t entry, int64_t h) {
     krn_kv_cache *cache = job->cache;
     const krn_kv_layout *layout = &cache->layout;
@@ -41,6 +42,10 @@ static int32_t store_groups(const krn_kv_append_job *job, int64_t entry, int64_t
     floats.type = KRN_TYPE_F32;
     int32_t finite = 1;
     for (int64_t token = length; token < end;) {
+        if (token % group_tokens == 0 && krn_kv_is_whole_group(job, entry, token)) {
+            token += group_tokens;
+            continue;
+        }
         const int32_t first = (int32_t)(token % KRN_KV_BLOCK);
         const krn_kv_run run = {
             .entry = entry,

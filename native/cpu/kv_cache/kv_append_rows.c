@@ -42,6 +42,17 @@ int krn_kv_changes_keys(const krn_kv_append_job *job) {
     return desc->center_keys || desc->rotate_keys || job->rope_heads.rotary_dim != 0;
 }
 
+/* Whether the group of `token` comes whole in its entry, and as it will be stored. */
+int krn_kv_is_whole_group(const krn_kv_append_job *job, int64_t entry, int64_t token) {
+    const krn_kv_cache *cache = job->cache;
+    const int64_t length = cache->lengths[job->sequences[entry]], group = cache->desc.key_group;
+    if (group == 0 || job->kernels->store_group_rows == NULL || cache->layout.head_dim % KRN_KV_BLOCK != 0 ||
+        krn_kv_changes_keys(job))
+        return 0;
+    const int64_t start = token / group * group;
+    return start >= length && start + group <= length + job->tokens[entry];
+}
+
 /* max|x| of `count` rows of one head; 0 when one is not finite. */
 int32_t krn_kv_measure(const krn_kv_append_job *job, const krn_kv_rows *rows, int32_t count, float *magnitudes) {
     const int32_t dim = job->cache->layout.head_dim;

@@ -40,6 +40,10 @@ void krn_kv_widen_key(const krn_kv_append_job *job, const krn_kv_rows *rows, int
 /* Whether something is done to keys before they are stored. */
 int krn_kv_changes_keys(const krn_kv_append_job *job);
 
+/* Whether the group of `token` (KRN_KV_CHANNEL) comes whole in its entry, and as it will be stored: then it goes
+ * straight to its page, and the tail never sees it. */
+int krn_kv_is_whole_group(const krn_kv_append_job *job, int64_t entry, int64_t token);
+
 /* max|x| of `count` rows of one head; 0 when one is not finite. */
 int32_t krn_kv_measure(const krn_kv_append_job *job, const krn_kv_rows *rows, int32_t count, float *magnitudes);
 

@@ -36,14 +36,17 @@ static int64_t block_elems(const krn_kv_append_job *job) {
     return (int64_t)2 * KRN_KV_BLOCK * job->cache->layout.kv_heads * job->cache->layout.head_dim;
 }
 
+/* Of what goes to pages and nowhere else, storing finds out. */
 static int32_t scan_run(const krn_kv_append_job *job, const krn_kv_run *run) {
     krn_kv_floats floats;
+    if (!job->scan_all && krn_kv_is_whole_group(job, run->entry, run->token))
+        return 1;
     krn_kv_rows keys;
     int32_t finite = 1;
     for (int64_t head = 0; head < job->cache->layout.kv_heads && finite; head++) {
         const krn_kv_rows values = krn_kv_value_rows(job, run->row, head);
         finite = krn_kv_prepare_keys(job, run, head, &floats, &keys) &&
-                 krn_kv_measure(job, &values, run->count, floats.magnitudes);
+                 (!job->scan_all || krn_kv_measure(job, &values, run->count, floats.magnitudes));
     }
     return finite;
 }
@@ -152,6 +155,40 @@ static int32_t store_changed_keys(const krn_kv_append_job *job, const krn_kv_run
     return 1;
 }
 
+/* Channels of a group whose extents are found at once: in the order in which tokens lie in memory, as in
+ * measure_heads. */
+enum { CHANNELS_AT_ONCE = 4096 };
+
+/* The keys of the whole group that begins with a run. */
+static int32_t store_whole_group(const krn_kv_append_job *job, const krn_kv_run *run, const run_place *place) {
+    const krn_kv_cache *cache = job->cache;
+    const krn_kv_layout *layout = &cache->layout;
+    const int64_t dim = layout->head_dim, at_once = CHANNELS_AT_ONCE / dim;
+    const int32_t tokens = cache->desc.key_group;
+    _Alignas(64) float lowest[CHANNELS_AT_ONCE], highest[CHANNELS_AT_ONCE];
+    for (int64_t from = 0; from < layout->kv_heads; from += at_once) {
+        const int64_t some = krn_min(at_once, layout->kv_heads - from);
+        const krn_kv_rows all = krn_kv_key_rows(job, run->row, from);
+        if (!job->kernels->channel_extents(&all, tokens, some * dim, !cache->keys.scheme.asymmetric, lowest, highest))
+            return 0;
+        for (int64_t h = 0; h < some; h++) {
+            const krn_kv_encoding keys = krn_kv_encoding_of(job, &cache->keys, from + h);
+            const krn_kv_rows rows = krn_kv_key_rows(job, run->row, from + h);
+            unsigned char *head = krn_kv_head(cache, place->page, from + h);
+            unsigned char *scales = head + layout->key_scales_at + place->at / tokens * layout->key_group_bytes;
+            const krn_kv_block group = {
+                .codes = head + place->at / KRN_KV_BLOCK * layout->key_block_bytes,
+                .scales = (float *)(void *)scales,
+                .zero_points = scales + dim * (int64_t)sizeof(float),
+                .stream = job->stream,
+            };
+            job->kernels->store_group_rows(&keys, &rows, tokens / KRN_KV_BLOCK, lowest + h * dim, highest + h * dim,
+                                           group);
+        }
+    }
+    return 1;
+}
+
 /* All of a run; of one that is not finite, perhaps a part. */
 static int32_t store_run(const krn_kv_append_job *job, const krn_kv_run *run) {
     const krn_kv_cache *cache = job->cache;
@@ -161,6 +198,9 @@ static int32_t store_run(const krn_kv_append_job *job, const krn_kv_run *run) {
                              .first = first,
                              .at = run->token % page_tokens - first};
     const int in_groups = cache->keys.granularity == KRN_KV_CHANNEL;
+    if (in_groups && run->token % cache->desc.key_group == 0 && krn_kv_is_whole_group(job, run->entry, run->token) &&
+        !store_whole_group(job, run, &place))
+        return 0;
     if (!in_groups && krn_kv_changes_keys(job) && !store_changed_keys(job, run, &place))
         return 0;
     for (int64_t from = 0; from < heads; from += HEADS_AT_ONCE) {
@@ -203,8 +243,8 @@ int krn_kv_append_scan(const krn_kv_append_job *job) {
 
 int krn_kv_append_store(const krn_kv_append_job *job) {
     krn_kv_pass pass = {.job = job};
-    int32_t finite = 1;
-    if (job->cache->keys.granularity == KRN_KV_CHANNEL)
-        finite = krn_kv_append_groups(job);
-    return finite & krn_kv_run_pass(&pass, job->cache->starts[job->count], block_elems(job), store_piece);
+    /* First what can be taken back: pages behind the old lengths. */
+    if (!krn_kv_run_pass(&pass, job->cache->starts[job->count], block_elems(job), store_piece))
+        return 0;
+    return job->cache->keys.granularity != KRN_KV_CHANNEL || krn_kv_append_groups(job);
 }

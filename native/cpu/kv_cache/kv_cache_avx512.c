@@ -2,17 +2,7 @@
  * is a register of codes, and interleaved in registers; fewer tokens go one by one (kv_cache_rows.h). */
 #include "kv_cache/kv_cache_rows.h"
 
-#include "common/lanes_avx512.h"
-
-#include <float.h>
-
-/* How the 16 tokens of a block become codes: q = rint(clamp(x * inverse, low, high)) + zero, in the stored form. */
-typedef struct {
-    _Alignas(64) float inverse[KRN_KV_BLOCK];
-    float low[KRN_KV_BLOCK];
-    float high[KRN_KV_BLOCK];
-    int32_t zero[KRN_KV_BLOCK];
-} block_encoder;
+#include "kv_cache/kv_encoder_avx512.h"
 
 /* Channels from..from+15 of a token; behind the last one comes any of them. */
 KRN_ALWAYS_INLINE lanes_f channels_of(int32_t type, const krn_kv_rows *rows, int32_t token, int64_t from, int64_t dim) {
@@ -20,56 +10,13 @@ KRN_ALWAYS_INLINE lanes_f channels_of(int32_t type, const krn_kv_rows *rows, int
     return dim - from < LANES ? load_rest(type, row, from, dim - from) : load_lanes(type, row, from);
 }
 
-/* A whole line of a page: past the caches or into them. */
-KRN_ALWAYS_INLINE void put(const krn_kv_block *block, void *to, lanes_i x) {
-    if (block->stream)
-        _mm512_stream_si512(to, x);
-    else
-        store_i(to, x);
-}
-
-/* Scales. */
-
-/* (high - low) / range in binary64, rounded once, of 8 lanes. */
-KRN_ALWAYS_INLINE __m256 range_steps(__m256 low, __m256 high, float range) {
-    const __m512d width = _mm512_sub_pd(_mm512_cvtps_pd(high), _mm512_cvtps_pd(low));
-    return _mm512_cvtpd_ps(_mm512_div_pd(width, _mm512_set1_pd((double)range)));
-}
-
-/* What krn_quantize_derive and krn_quantize_encoder give for one token, for 16. */
-static void derive_asymmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, krn_kv_block block,
-                              block_encoder *encoder) {
+static void derive_tokens(const krn_kv_encoding *e, const krn_kv_rows *rows, krn_kv_block block,
+                          block_encoder *encoder) {
     _Alignas(64) float lowest[KRN_KV_BLOCK], highest[KRN_KV_BLOCK];
     for (int t = 0; rows->lowest == NULL && t < KRN_KV_BLOCK; t++)
         e->quantize->extents(rows->type, row_at(rows, t), e->head_dim, e->head_dim, &lowest[t], &highest[t]);
-    const lanes_f low = _mm512_min_ps(load_f(rows->lowest != NULL ? rows->lowest : lowest), zero_f());
-    const lanes_f high = _mm512_max_ps(load_f(rows->lowest != NULL ? rows->highest : highest), zero_f());
-    const float range = (float)(e->scheme->q_max - e->scheme->q_min);
-    const lanes_f quotient = _mm512_insertf32x8(
-        _mm512_castps256_ps512(range_steps(_mm512_castps512_ps256(low), _mm512_castps512_ps256(high), range)),
-        range_steps(_mm512_extractf32x8_ps(low, 1), _mm512_extractf32x8_ps(high, 1), range), 1);
-    const __mmask16 has_scale = _mm512_cmp_ps_mask(quotient, broadcast_f32(FLT_MIN), _CMP_GE_OQ);
-    const lanes_f inverse = _mm512_maskz_div_ps(has_scale, broadcast_f32(1), quotient);
-    /* 15 for u4 at most, however far the scale was rounded. */
-    const lanes_f below = _mm512_max_ps(mul_f(low, inverse), broadcast_f32(-range));
-    const lanes_i zero = _mm512_maskz_sub_epi32(has_scale, broadcast_i32(e->scheme->q_min), _mm512_cvtps_epi32(below));
-    store_f(block.scales, _mm512_maskz_mov_ps(has_scale, quotient));
-    _mm_storeu_si128((__m128i *)(void *)block.zero_points, _mm512_cvtepi32_epi8(zero));
-    store_f(encoder->inverse, inverse);
-    store_f(encoder->low, to_f32(sub_i32(broadcast_i32(e->scheme->q_min), zero)));
-    store_f(encoder->high, to_f32(sub_i32(broadcast_i32(e->scheme->q_max), zero)));
-    store_i(encoder->zero, zero);
-}
-
-static void derive_symmetric(const krn_kv_encoding *e, const krn_kv_rows *rows, uint8_t bias, krn_kv_block block,
-                             block_encoder *encoder) {
-    const lanes_f quotient = _mm512_div_ps(load_f(rows->magnitudes), broadcast_f32(e->scheme->steps));
-    const __mmask16 has_scale = _mm512_cmp_ps_mask(quotient, broadcast_f32(FLT_MIN), _CMP_GE_OQ);
-    store_f(block.scales, _mm512_maskz_mov_ps(has_scale, quotient));
-    store_f(encoder->inverse, _mm512_maskz_div_ps(has_scale, broadcast_f32(1), quotient));
-    store_f(encoder->low, broadcast_f32((float)e->scheme->q_min));
-    store_f(encoder->high, broadcast_f32((float)e->scheme->q_max));
-    store_i(encoder->zero, broadcast_i32(bias));
+    derive_asymmetric(e->scheme, load_f(rows->lowest != NULL ? rows->lowest : lowest),
+                      load_f(rows->lowest != NULL ? rows->highest : highest), block.scales, block.zero_points, encoder);
 }
 
 static void derive_static(const krn_kv_encoding *e, uint8_t bias, block_encoder *encoder) {
@@ -87,9 +34,9 @@ static void derive(const krn_kv_encoding *e, const krn_kv_rows *rows, uint8_t bi
     if (e->static_scale > 0)
         derive_static(e, bias, encoder);
     else if (e->scheme->asymmetric)
-        derive_asymmetric(e, rows, block, encoder);
+        derive_tokens(e, rows, block, encoder);
     else
-        derive_symmetric(e, rows, bias, block, encoder);
+        derive_symmetric(e->scheme, load_f(rows->magnitudes), bias, block.scales, encoder);
 }
 
 /* Codes. */
@@ -126,18 +73,6 @@ KRN_ALWAYS_INLINE lanes_i encode_four(int32_t type, int is_f8, const block_encod
     for (int i = 0; i < 4; i++)
         q[i] = encode_lanes(is_f8, encoder, 4 * g + i, channels_of(type, rows, 4 * g + i, from, dim));
     return _mm512_packus_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
-}
-
-KRN_ALWAYS_INLINE lanes_i or_i(lanes_i a, lanes_i b) { return _mm512_or_si512(a, b); }
-
-/* Quarter i of four registers side by side in register i. */
-KRN_ALWAYS_INLINE void transpose_quarters(lanes_i x[4]) {
-    const lanes_i a = _mm512_shuffle_i32x4(x[0], x[1], 0x44), b = _mm512_shuffle_i32x4(x[2], x[3], 0x44);
-    const lanes_i c = _mm512_shuffle_i32x4(x[0], x[1], 0xEE), d = _mm512_shuffle_i32x4(x[2], x[3], 0xEE);
-    x[0] = _mm512_shuffle_i32x4(a, b, 0x88);
-    x[1] = _mm512_shuffle_i32x4(a, b, 0xDD);
-    x[2] = _mm512_shuffle_i32x4(c, d, 0x88);
-    x[3] = _mm512_shuffle_i32x4(c, d, 0xDD);
 }
 
 KRN_ALWAYS_INLINE void key_codes(int32_t type, int is_f8, int is_four_bits, const krn_kv_encoding *e,
@@ -332,4 +267,6 @@ const krn_kv_kernels krn_kv_cache_avx512 = {
     .store_keys = store_keys,
     .store_values = store_values,
     .store_group = krn_kv_store_group_avx512,
+    .channel_extents = krn_kv_channel_extents_avx512,
+    .store_group_rows = krn_kv_store_group_rows_avx512,
 };

@@ -71,6 +71,14 @@ typedef struct krn_kv_kernels {
      * zero_points have one entry for each channel; zero_points are not written but for u4. */
     void (*store_group)(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
                         float *scales, uint8_t *zero_points);
+    /* The same for a group that comes whole, in two steps straight from its rows; both NULL where it goes through the
+     * tail. head_dim is a multiple of 16. First the extents of `channels` channels, a multiple of 16, of any number of
+     * heads: max|x| in `highest` if symmetric, else both. Returns 0 when an element is not finite. */
+    int32_t (*channel_extents)(const krn_kv_rows *rows, int32_t count, int64_t channels, int symmetric, float *lowest,
+                               float *highest);
+    /* Then every head, of blocks * 16 tokens. `group` has the place of its first block and of its scales. */
+    void (*store_group_rows)(const krn_kv_encoding *encoding, const krn_kv_rows *rows, int32_t blocks,
+                             const float *lowest, const float *highest, krn_kv_block group);
 } krn_kv_kernels;
 
 #define KRN_KV_CACHE_DECLARE(variant) extern const krn_kv_kernels variant;
@@ -78,9 +86,13 @@ KRN_KV_CACHE_VARIANTS(KRN_KV_CACHE_DECLARE)
 #undef KRN_KV_CACHE_DECLARE
 
 #if defined(KRN_X86_64)
-/* store_group of the variant, in a file of its own. */
+/* The groups of the variant, in a file of their own. */
 void krn_kv_store_group_avx512(const krn_kv_encoding *encoding, const float *tail, int32_t blocks, unsigned char *codes,
                                float *scales, uint8_t *zero_points);
+int32_t krn_kv_channel_extents_avx512(const krn_kv_rows *rows, int32_t count, int64_t channels, int symmetric,
+                                      float *lowest, float *highest);
+void krn_kv_store_group_rows_avx512(const krn_kv_encoding *encoding, const krn_kv_rows *rows, int32_t blocks,
+                                    const float *lowest, const float *highest, krn_kv_block group);
 #endif
 
 /* The variant that runs in a context. */
