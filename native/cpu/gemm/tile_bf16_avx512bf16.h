@@ -16,7 +16,7 @@
 
 /* Half as many additions in a row as f32 has; and over the end of a group of 32 the reorder buffer reaches by
  * itself. */
-enum { BF16_SIDE = 2, BF16_SIDE_GROUP = 64 };
+enum { BF16_SIDE_GROUP = 64 };
 
 /* table[i] = codebook[i mod 16], i mod 16 less the offset of codes, or, with zero points, i - 15. */
 KRN_ALWAYS_INLINE zmm_i bf16_table(const krn_tile_job *job, int has_zeros) {
@@ -57,6 +57,12 @@ KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, cons
     for (int32_t s = 0; s < side; s++) {
         raw[s][0] = load_i(run->w + s * run->w_stride);
         raw[s][1] = load_i(run->w + s * run->w_stride + 64);
+        /* GCC would load them again for every shift, until loads bind. A taller tile has loads to spare, and no
+         * registers. */
+        if (rows <= SIDE_ROWS && bits == 4 && !has_zeros) {
+            KRN_KEEP(raw[s][0]);
+            KRN_KEEP(raw[s][1]);
+        }
     }
     KRN_UNROLL
     for (int32_t p = 0; p < 16 / bits; p++) {
@@ -81,7 +87,7 @@ KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, cons
 KRN_ALWAYS_INLINE void tile_bf16(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
-                             .side = BF16_SIDE,
+                             .side = {bits == 4 ? 4 : 2, 2},
                              .least_group = BF16_SIDE_GROUP,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(uint16_t),
                              .load_zeros = bf16_zeros,

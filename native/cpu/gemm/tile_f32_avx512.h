@@ -11,9 +11,6 @@
 
 #include "gemm/tile_float_avx512.h"
 
-/* 8 additions in a row for every block of codes need 6 chains; with 8 it was slower. */
-enum { F32_SIDE = 3 };
-
 /* The codebook, or codes 0..15 less their offset; zero points are subtracted later. */
 KRN_ALWAYS_INLINE zmm_f nibble_table(const krn_tile_job *job) {
     const float *codebook = krn_layout_codebook(job->layout, job->packed);
@@ -58,6 +55,12 @@ KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, cons
     for (int32_t s = 0; s < side; s++) {
         raw[s][0] = load_i(run->w + s * run->w_stride);
         raw[s][1] = load_i(run->w + s * run->w_stride + 64);
+        /* GCC would load them again for every shift, until loads bind. A taller tile has loads to spare, and no
+         * registers. */
+        if (rows <= SIDE_ROWS && bits == 4 && !has_zeros) {
+            KRN_KEEP(raw[s][0]);
+            KRN_KEEP(raw[s][1]);
+        }
     }
     KRN_UNROLL
     for (int32_t p = 0; p < 32 / bits; p++) {
@@ -82,7 +85,7 @@ KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, cons
 KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
-                             .side = F32_SIDE,
+                             .side = {bits == 4 && !has_zeros ? 4 : 2, 2},
                              .least_group = 0,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(float),
                              .load_zeros = f32_zeros,

@@ -10,11 +10,11 @@
 #include "gemm/tile_avx512.h"
 
 enum {
-    MAX_SIDE = 3,
+    MAX_SIDE = 4,
     MAX_ZERO_FORMS = 2,
     SIDE_ROWS = 2,
-    /* Bytes that each of the streams adds to how far they look ahead: what one stream wants (gemm_run.c). */
-    SIDE_PREFETCH_DISTANCE = 4096,
+    /* Bytes that the streams together look ahead, at least. */
+    SIDE_PREFETCH_DISTANCE = 8192,
 };
 
 /* Rows whose t stays in registers (tile_avx512.h): all or none. The compiler chooses better between t and constants
@@ -38,8 +38,8 @@ typedef struct {
 typedef struct {
     int32_t bits;
     int32_t has_zeros;
-    /* Partial sums made at once where there are one or two rows, and the group size from which on. */
-    int32_t side;
+    /* Partial sums made at once for one row and for two, and the group size from which on. */
+    int32_t side[SIDE_ROWS];
     int64_t least_group;
     /* Bytes of the packed activations of a row that meet a block of weights. */
     int64_t x_block_bytes;
@@ -71,18 +71,17 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
     const uint8_t *w = run->w + first * run->w_stride, *x = run->x + first * run->x_stride;
     zmm_f acc[MAX_SIDE * SIDE_ROWS][2];
     float_codes own[MAX_SIDE];
-    /* Whole rounds, so that each stream fetches what it will read itself. */
-    const int64_t round = tile->side * run->w_stride;
-    const int64_t ahead = (tile->side * SIDE_PREFETCH_DISTANCE + round - 1) / round * round;
+    /* Lines are fetched in the order of memory, whichever stream they are for: 94% of the read bandwidth in a loop that
+     * only adds four streams up, 81% if each stream fetches its own. The last stream's lines are asked for just before
+     * the next round begins, so one more round ahead. */
+    const int64_t round = side * run->w_stride, codes_bytes = side * run->blocks * KRN_BLOCK_BYTES;
+    const uint8_t *ahead = w + (2 * round > SIDE_PREFETCH_DISTANCE ? 2 * round : SIDE_PREFETCH_DISTANCE);
+    for (int64_t behind = codes_bytes; behind < round; behind += KRN_LINE_BYTES, ahead += KRN_LINE_BYTES)
+        KRN_PREFETCH(ahead);
     zero_sums(acc, side * rows);
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         own[s] = *codes;
-        /* What lies behind the codes of a group: scales and zero points. Without it every group ends in a miss. */
-        const uint8_t *behind = w + s * run->w_stride + run->blocks * KRN_BLOCK_BYTES;
-        if (run->groups_per_sum > 0)
-            for (int64_t line = 0; line < job->layout->scales_bytes + job->layout->zeros_bytes; line += KRN_LINE_BYTES)
-                KRN_PREFETCH(behind + ahead + line);
         if (tile->has_zeros)
             tile->load_zeros(own[s].zeros, krn_tile_zeros(job, run->group + (first + s) * run->groups_per_sum));
     }
@@ -90,8 +89,9 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
         const block_run blocks = {w, x, run->w_stride, run->x_stride};
         KRN_UNROLL
         for (int32_t s = 0; s < side; s++) {
-            KRN_PREFETCH(w + s * run->w_stride + ahead);
-            KRN_PREFETCH(w + s * run->w_stride + ahead + KRN_LINE_BYTES);
+            KRN_PREFETCH(ahead);
+            KRN_PREFETCH(ahead + KRN_LINE_BYTES);
+            ahead += KRN_BLOCK_BYTES;
         }
         tile->blocks(acc, own, &blocks, side, rows, tile->bits, tile->has_zeros);
     }
@@ -107,9 +107,13 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
 
 KRN_ALWAYS_INLINE void fold_run(zmm_f t[][2], const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
                                 const sum_run *run, int32_t rows) {
+    const int32_t side = tile->side[rows - 1];
     int64_t i = 0;
-    for (; i + tile->side <= run->count; i += tile->side)
-        fold_side_by_side(t, job, tile, codes, run, i, tile->side, rows);
+    for (; i + side <= run->count; i += side)
+        fold_side_by_side(t, job, tile, codes, run, i, side, rows);
+    /* A sum alone takes as long as two beside each other. */
+    for (; side > 2 && i + 2 <= run->count; i += 2)
+        fold_side_by_side(t, job, tile, codes, run, i, 2, rows);
     for (; i < run->count; i++)
         fold_side_by_side(t, job, tile, codes, run, i, 1, rows);
 }
@@ -146,48 +150,48 @@ KRN_ALWAYS_INLINE void tall_float_tile(const krn_tile_job *job, const float_tile
     store_t(job, t, float_kept_rows(rows));
 }
 
+/* The partial sums from block `first` of group g on that are equally long and equally far apart. The last group may be
+ * shorter than the others. */
+KRN_ALWAYS_INLINE sum_run next_run(const krn_tile_job *job, int64_t per_sum, int64_t x_bytes, int64_t g,
+                                   int64_t first) {
+    const krn_layout *layout = job->layout;
+    const int64_t blocks = krn_tile_blocks(job, g), end = job->group + job->num_groups;
+    const int64_t alike = end < layout->num_groups || layout->last_group_blocks == blocks ? end : end - 1;
+    sum_run run = {.w = krn_tile_group(job, g) + (job->first_block + first) * KRN_BLOCK_BYTES, .group = g};
+    if (blocks <= per_sum) {
+        run.blocks = blocks;
+        run.count = g < alike ? alike - g : 1;
+        run.groups_per_sum = 1;
+        run.w_stride = krn_layout_group_bytes(layout, blocks);
+    } else {
+        run.blocks = blocks - first < per_sum ? blocks - first : per_sum;
+        run.count = (blocks - first) / run.blocks;
+        run.w_stride = run.blocks * KRN_BLOCK_BYTES;
+    }
+    run.x_stride = run.blocks * x_bytes;
+    return run;
+}
+
 KRN_ALWAYS_INLINE void low_float_tile(const krn_tile_job *job, const float_tile *tile, const float_codes *codes,
                                       int32_t rows) {
-    const krn_layout *layout = job->layout;
     const int64_t per_sum = KRN_FLOAT_BLOCK_K * tile->bits / 32, end = job->group + job->num_groups;
-    const int64_t x_bytes = tile->x_block_bytes * rows;
     const uint8_t *x = job->x;
     zmm_f t[MAX_KEPT_ROWS][2];
-    if (layout->group_size < tile->least_group) {
+    if (job->layout->group_size < tile->least_group) {
         tall_float_tile(job, tile, *codes, rows);
         return;
     }
     load_t(t, job, float_kept_rows(rows));
-    for (int64_t g = job->group; g < end;) {
-        const int64_t blocks = krn_tile_blocks(job, g);
-        const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
-        sum_run run = {.w = w, .x = x, .w_stride = blocks * KRN_BLOCK_BYTES, .group = g, .blocks = blocks, .count = 1};
-        if (blocks <= per_sum) {
-            /* The last group may be shorter. */
-            if (g + 1 < end)
-                run.count = (end < layout->num_groups ? end : end - 1) - g;
-            run.groups_per_sum = 1;
-            run.w_stride = krn_layout_group_offset(layout, 1) - krn_layout_group_offset(layout, 0);
-            run.x_stride = blocks * x_bytes;
-            fold_run(t, job, tile, codes, &run, rows);
-            g += run.count;
-            x += run.count * run.x_stride;
-            continue;
-        }
-        run.count = blocks / per_sum;
-        run.blocks = per_sum;
-        run.w_stride = per_sum * KRN_BLOCK_BYTES;
-        run.x_stride = per_sum * x_bytes;
+    for (int64_t g = job->group, first = 0; g < end;) {
+        sum_run run = next_run(job, per_sum, tile->x_block_bytes * rows, g, first);
+        run.x = x;
         fold_run(t, job, tile, codes, &run, rows);
-        if (blocks % per_sum != 0) {
-            run.w += run.count * run.w_stride;
-            run.x += run.count * run.x_stride;
-            run.blocks = blocks % per_sum;
-            run.count = 1;
-            fold_run(t, job, tile, codes, &run, rows);
+        x += run.count * run.x_stride;
+        first += run.count * run.blocks;
+        if (run.groups_per_sum > 0 || first == krn_tile_blocks(job, g)) {
+            g += run.groups_per_sum > 0 ? run.count : 1;
+            first = 0;
         }
-        g++;
-        x += blocks * x_bytes;
     }
     store_t(job, t, float_kept_rows(rows));
 }
