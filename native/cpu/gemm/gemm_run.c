@@ -1,7 +1,7 @@
 #include "gemm/gemm_run.h"
 
 #include "common/fma.h"
-#include "gemm/output_stores.h"
+#include "gemm/gemm_steps.h"
 
 #include <string.h>
 
@@ -10,55 +10,17 @@ enum {
     MAX_BLOCK_TILES = 32,
     /* Packed activations of a row block: three quarters of a 1 MiB L2, the rest is for panels on their way through. */
     X_BLOCK_BYTES = 768 << 10,
-    /* Bytes that a lone tile prefetches ahead: 100 ns at 40 GB/s. Half of it loses a tenth, twice gains nothing. */
+    /* Bytes that a lone tile prefetches ahead: 100 ns at 40 GB/s. Half of it loses a tenth, twice gains nothing. The
+     * reorder buffer adds as much again for one row or two and little for taller tiles, which look further. */
     PREFETCH_DISTANCE = 4096,
+    TALL_PREFETCH_DISTANCE = 16384,
+    TALL_ROWS = 3,
     /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K =
      * 14336). */
     PANEL_BLOCK_BYTES = 2 << 20,
     /* Pieces per thread: enough to even out cores of unequal speed, few enough that each streams long. */
     PIECES_PER_THREAD = 4,
 };
-
-typedef struct {
-    const krn_gemm_kernel *variant;
-    const krn_layout *layout;
-    const uint8_t *packed;
-    const krn_scales_kernel *scales;
-    /* What the tiles and the epilogue see. */
-    const krn_activations *activations;
-    const krn_gemm_output *output;
-    const krn_prepared *prepared;
-    int64_t m;
-    /* Tiles of rows, and of these per row block. */
-    int64_t num_tiles, block_tiles;
-    /* The first `taller_tiles` have a row more than `tile_height`. */
-    int64_t tile_height, taller_tiles;
-    /* Work is cut into panel_blocks x row_blocks, rows being the faster index. */
-    int64_t row_blocks, panel_blocks;
-    int64_t step_blocks;
-    krn_output_stores stores;
-    /* Packed activations of all rows, and offsets [m][num_runs], each tile's interleaved. */
-    uint8_t *x;
-    int64_t x_row_bytes;
-    int32_t *x_offsets;
-    int64_t num_runs;
-    /* [m][num_groups], each tile's interleaved; only if weights have float offsets. */
-    float *x_sums;
-} gemm_job;
-
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* First row of a tile. Heights differ by at most one: 13 rows are 7 + 6, not 12 + 1, because a tile of one row loads
- * as many weights as one of twelve. */
-static int64_t tile_start(const gemm_job *job, int64_t tile) {
-    return tile * job->tile_height + min_i64(tile, job->taller_tiles);
-}
-
-static int32_t tile_rows(const gemm_job *job, int64_t tile) {
-    return (int32_t)(tile_start(job, tile + 1) - tile_start(job, tile));
-}
 
 static void pack_tile(void *task_context, int64_t tile) {
     const gemm_job *job = task_context;
@@ -77,80 +39,12 @@ static void pack_tile(void *task_context, int64_t tile) {
     job->variant->pack_rows(&pack);
 }
 
-/* A stretch of a panel (krn_tile_job), and where it lies in packed activations. */
-typedef struct {
-    int64_t group, num_groups;
-    int64_t first_block, part_blocks;
-    int32_t opens, closes;
-    /* The group is longer than int32 sums allow: runs are added up by sum_runs. */
-    int32_t is_long;
-    /* The first and the last step of a panel. */
-    int32_t is_first, is_last;
-    int64_t inputs_before, runs_before;
-    /* Of its weights; of each tile's share in prefetching the next step, and of that per block. */
-    int64_t bytes, share_bytes, share_stride;
-} step;
-
-/* Double-quantized scales become f32 before the tiles of a step need them. The reference reads them as they are. */
-static int widens_scales(const gemm_job *job) { return krn_layout_is_nested(job->layout) && job->variant->in_steps; }
-
-/* Sizes the step that begins at s->group, s->first_block. */
-static void set_step(step *s, const gemm_job *job) {
-    const krn_layout *layout = job->layout;
-    const int64_t group_blocks = krn_layout_blocks(layout, s->group), run_blocks = krn_run_blocks(layout);
-    /* A single tile has nobody to share the L1 with. */
-    const int64_t most = job->num_tiles == 1 ? INT64_MAX : job->step_blocks;
-    /* Float cells fold every block of inputs at once and have no sums to overflow. */
-    s->is_long = group_blocks > run_blocks && job->activations->scales != NULL && job->variant->in_steps;
-    s->num_groups = 1;
-    s->part_blocks = 0;
-    s->opens = s->closes = 1;
-    s->is_first = s->group == 0 && s->first_block == 0;
-    if (group_blocks > most || s->is_long) {
-        const int64_t left_of_run = run_blocks - s->first_block % run_blocks;
-        s->part_blocks = min_i64(min_i64(most, group_blocks - s->first_block), left_of_run);
-        s->opens = s->first_block % run_blocks == 0;
-        s->closes = !s->is_long && s->first_block + s->part_blocks == group_blocks;
-    } else {
-        s->num_groups = min_i64(most / group_blocks, layout->num_groups - s->group);
-        if (widens_scales(job))
-            s->num_groups = min_i64(s->num_groups, KRN_MAX_SCALE_GROUPS);
-    }
-    s->is_last = s->closes && s->group + s->num_groups == layout->num_groups;
-    const int64_t blocks = s->part_blocks > 0 ? s->part_blocks : s->num_groups * group_blocks;
-    s->bytes =
-        s->part_blocks > 0 ? blocks * KRN_BLOCK_BYTES : s->num_groups * krn_layout_group_bytes(layout, group_blocks);
-    s->share_bytes = divide_up(s->bytes, job->block_tiles);
-    s->share_stride = divide_up(s->share_bytes, blocks);
-}
-
-/* Moves to the next step; 0 when the panel is done. */
-static int next_step(step *s, const gemm_job *job) {
-    const krn_layout *layout = job->layout;
-    if (s->part_blocks > 0) {
-        s->inputs_before += s->part_blocks * layout->block_k;
-        s->first_block += s->part_blocks;
-        if (s->first_block == krn_layout_blocks(layout, s->group)) {
-            s->runs_before++;
-            s->group++;
-            s->first_block = 0;
-        } else if (s->is_long && s->first_block % krn_run_blocks(layout) == 0) {
-            s->runs_before++;
-        }
-    } else {
-        for (int64_t i = 0; i < s->num_groups; i++, s->group++, s->runs_before++)
-            s->inputs_before += krn_layout_blocks(layout, s->group) * layout->block_k;
-    }
-    if (s->group == layout->num_groups)
-        return 0;
-    set_step(s, job);
-    return 1;
-}
-
 /* Tiles of a row block against one panel. */
 typedef struct {
     int64_t first_tile, num_tiles;
     int64_t first_panel, end_panel;
+    /* The tiles of other rows that this thread works on next; none if it stays with its rows. */
+    int64_t next_tile, num_next_tiles;
     _Alignas(64) float t[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t acc[MAX_BLOCK_TILES][KRN_MAX_TILE_ELEMS];
     _Alignas(64) int32_t w_sums[KRN_MAX_STEP_GROUPS * KRN_PANEL_CHANNELS];
@@ -162,12 +56,22 @@ typedef struct {
 } tile_block;
 
 /* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step
- * among them: each fetches its part of it while it works on this one. */
-static krn_prefetch prefetch_of(const gemm_job *job, const step *s, const uint8_t *here, const tile_block *block,
-                                int64_t i) {
-    if (block->num_tiles == 1)
-        return (krn_prefetch){here + PREFETCH_DISTANCE, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2,
+ * among them: each fetches its part of it while it works on this one. On the last panel before other rows a tile
+ * fetches theirs instead, in place of its own activations, which nobody reads any more. */
+static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t panel, const uint8_t *here,
+                                const tile_block *block, int64_t i) {
+    if (block->num_tiles == 1) {
+        const int64_t distance =
+            tile_rows(job, block->first_tile) < TALL_ROWS ? PREFETCH_DISTANCE : TALL_PREFETCH_DISTANCE;
+        return (krn_prefetch){here + distance, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2,
                               krn_layout_group_bytes(job->layout, 0)};
+    }
+    if (panel + 1 == block->end_panel && i < block->num_next_tiles) {
+        const int64_t tile = block->next_tile + i, input_bytes = tile_rows(job, tile) * job->variant->x_bytes;
+        const int64_t stride = input_bytes * job->layout->block_k;
+        return (krn_prefetch){job->x + tile_start(job, tile) * job->x_row_bytes + s->inputs_before * input_bytes,
+                              stride, stride > KRN_LINE_BYTES ? KRN_LINE_BYTES : 0, 0};
+    }
     return (krn_prefetch){here + s->bytes + i * s->share_bytes, s->share_stride, 0, 0};
 }
 
@@ -259,7 +163,7 @@ static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_blo
             .shares_expanded = job->variant->expands && block->num_tiles >= KRN_MIN_EXPANDED_TILES,
             .is_expanded = i > 0,
             .rows = rows,
-            .prefetch = prefetch_of(job, s, here, block, i),
+            .prefetch = prefetch_of(job, s, panel, here, block, i),
             .acc = block->acc[i],
             .t = block->t[i],
         };
@@ -315,6 +219,16 @@ static void run_empty_panel(const gemm_job *job, int64_t panel, tile_block *bloc
         store_tile(job, panel, block, i);
 }
 
+/* The tiles that this thread takes up after piece `index`, as long as threads keep pace. */
+static void find_next_tiles(const gemm_job *job, int64_t index, tile_block *block) {
+    const int64_t next = index + job->num_threads;
+    block->num_next_tiles = 0;
+    if (next >= job->row_blocks * job->panel_blocks || next % job->row_blocks == index % job->row_blocks)
+        return;
+    block->next_tile = next % job->row_blocks * job->block_tiles;
+    block->num_next_tiles = min_i64(job->block_tiles, job->num_tiles - block->next_tile);
+}
+
 static void run_block(void *task_context, int64_t index) {
     const gemm_job *job = task_context;
     const int64_t row_block = index % job->row_blocks, panel_block = index / job->row_blocks;
@@ -325,6 +239,7 @@ static void run_block(void *task_context, int64_t index) {
     memset(block.acc, 0, (size_t)block.num_tiles * sizeof block.acc[0]);
     block.first_panel = panel_block * panels / job->panel_blocks;
     block.end_panel = (panel_block + 1) * panels / job->panel_blocks;
+    find_next_tiles(job, index, &block);
     for (int64_t panel = block.first_panel; panel < block.end_panel; panel++)
         if (job->layout->num_groups > 0)
             run_panel(job, panel, &block);
@@ -385,6 +300,7 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
                     .x_sums = (float *)(void *)(workspace + space.x_sums)};
     job.tile_height = call->m / job.num_tiles;
     job.taller_tiles = call->m % job.num_tiles;
+    job.num_threads = call->context->num_threads;
     split_work(&job, call->context->num_threads);
     krn_prepare_open(&prepared, call, workspace + space.end);
     krn_context_run(call->context, job.num_tiles, pack_tile, &job);
