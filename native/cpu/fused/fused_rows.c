@@ -221,6 +221,24 @@ static void derive(const krn_fused_job *job, int64_t row, float magnitude, const
         krn_quantize_derive_row(&job->quantize, y, scales_of(job, row), zero_points_of(job, row));
 }
 
+/* Codes that need no clamping, one per byte. */
+static void encode_bytes(const tile *t, int64_t r, int64_t col, int64_t count, const krn_block_encoder *e,
+                         int32_t stream, krn_ahead ahead, uint8_t *codes) {
+    const krn_fused_job *job = t->job;
+    job->kernels->encode(normed_type(job), normed(t, r, col), job->weight + col, count, t->means[r], t->inverses[r],
+                         e->inverse, e->zero, stream, ahead, codes);
+}
+
+static void encode_nibbles(const tile *t, int64_t r, int64_t col, int64_t count, const krn_block_encoder *e,
+                           krn_ahead ahead, uint8_t *codes) {
+    _Alignas(64) uint8_t bytes[KRN_FUSED_CHUNK];
+    for (int64_t done = 0; done < count; done += KRN_FUSED_CHUNK) {
+        const int64_t n = krn_min(KRN_FUSED_CHUNK, count - done);
+        encode_bytes(t, r, col + done, n, e, 0, krn_ahead_from(ahead, done), bytes);
+        t->job->quantize.kernels->pack_nibbles(bytes, n, codes + (col + done) / 2);
+    }
+}
+
 /* Values are made a second time when the scale is known: that is faster than to store and load them. */
 static void encode_chunk(tile *t, int64_t r, int64_t col, int64_t count) {
     const krn_fused_job *job = t->job;
@@ -228,10 +246,12 @@ static void encode_chunk(tile *t, int64_t r, int64_t col, int64_t count) {
     const int64_t row = t->first + r;
     uint8_t *codes = at(job->codes, row, 0, 1);
     const krn_ahead ahead = take_ahead(t, count);
-    if (quantize->scheme.bits == 8 && quantize->scheme.is_unclipped) {
+    if (quantize->scheme.is_unclipped) {
         const krn_block_encoder e = krn_quantize_encoder(&quantize->scheme, *scales_of(job, row), 0);
-        job->kernels->encode(normed_type(job), normed(t, r, col), job->weight + col, count, t->means[r], t->inverses[r],
-                             e.inverse, e.zero, quantize->stream, ahead, codes + col);
+        if (quantize->scheme.bits == 8)
+            encode_bytes(t, r, col, count, &e, quantize->stream, ahead, codes + col);
+        else
+            encode_nibbles(t, r, col, count, &e, ahead, codes);
         return;
     }
     _Alignas(64) float y[KRN_FUSED_CHUNK];
