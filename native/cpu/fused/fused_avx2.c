@@ -3,6 +3,7 @@
 #include "fused/activation.h"
 #include "fused/fused_variants.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The low halves of dwords whose high halves are 0. */
@@ -30,10 +31,11 @@ KRN_ALWAYS_INLINE void load_pairs(int32_t type, const void *source, int64_t at, 
     *second = as_f32(and_i(pairs, broadcast_i32((int32_t)0xFFFF0000)));
 }
 
+/* p lies about 1 and n in -124..128: the sum of exponents is a normal number, or what 2^128 and more is taken for. */
 KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
     (void)n;
-    const lanes_i power = add_i32(shift_left_i32(as_i(rounded), 23), as_i(broadcast_f32(0.5f)));
-    return mul_f(add_f(p, p), as_f32(power));
+    const lanes_i power = add_i32(as_i(p), shift_left_i32(as_i(rounded), 23));
+    return as_f32(_mm256_min_epi32(power, as_i(broadcast_f32(INFINITY))));
 }
 
 #include "fused/fused_loops.h"

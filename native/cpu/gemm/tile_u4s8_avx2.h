@@ -5,8 +5,8 @@
  *   sums      rows x 2 ymm of int16, two to a channel: 6 rows take 12 of 16 registers
  *
  * vpmaddubsw multiplies twice as many inputs as vpmaddwd does. Its pairs of products stay within 2 * 15 * 128 = 3840,
- * and so do sums of 8 of them within 16 bits: every 32 inputs vpmaddwd widens the sums of a chunk to 32 bits, which join
- * those that rest in memory, or t at the end of a group. The offset of the codes is taken out as in
+ * and so do sums of 8 of them within 16 bits: every 32 inputs vpmaddwd widens the sums of a chunk to 32 bits, which
+ * join those that rest in memory, or t at the end of a group. The offset of the codes is taken out as in
  * tile_s8_avx512vnni.h, and so is that of asymmetric activations, for which the first tile of a row block leaves the
  * sums of the weights to the others. */
 #ifndef KRN_GEMM_TILE_U4S8_AVX2_H
