@@ -116,7 +116,7 @@ KRN_ALWAYS_INLINE void put_rest(int32_t to, const sink *s, int64_t at, int64_t n
 /* low - high. With 8 lanes additions bind, for which Zen has two of its four pipes: the other two take differences, as
  * high * -1 + low, which rounds once, too (1.5 to 1.3 cycles a register and pass of three levels; 16 lanes gain
  * nothing). */
-KRN_ALWAYS_INLINE lanes_f difference(lanes_f low, lanes_f high) {
+KRN_ALWAYS_INLINE lanes_f difference_of(lanes_f low, lanes_f high) {
     return LANES == 8 ? fma_f(high, broadcast_f32(-1), low) : sub_f(low, high);
 }
 
@@ -130,7 +130,7 @@ KRN_ALWAYS_INLINE void butterfly_registers(int levels, int count, lanes_f *x) {
             const int a = pair / h * 2 * h + pair % h;
             const lanes_f low = x[a], high = x[a + h];
             x[a] = add_f(low, high);
-            x[a + h] = difference(low, high);
+            x[a + h] = difference_of(low, high);
         }
     }
 }
