@@ -52,14 +52,14 @@ KRN_ALWAYS_INLINE f32_codes load_codes(const krn_tile_job *job, int64_t group, i
     return codes;
 }
 
-/* A half panel of a group: [k][32] floats, in the order of the packed activations. */
+/* A half panel of a group: [k][16] floats, in the order of the packed activations. */
 KRN_ALWAYS_INLINE void expand_group(float *to, const f32_codes *codes, const uint8_t *w, int64_t blocks, int bits,
                                     int has_codebook) {
     for (int64_t b = 0; b < blocks; b++, w += KRN_BLOCK_BYTES) {
         KRN_PREFETCH(w + EXPAND_PREFETCH_DISTANCE);
         const ymm_i raw0 = load_i(w), raw1 = load_i(w + 32);
         KRN_UNROLL
-        for (int p = 0; p < 32 / bits; p++, to += KRN_PANEL_CHANNELS) {
+        for (int p = 0; p < 32 / bits; p++, to += HALF_PANEL) {
             store_f(to, has_codebook ? nibble_to_entry(codes, raw0, p) : code_to_f32(raw0, p, bits, codes->offsets[0]));
             store_f(to + 8,
                     has_codebook ? nibble_to_entry(codes, raw1, p) : code_to_f32(raw1, p, bits, codes->offsets[1]));
@@ -67,16 +67,26 @@ KRN_ALWAYS_INLINE void expand_group(float *to, const f32_codes *codes, const uin
     }
 }
 
+/* Floats of a half panel of a stretch. */
+KRN_ALWAYS_INLINE int64_t expanded_half(const krn_tile_job *job, int bits) {
+    int64_t blocks = 0;
+    for (int64_t g = job->group; g < job->group + job->num_groups; g++)
+        blocks += krn_tile_blocks(job, g);
+    return blocks * (32 / bits) * HALF_PANEL;
+}
+
+/* One half panel behind the other: tiles stream through them one by one. */
 KRN_ALWAYS_INLINE void expand(const krn_tile_job *job, int bits, int has_codebook) {
+    const int64_t half_elems = expanded_half(job, bits);
     float *to = job->expanded;
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES;
         const int64_t blocks = krn_tile_blocks(job, g);
         for (int half = 0; half < 2; half++) {
             const f32_codes codes = load_codes(job, g, half);
-            expand_group(to + half * HALF_PANEL, &codes, w + half * HALF_BLOCK_BYTES, blocks, bits, has_codebook);
+            expand_group(to + half * half_elems, &codes, w + half * HALF_BLOCK_BYTES, blocks, bits, has_codebook);
         }
-        to += blocks * (32 / bits) * KRN_PANEL_CHANNELS;
+        to += blocks * (32 / bits) * HALF_PANEL;
     }
 }
 
@@ -97,7 +107,7 @@ KRN_ALWAYS_INLINE void fma_block(ymm_f acc[][2], const f32_codes *codes, const u
 }
 
 KRN_ALWAYS_INLINE void fma_expanded(ymm_f acc[][2], const float *w, const float *x, int64_t inputs, int32_t rows) {
-    for (int64_t k = 0; k < inputs; k++, w += KRN_PANEL_CHANNELS, x += rows) {
+    for (int64_t k = 0; k < inputs; k++, w += HALF_PANEL, x += rows) {
         const ymm_f w0 = load_f(w), w1 = load_f(w + 8);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++) {
@@ -119,9 +129,11 @@ KRN_ALWAYS_INLINE void fma_codes(ymm_f acc[][2], const f32_codes *codes, const u
 
 KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, int32_t rows, int bits,
                                              int has_codebook, int is_expanded) {
-    const float *x = job->x, *expanded = (const float *)job->expanded + half * HALF_PANEL;
+    const float *x = job->x, *expanded = job->expanded;
     float *tile = job->t + half * HALF_PANEL;
     krn_prefetch prefetch = job->prefetch;
+    if (is_expanded)
+        expanded += half * expanded_half(job, bits);
     for (int64_t g = job->group; g < job->group + job->num_groups; g++) {
         const uint8_t *w = krn_tile_group(job, g) + job->first_block * KRN_BLOCK_BYTES + half * HALF_BLOCK_BYTES;
         const int64_t length = krn_tile_blocks(job, g) * (32 / bits);
@@ -138,7 +150,7 @@ KRN_ALWAYS_INLINE void half_tile_f32_of_rows(const krn_tile_job *job, int half, 
                 fma_expanded(acc, expanded, x, inputs, rows);
             else
                 fma_codes(acc, &codes, w, x, inputs, rows, bits, has_codebook, &prefetch);
-            expanded += inputs * KRN_PANEL_CHANNELS;
+            expanded += inputs * HALF_PANEL;
             w += inputs * bits / 32 * KRN_BLOCK_BYTES;
             x += inputs * rows;
             KRN_UNROLL
