@@ -25,6 +25,7 @@ public sealed unsafe class CudaKvCache : IDisposable
         ArgumentNullException.ThrowIfNull(context);
         (PageBytes, long poolBytes) = BytesOf(options);
         KvCache.CheckScales(options);
+        CheckFormat(options);
         Context = context;
         Options = options;
         PagesPerSequence = (options.MaxTokens + options.PageTokens - 1) / options.PageTokens;
@@ -212,6 +213,16 @@ public sealed unsafe class CudaKvCache : IDisposable
             max_rows = batch.MaxRows,
             max_length = batch.MaxLength,
         };
+    }
+
+    // Means and groups of tokens are state that this class does not keep.
+    private static void CheckFormat(KvCacheOptions options)
+    {
+        if (options.RotateKeys || options.CenterKeys || options.KeyGranularity == KvGranularity.Channel || options.ValueGranularity == KvGranularity.Channel)
+        {
+            throw new KernelException(
+                KernelStatus.Unsupported, "A CudaKvCache has scales per token or static, and keys that it neither rotates nor centres.");
+        }
     }
 
     private CudaBuffer<T>? Copy<T>(ReadOnlySpan<T> values)
