@@ -107,6 +107,9 @@ internal static class GemmOracle
     /// <summary>Whether products of a variant are bf16, and so are the entries of a codebook.</summary>
     public static bool HasBf16Products(string variant) => variant is "avx512bf16" or NeonBf16;
 
+    /// <summary>The type of the entries of a codebook in the products of a variant.</summary>
+    public static ElementType EntriesOf(string variant) => HasBf16Products(variant) ? ElementType.BF16 : ElementType.F32;
+
     /// <summary>The bound of gemm.h on the error of a float cell: (K + 8) * eps * sum |x||w|, and half a unit in the last place of an
     /// output type narrower than binary32. With an adapter, K / 16 + rank + 12 roundings of its term are less than those of K + rank + 12
     /// taken for both. A variant that rounds to odd has half as many roundings, each of up to two of these, and 8 more.</summary>

@@ -58,8 +58,8 @@ internal sealed record OracleWeights(
 
     /// <summary>Reads a channel: its codes with the zero points taken off, group by group, and its scales.</summary>
     /// <param name="n">The channel.</param>
-    /// <param name="roundsEntries">Entries of a codebook are rounded to bf16, as variants with bf16 products do.</param>
-    public OracleChannel Channel(long n, bool roundsEntries = false)
+    /// <param name="entries">The type that entries of a codebook are rounded to, as kernels with products of 16 bits do.</param>
+    public OracleChannel Channel(long n, ElementType entries = ElementType.F32)
     {
         var values = new int[Shape.K];
         CodeReader.Widen(Shape.Format, Codes.AsSpan(checked((int)(n * StrideBytes)), (int)Shape.Format.RowBytes(Shape.K)), values);
@@ -79,7 +79,7 @@ internal sealed record OracleWeights(
             Inputs = inputs,
             Offsets = Offsets is null ? null : OfGroups(Offsets),
             Entries = Codebook is { } codebook
-                ? Array.ConvertAll(values, code => roundsEntries ? (float)BFloat16.FromSingle(codebook[code]) : codebook[code])
+                ? Array.ConvertAll(values, code => FloatConvert.Round(entries, codebook[code]))
                 : null,
         };
         if (outliers == 0)

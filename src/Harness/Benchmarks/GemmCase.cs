@@ -87,7 +87,7 @@ internal sealed class GemmCase : MeasuredCase
         long[] rows = SampleGrid.Indices(_spec.M), columns = SampleGrid.Indices(_spec.N);
         double[] unquantized = _layer.Exact(_spec.M);
         var channels = new OracleChannel[columns.Length];
-        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j], GemmOracle.HasBf16Products(_variant)));
+        Parallel.For(0, columns.Length, j => channels[j] = _weights.Oracle.Channel(columns[j], GemmOracle.EntriesOf(_variant)));
 
         var outputs = new (float Prescribed, OracleOutput Exact)[columns.Length];
         for (int i = 0; i < rows.Length; i++)

@@ -5,7 +5,8 @@ namespace Kernels.Harness.Devices;
 internal abstract class CudaOp
 {
     /// <summary>The ops.</summary>
-    public static IReadOnlyList<CudaOp> All { get; } = [new MemoryOp(), new QuantizeOp(), new GemmOp()];
+    public static IReadOnlyList<CudaOp> All { get; } = 
+        [new MemoryOp(), new QuantizeOp(), new DequantizeOp(), new HadamardOp(), new FusedOp(), new KvAppendOp(), new AttentionOp(), new GemmOp()];
 
     /// <summary>Checks that are small enough for the emulator.</summary>
     public abstract IEnumerable<CudaCheck> Checks();
@@ -18,7 +19,14 @@ internal abstract class CudaOp
 /// <param name="Id">op/scheme/shape; device and class are appended.</param>
 /// <param name="Outputs">Outputs that are compared.</param>
 /// <param name="Run">Runs it in a context: what is wrong, in a sentence, or null.</param>
-internal sealed record CudaCheck(string Id, long Outputs, Func<CudaContext, string?> Run);
+internal sealed record CudaCheck(string Id, long Outputs, Func<CudaContext, string?> Run)
+{
+    /// <summary>What the id does not tell: the sixth part of the check's; empty for nothing.</summary>
+    public string Feature { get; init; } = "";
+
+    /// <summary>Whether every bit is prescribed, or the error is bounded.</summary>
+    public bool IsExact { get; init; } = true;
+}
 
 /// <summary>A case.</summary>
 /// <param name="Op">First part of the id.</param>
@@ -30,8 +38,21 @@ internal sealed record CudaCheck(string Id, long Outputs, Func<CudaContext, stri
 internal sealed record CudaCase(
     string Op, string Scheme, IReadOnlyDictionary<string, long> Shape, double Operations, long Bytes, Func<CudaContext, int, ICudaCalls> Open)
 {
+    /// <summary>The product that peers compute; null for what they do not have.</summary>
+    public MatrixShape? Product { get; init; }
+
+    /// <summary>Whether the products are of integers.</summary>
+    public bool IsInteger { get; init; }
+
     /// <summary>op/scheme/shape.</summary>
     public string Id => $"{Op}/{Scheme}/{string.Join('-', Shape.Select(size => $"{size.Key}{size.Value}"))}";
+}
+
+/// <summary>Y[M,N] = X[M,K] . W[N,K]^T.</summary>
+internal readonly record struct MatrixShape(long M, long N, long K)
+{
+    /// <summary>A multiplication and an addition for each product.</summary>
+    public double Operations => 2.0 * M * N * K;
 }
 
 /// <summary>Calls of a case.</summary>

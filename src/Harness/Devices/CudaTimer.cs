@@ -3,6 +3,12 @@ using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Devices;
 
+/// <summary>What was measured of calls.</summary>
+/// <param name="Time">The time of a call.</param>
+/// <param name="MaxNs">The slowest sample.</param>
+/// <param name="Load">Clocks and power while they ran; null without NVML.</param>
+internal sealed record DeviceTime(CaseTime Time, double MaxNs, DeviceLoad? Load);
+
 /// <summary>Times calls on a GPU: a graph of calls on rotated operands, timed by events, the second-level cache flushed before each launch.</summary>
 internal sealed class CudaTimer : IDisposable
 {
@@ -30,32 +36,62 @@ internal sealed class CudaTimer : IDisposable
         _start = new CudaEvent(context);
         _end = new CudaEvent(context);
         _flush = new CudaBuffer<byte>(context, FlushOfL2 * context.Properties.L2Bytes);
-        _nvml = Nvml.Open(context.Device.Ordinal);
+        _nvml = Nvml.Open(Nvml.File, context.Device.PciBusId);
     }
 
-    /// <summary>Measures a case.</summary>
-    public (CaseTime Time, DeviceLoad? Load) Measure(CudaCase spec)
-    {
-        int rotations = (int)Math.Clamp((L2Multiple * _context.Properties.L2Bytes / Math.Max(1, spec.Bytes)) + 1, 2, MaxRotations);
-        using ICudaCalls calls = spec.Open(_context, rotations);
-        _context.Synchronize();
-        using CudaGraph graph = CudaGraph.Capture(_stream, stream =>
-        {
-            for (int i = 0; i < rotations; i++)
-                calls.Call(i, stream);
-        });
-        var samples = new double[Samples];
-        for (int i = -WarmUp; i < Samples; i++)
-        {
-            double milliseconds = Launch(graph, (byte)i);
-            if (i >= 0)
-                samples[i] = milliseconds * NanosecondsPerMillisecond / rotations;
-        }
+    /// <summary>Whether clocks and power are known.</summary>
+    public bool KnowsLoad => _nvml is not null;
 
-        Array.Sort(samples);
-        double median = Statistics.Median(samples);
-        var time = new CaseTime(median, samples[0], Statistics.Percentile(samples, 0.95), Samples, rotations);
-        return (time, LoadOf(graph, median * rotations / NanosecondsPerMillisecond));
+    /// <summary>How many copies of operands keep every call from finding its own in the second-level cache.</summary>
+    /// <param name="bytes">Of the operands of a call.</param>
+    public int RotationsFor(long bytes) =>
+        (int)Math.Clamp((L2Multiple * _context.Properties.L2Bytes / Math.Max(1, bytes)) + 1, 2, MaxRotations);
+
+    /// <summary>Measures a case alone.</summary>
+    public DeviceTime Measure(CudaCase spec)
+    {
+        int rotations = RotationsFor(spec.Bytes);
+        using ICudaCalls calls = spec.Open(_context, rotations);
+        return Measure([(calls, rotations)])[0];
+    }
+
+    /// <summary>Measures calls in turns: a launch of each, beginning with another one each time.</summary>
+    /// <param name="contestants">Calls, and how many copies of operands they have.</param>
+    public IReadOnlyList<DeviceTime> Measure(IReadOnlyList<(ICudaCalls Calls, int Rotations)> contestants)
+    {
+        _context.Synchronize();
+        var graphs = new List<CudaGraph>();
+        try
+        {
+            foreach ((ICudaCalls calls, int rotations) in contestants)
+            {
+                graphs.Add(CudaGraph.Capture(_stream, stream =>
+                {
+                    for (int i = 0; i < rotations; i++)
+                        calls.Call(i, stream);
+                }));
+            }
+
+            var samples = new double[graphs.Count][];
+            for (int i = 0; i < samples.Length; i++)
+                samples[i] = new double[Samples];
+            for (int i = -WarmUp; i < Samples; i++)
+            {
+                for (int turn = 0; turn < graphs.Count; turn++)
+                {
+                    int which = (turn + i + WarmUp) % graphs.Count;
+                    double milliseconds = Launch(graphs[which], (byte)i);
+                    if (i >= 0)
+                        samples[which][i] = milliseconds * NanosecondsPerMillisecond / contestants[which].Rotations;
+                }
+            }
+
+            return [.. graphs.Select((graph, i) => ToTime(samples[i], graph, contestants[i].Rotations))];
+        }
+        finally
+        {
+            graphs.ForEach(graph => graph.Dispose());
+        }
     }
 
     public void Dispose()
@@ -64,6 +100,14 @@ internal sealed class CudaTimer : IDisposable
         _end.Dispose();
         _start.Dispose();
         _stream.Dispose();
+    }
+
+    private DeviceTime ToTime(double[] samples, CudaGraph graph, int rotations)
+    {
+        Array.Sort(samples);
+        double median = Statistics.Median(samples);
+        var time = new CaseTime(median, samples[0], Statistics.Percentile(samples, 0.95), Samples, rotations);
+        return new DeviceTime(time, samples[^1], LoadOf(graph, median * rotations / NanosecondsPerMillisecond));
     }
 
     private double Launch(CudaGraph graph, byte flushed)

@@ -28,7 +28,8 @@ internal sealed class MemoryOp : CudaOp
             Name, NameOf(ceiling), new Dictionary<string, long> { ["mb"] = megabytes }, 0, bytes * AccessesOf(ceiling),
             (context, rotations) => new Calls(context, ceiling, bytes / sizeof(float), rotations));
 
-    private static string NameOf(CudaCeiling ceiling) => ceiling.ToString().ToLowerInvariant();
+    /// <summary>The name of a loop in ids.</summary>
+    public static string NameOf(CudaCeiling ceiling) => ceiling.ToString().ToLowerInvariant();
 
     private static int AccessesOf(CudaCeiling ceiling) => (int)ceiling;
 

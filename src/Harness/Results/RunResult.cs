@@ -131,12 +131,21 @@ internal sealed record CaseResult
     /// <summary>Other libraries on the same operands, shape and threads.</summary>
     public IReadOnlyList<PeerResult> Peers { get; init; } = [];
 
+    /// <summary>What a CUDA device said of itself while it ran the case; null on the CPU, and where the device does not tell.</summary>
+    public DeviceLoad? DeviceLoad { get; init; }
+
     /// <summary>The fastest peer whose result is right; null when there is none.</summary>
     internal PeerResult? BestPeer => Peers.Where(peer => peer.Speedup is not null).MinBy(peer => peer.Speedup);
 
     /// <summary>The id and, for a layer of a model, its name: unique within a run.</summary>
     internal string Key => Layer is null ? Id : $"{Id} [{Layer}]";
 }
+
+/// <summary>What a device says of itself while it works.</summary>
+/// <param name="SmMhz">Clock of the multiprocessors.</param>
+/// <param name="MemoryMhz">Clock of the memory.</param>
+/// <param name="Watts">Power of the board.</param>
+internal sealed record DeviceLoad(int SmMhz, int MemoryMhz, double Watts);
 
 /// <summary>Time of one call in nanoseconds.</summary>
 /// <param name="Median">Median of the samples.</param>

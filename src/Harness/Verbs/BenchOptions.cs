@@ -8,7 +8,7 @@ namespace Kernels.Harness.Verbs;
 internal sealed class BenchOptions
 {
     /// <summary>Which device.</summary>
-    [Option("device", MetaValue = "DEVICE", HelpText = "Measure the kernels of a CUDA device instead: cuda or cuda:NUMBER. --isa then names classes, sm80 or sm90a.")]
+    [Option("device", MetaValue = "DEVICE", HelpText = "Measure the kernels of a CUDA device instead, beside its memory, cuBLASLt, clocks and power: cuda or cuda:NUMBER. --isa then names classes, sm80 or sm90a.")]
     public string? Device { get; set; }
 
     /// <summary>Every case.</summary>
@@ -20,7 +20,7 @@ internal sealed class BenchOptions
     public string? Filter { get; set; }
 
     /// <summary>Which op.</summary>
-    [Option("op", MetaValue = "OP", HelpText = "Run the cases of one op: gemm, quantize, dequantize or rope.")]
+    [Option("op", MetaValue = "OP", HelpText = "Run the cases of one op: gemm, quantize, dequantize, hadamard, fused, rope, kv_append or attention.")]
     public string? Op { get; set; }
 
     /// <summary>Numbers of threads.</summary>
@@ -75,5 +75,6 @@ internal sealed class BenchOptions
         new("One cell on every instruction set", new BenchOptions { Filter = "gemm/w4g128-a8/m128-n4096-k4096/t1/*", Isa = "avx2,avx512vnni" }),
         new("Every GEMM beside every peer", new BenchOptions { Op = "gemm", Full = true, Peers = true }),
         new("The layers of a checkpoint", new BenchOptions { Model = "model.safetensors" }),
+        new("The kernels of the first GPU", new BenchOptions { Device = "cuda", Json = "gpu.json" }),
     ];
 }

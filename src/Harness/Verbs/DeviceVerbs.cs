@@ -48,7 +48,7 @@ internal static class DeviceVerbs
         {
             var checks = (from context in contexts
                           from check in CudaOp.All.SelectMany(op => op.Checks())
-                          let id = IdOf(check.Id, context)
+                          let id = IdOf(check.Id, context) + (check.Feature.Length == 0 ? "" : "/" + check.Feature)
                           where filter?.IsMatch(id) != false
                           select (Id: id, Check: check, Context: context)).ToList();
             if (checks.Count == 0)
@@ -79,26 +79,55 @@ internal static class DeviceVerbs
     {
         if (device.IsEmulator)
             throw new UsageException("--device emulator: what runs on the emulator is checked ('kernels verify --device emulator'), not measured.");
-        if (options.Full || options.CrossCheck || options.Peers || (options.Model ?? options.Csv ?? options.Markdown ?? options.Threads) is not null)
-            throw new UsageException("--device cuda takes --filter, --op, --isa, --list, --json and no other option.");
+        if (options.Full || options.CrossCheck || options.Peers || (options.Model ?? options.Threads) is not null)
+            throw new UsageException(
+                "--device cuda takes --filter, --op, --isa, --list, --json, --csv, --markdown, --no-peers and no other option; its peer is cuBLASLt.");
+        if (options.List && (options.Json ?? options.Csv ?? options.Markdown) is not null)
+            throw new UsageException("--list runs nothing, so there is nothing to save: leave --json, --csv and --markdown out.");
         OptionValues.Writable("--json", options.Json);
+        OptionValues.Writable("--csv", options.Csv);
+        OptionValues.Writable("--markdown", options.Markdown);
         CaseGlob? filter = OptionValues.Filter(options.Filter);
         DateTimeOffset start = DateTimeOffset.UtcNow;
-        string best = options.Isa ?? BestClass(device);
-        IReadOnlyList<CudaContext> contexts = DeviceChoice.Contexts(device, best);
+        IReadOnlyList<CudaContext> contexts = DeviceChoice.Contexts(device, options.Isa ?? BestClass(device));
         try
         {
-            var results = new List<CaseResult>();
-            Table table = RunTables.MakeTable($"cases on {Markup.Escape(device.Name)}");
-            foreach ((string header, bool isNumber) in new[] { ("case", false), ("time", true), ("GB/s", true), ("TOPS", true), ("of triad", true), ("clock", true), ("power", true) })
-                RunTables.AddColumn(table, header, isNumber);
-            foreach (CudaContext context in contexts)
-                MeasureIn(context, filter, options, terminal, table, results);
+            var cases = (from context in contexts
+                         from spec in CudaOp.All.SelectMany(op => op.Cases())
+                         let id = IdOf(spec.Id, context)
+                         where filter?.IsMatch(id) != false && (options.Op is null || options.Op == spec.Op)
+                         select (Id: id, Case: spec, Context: context)).ToList();
+            if (cases.Count == 0)
+                throw new UsageException("no case matches; 'kernels bench --device ... --list' prints the ids of all.");
             if (options.List)
+            {
+                cases.ForEach(c => terminal.Raw(c.Id + "\n"));
                 return CommandLine.Ok;
-            terminal.Out.Write(table);
+            }
+
+            var results = new List<CaseResult>();
+            var ceilings = new List<CeilingResult>();
+            foreach (IGrouping<CudaContext, (string Id, CudaCase Case, CudaContext Context)> ofContext in cases.GroupBy(c => c.Context))
+            {
+                using var bench = new DeviceBench(ofContext.Key, !options.NoPeers);
+                foreach (string missing in bench.Missing)
+                    terminal.Error.Write(new Text($"kernels: going on without {missing}.\n"));
+                ceilings.AddRange(bench.Ceilings);
+                foreach ((string id, CudaCase spec, _) in ofContext)
+                {
+                    if (MeasureOrSkip(bench, id, spec, terminal) is { } result)
+                        results.Add(result);
+                }
+            }
+
+            RunResult run = RunOf("bench", "cuda-events", start, results) with { Ceilings = ceilings };
+            Write(run, device, terminal);
             if (options.Json is not null)
-                ResultsJson.Save(RunOf("bench", "cuda-events", start, results), options.Json);
+                ResultsJson.Save(run, options.Json);
+            if (options.Csv is not null)
+                TextFiles.Write(options.Csv, CsvWriter.Write(run));
+            if (options.Markdown is not null)
+                TextFiles.Write(options.Markdown, MarkdownWriter.Write(run));
             return CommandLine.Ok;
         }
         finally
@@ -107,48 +136,56 @@ internal static class DeviceVerbs
         }
     }
 
-    private static void MeasureIn(
-        CudaContext context, CaseGlob? filter, BenchOptions options, Terminal terminal, Table table, List<CaseResult> results)
+    // A device may be too small for a case, or lack its kernel; the others are measured all the same.
+    private static CaseResult? MeasureOrSkip(DeviceBench bench, string id, CudaCase spec, Terminal terminal)
     {
-        List<CudaCase> cases = [.. CudaOp.All.SelectMany(op => op.Cases())];
-        string triadId = MemoryOp.CeilingId(CudaCeiling.Triad);
-        using CudaTimer? timer = options.List ? null : new CudaTimer(context);
-        double triad = timer is null ? 0 : RateOf(cases.Single(c => c.Id == triadId), timer);
-        foreach (CudaCase spec in cases)
+        try
         {
-            string id = IdOf(spec.Id, context);
-            if (filter?.IsMatch(id) == false || (options.Op is not null && options.Op != spec.Op))
-                continue;
-            if (timer is null)
-            {
-                terminal.Raw(id + "\n");
-                continue;
-            }
-
-            (CaseTime time, DeviceLoad? load) = timer.Measure(spec);
-            double rate = spec.Bytes / time.Median;
-            double? gops = spec.Operations > 0 ? spec.Operations / time.Median : null;
-            results.Add(new CaseResult
-            {
-                Id = id,
-                Op = spec.Op,
-                Scheme = spec.Scheme,
-                Shape = spec.Shape,
-                Threads = 1,
-                Isa = CudaContext.NameOf(context.Class),
-                TimeNs = time,
-                Gops = gops,
-                GbytesPerS = rate,
-                Ceiling = new CaseCeiling("device_triad", triad, "gb_per_s", spec.Bytes / triad),
-                OfCeiling = rate / triad,
-            });
-            table.AddRow(
-                id, Figures.Time(time.Median), Figures.Rate(rate), gops is null ? "" : Figures.Rate(gops.Value / 1000), Figures.Percent(rate / triad),
-                load is null ? "" : $"{load.SmMhz} MHz", load is null ? "" : load.Watts.ToString("0", CultureInfo.InvariantCulture) + " W");
+            return bench.Measure(id, spec);
+        }
+        catch (KernelException failure) when (failure.Status is KernelStatus.OutOfMemory or KernelStatus.Unsupported)
+        {
+            terminal.Error.Write(new Text($"kernels: skipped {id}: {failure.Message}\n"));
+            return null;
         }
     }
 
-    private static double RateOf(CudaCase spec, CudaTimer timer) => spec.Bytes / timer.Measure(spec).Time.Median;
+    private static void Write(RunResult run, CudaDevice device, Terminal terminal)
+    {
+        RunTables.WriteCeilings(terminal, run.Ceilings);
+        foreach (IGrouping<string, CaseResult> ofClass in run.Cases.GroupBy(result => result.Isa))
+            WriteCases($"cases on {device.Name}, {ofClass.Key}", $"/{DeviceChoice.IdOf(device)}/{ofClass.Key}", ofClass, terminal);
+        foreach (IGrouping<string, CaseResult> group in RunSummary.Groups(run))
+            RunTables.WritePeers(terminal, group.Key, [.. group]);
+    }
+
+    // Ids without what the title tells.
+    private static void WriteCases(string title, string suffix, IEnumerable<CaseResult> results, Terminal terminal)
+    {
+        Table table = RunTables.MakeTable(title);
+        foreach ((string header, bool isNumber) in new[]
+        {
+            ("case", false), ("time", true), ("GB/s", true), ("TOPS", true), ("of ceiling", true), ("ceiling", false), ("clock", true), ("memory", true),
+            ("power", true),
+        })
+            RunTables.AddColumn(table, header, isNumber);
+        const double GopsPerTops = 1000;
+        foreach (CaseResult result in results)
+        {
+            DeviceLoad? load = result.DeviceLoad;
+            string[] cells =
+            [
+                result.Id[..^suffix.Length], Figures.Time(result.TimeNs!.Median), Figures.Rate(result.GbytesPerS!.Value),
+                result.Gops is { } gops ? Figures.Rate(gops / GopsPerTops) : "", Figures.Percent(result.OfCeiling!.Value), result.Ceiling!.Name,
+                load is null ? "" : $"{load.SmMhz} MHz", load is null ? "" : $"{load.MemoryMhz} MHz",
+                load is null ? "" : load.Watts.ToString("0", CultureInfo.InvariantCulture) + " W",
+            ];
+            table.AddRow(cells.Select(cell => new Text(Printable.Of(cell))));
+        }
+
+        terminal.Out.Write(table);
+        terminal.Line();
+    }
 
     private static string BestClass(CudaDevice device)
     {
@@ -181,8 +218,8 @@ internal static class DeviceVerbs
             Scheme = parts[1],
             Shape = new Dictionary<string, long> { ["outputs"] = check.Outputs },
             Threads = 1,
-            Isa = parts[^1],
-            KernelError = new KernelError("exact", check.Outputs, check.Outputs, failure is null ? 0 : 1, 0, null),
+            Isa = parts[4],
+            KernelError = new KernelError(check.IsExact ? "exact" : "bound", check.Outputs, check.Outputs, failure is null ? 0 : 1, 0, null),
             Failure = failure,
         };
     }

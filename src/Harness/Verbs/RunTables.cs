@@ -44,7 +44,8 @@ internal static class RunTables
         terminal.Line();
     }
 
-    private static void WritePeers(Terminal terminal, string title, CaseResult[] cases)
+    /// <summary>Writes the table of peers of some cases, if they have more than one.</summary>
+    public static void WritePeers(Terminal terminal, string title, CaseResult[] cases)
     {
         IReadOnlyList<string[]> rows = PeerTable.Rows(cases);
         if (rows.Count == 0)

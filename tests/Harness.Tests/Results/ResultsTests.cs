@@ -25,12 +25,13 @@ public sealed class ResultsTests
         Assert.Equal(
             [
                 "id", "op", "scheme", "shape", "threads", "isa", "layer", "time_ns", "gops", "gbytes_per_s", "ceiling", "of_ceiling", "bytes",
-                "allocated_bytes", "kernel_error", "quantization_error", "failure", "peers",
+                "allocated_bytes", "kernel_error", "quantization_error", "failure", "peers", "device_load",
             ],
             first.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["median", "min", "p95", "samples", "calls_per_sample"], NamesOf(first.GetProperty("time_ns")));
         Assert.Equal(["name", "value", "unit", "time_ns"], NamesOf(first.GetProperty("ceiling")));
         Assert.Equal(["packed", "f16", "workspace"], NamesOf(first.GetProperty("bytes")));
+        Assert.Equal(["sm_mhz", "memory_mhz", "watts"], NamesOf(first.GetProperty("device_load")));
         Assert.Equal(["sqnr_db", "relative_frobenius", "mse", "cosine", "max_abs", "p999_abs"], NamesOf(first.GetProperty("quantization_error")));
         Assert.Equal(
             ["name", "version", "time_ns", "speedup", "own_time_ns", "includes_quantization", "relative_error", "note", "failure"], NamesOf(first.GetProperty("peers")[0]));

@@ -105,8 +105,8 @@ internal sealed class GemmCheck(CaseId id, Isa level, IReadOnlyList<string> feat
     {
         var meter = new KernelErrorMeter(_spec.Cell.IsInteger ? "exact" : "bound", tracksBound: operands.OutputType == ElementType.F32);
         int n = (int)_spec.N, bytes = operands.OutputType.Bits() / 8;
-        bool roundsEntries = GemmOracle.HasBf16Products(Case.Variant);
-        OracleChannel[] channels = [.. Enumerable.Range(0, n).Select(i => operands.Weights.Channel(i, roundsEntries))];
+        ElementType entries = GemmOracle.EntriesOf(Case.Variant);
+        OracleChannel[] channels = [.. Enumerable.Range(0, n).Select(i => operands.Weights.Channel(i, entries))];
         var actual = new float[n];
         var residual = new float[n];
         for (int row = 0; row < _spec.M; row++)
