@@ -1,4 +1,4 @@
-/* The checks of the door of gemm.h, which are also those of cuda_gemm.h: nothing that a pointer of a tensor names is read.
+/* The checks of the door of gemm.h, which are also those of cuda_gemm.h: nothing that a tensor's pointer names is read.
  * Each gives the status of a bad argument and names it. */
 #ifndef KRN_GEMM_ARGUMENTS_H
 #define KRN_GEMM_ARGUMENTS_H

@@ -16,7 +16,7 @@ KRN_DEVICE float load_float(const void *data, int32_t type, int64_t at) {
     return type == KRN_TYPE_F16 ? ptx::f32_from_f16(half) : ptx::f32_from_bf16(half);
 }
 
-/* Sums of 16 lanes, each of every 16th input in ascending order; behind K, zeros. A lane loads `steps` inputs of each row
+/* Sums of 16 lanes, each of every 16th input in ascending order; behind K, zeros. A lane loads `steps` inputs of a row
  * before it adds them: chains are long, and there are few warps to hide what a load takes. */
 template <int32_t rows, int32_t steps> KRN_DEVICE void project(const krn_cuda_project_params &p) {
     constexpr int32_t LANES = KRN_CUDA_PROJECT_LANES;

@@ -6,7 +6,7 @@
 
 /* Where parts of the workspace begin. The first three are integer activations in the packed order, their zero points
  * less 128, and their sums. For the side term, a row for each of X: the outlier columns, then the ranks of an adapter;
- * and B of the adapter as [rank][padded_n]. The others are there with `compute`: codes, scales and zero points, and with
+ * and B of the adapter as [rank][padded_n]. The others are there with `compute`: codes, scales and zero points, with
  * outlier columns what of X is quantized; with a threshold, which columns were found, their numbers and how many they
  * are. */
 typedef struct krn_cuda_gemm_workspace {

@@ -28,9 +28,9 @@ typedef struct krn_cuda_gemm_params {
     const float *bias;      /* or NULL */
     const void *residual;   /* or NULL */
     void *y;
-    /* The side term of gemm.h: rows [m][side_ld] of the outlier columns of x, then of its projections by an adapter, and
-     * the weights of both, [num_outliers][padded_n] and [num_ranks][padded_n]. Or, of columns that were searched for, how
-     * many there are, which, and the places where they stand (NULL: as they are numbered): their weights are what the
+    /* The side term of gemm.h: rows [m][side_ld] of the outlier columns of x, then of its projections by an adapter,
+     * and weights of both, [num_outliers][padded_n] and [num_ranks][padded_n]. Or, of columns that were searched for,
+     * how many there are, which, and the places where they stand (NULL: as they are numbered): their weights are what the
      * codes say. */
     const float *side_x;
     const float *outlier_weights, *adapter;
@@ -212,7 +212,7 @@ typedef struct krn_cuda_split_params {
     int32_t type;
 } krn_cuda_split_params;
 
-/* Projections of X by the A of an adapter: krn_gemm_project_row and _rows, a block for one row, or KRN_CUDA_PROJECT_ROWS
+/* Projections of X by the A of an adapter: krn_gemm_project_row and _rows, a block for a row, or KRN_CUDA_PROJECT_ROWS
  * of them, and KRN_CUDA_PROJECT_RANKS ranks, half a warp each. */
 typedef struct krn_cuda_project_params {
     const void *x, *a;

@@ -28,6 +28,15 @@ static void pack_signs(const krn_hadamard_base *base, uint16_t *words) {
     }
 }
 
+/* The order of a base whose signs kernels have as constants, else 0. They have no transposed ones, but that of order 28
+ * is symmetric; and its elements are 32 apart at least. */
+static int32_t constant_order(const krn_hadamard_plan *plan) {
+    const krn_hadamard_base *base = &plan->bases[0];
+    if (plan->num_bases != 1 || plan->levels < 5)
+        return 0;
+    return base->order == 28 || ((base->order == 12 || base->order == 20) && !base->transposed) ? base->order : 0;
+}
+
 krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_rotation *rotation) {
     krn_hadamard_plan plan;
     const krn_status status = krn_hadamard_make_plan(options, &plan);
@@ -44,6 +53,7 @@ krn_status krn_cuda_rotation_of(const krn_hadamard_options *options, krn_cuda_ro
         .scale = plan.scale,
         .n = (int32_t)plan.n,
         .num_bases = (int16_t)plan.num_bases,
+        .constant_order = (int16_t)constant_order(&plan),
     };
     cut_levels(plan.levels, rotation);
     int32_t words = 0;

@@ -31,6 +31,8 @@ typedef struct krn_cuda_rotation {
     /* Levels of the first pass, in which a thread has consecutive elements, and of the others, if there are any. */
     int16_t first_levels, pass_levels[2];
     int16_t num_bases;
+    /* The order of the only base, when its signs are constants of the kernels (constant_base.cuh); else 0. */
+    int16_t constant_order;
     int16_t orders[KRN_CUDA_ROTATION_MAX_BASES];
     /* Of base b, of order m: bit 4 r + e of word first_words[b] + m / 4 * c + q is the sign of (4 c + r, 4 q + e). */
     int16_t first_words[KRN_CUDA_ROTATION_MAX_BASES];

@@ -6,7 +6,7 @@
  *
  *   first pass    32 consecutive elements: h = 1 to 16
  *   two others    2^levels elements that are h apart, of up to four columns: h = 32, then h = 32 * 2^levels
- *   bases         4 rows of a base for 8 columns; all is read before anything is written
+ *   bases         4 rows of a base for 8 columns, all is read before anything is written; or all rows of a column
  *
  * so n = 32768 takes three passes and two exchanges. In shared memory four floats of nothing follow 32 of the tile:
  * eight lanes that read 32 consecutive elements each meet eight different groups of banks, and lanes that read along
@@ -253,6 +253,12 @@ KRN_DEVICE void base_pass(const Tile &t, const Rotation &r, int32_t b, int32_t s
     }
 }
 
+} // namespace kernels
+
+#include "cuda/hadamard/constant_base.cuh"
+
+namespace kernels {
+
 /* All passes; what the last one makes goes to `finish`, which is not told to scale. A block transforms one tile. */
 template <class Rotation, class Load, class Finish>
 KRN_DEVICE void transform(const Tile &t, const Rotation &r, Load load, Finish finish) {
@@ -270,6 +276,12 @@ KRN_DEVICE void transform(const Tile &t, const Rotation &r, Load load, Finish fi
             strided_pass_of(t, r.pass_levels[pass], shift, keep);
         else
             strided_pass_of(t, r.pass_levels[pass], shift, finish);
+    }
+    /* Apart from the loop, so that nothing of it is kept beside the sums of the others. */
+    if (r.constant_order != 0) {
+        ptx::sync_threads();
+        constant_base_pass_of(t, r.constant_order, r.first_levels + r.pass_levels[0] + r.pass_levels[1], finish);
+        return;
     }
     KRN_UNROLL_NONE
     for (int32_t b = 0; b < r.num_bases; b++) {

@@ -18,8 +18,8 @@
  * Outlier columns (LLM.int8()), which the weights fix or which are searched for, go through binary32 in the epilogue.
  * What was searched for is looked up in the codes there, so it should be few columns.
  *
- * An adapter (krn_gemm_options.lora): the struct is host memory, A and B are device memory, aligned to 4 bytes; its rank
- * is at most 65536. Two small kernels project X by A, and turn B, into the workspace; the epilogue adds the products of
+ * An adapter (krn_gemm_options.lora): the struct is host memory, A and B are device memory, aligned to 4 bytes; the
+ * rank is at most 65536. Two small kernels project X by A, and turn B, into the workspace; the epilogue adds the products of
  * both. The side term has the bits of gemm.h, whatever the type of X.
  *
  * Weights: s8, s4, u4 with integer zero points, and those with float offsets, and with KRN_TYPE_F16 and BF16 codebooks;

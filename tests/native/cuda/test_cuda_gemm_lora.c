@@ -26,7 +26,7 @@ static gemm_shape shape_of(int i) {
                         .seed = 900 + (uint64_t)i};
 }
 
-/* With `compute` all of Y is the CPU's: without outlier columns, with those of the weights, with some that are found and
+/* With `compute` all of Y is the CPU's: without outlier columns, with those of the weights, with some that are found,
  * with none that are. */
 static void test_compute(krn_cuda_context *device, krn_context *host) {
     static const int32_t columns[] = {0, 3, 77, 99};

@@ -65,12 +65,13 @@ static void check(krn_context *host, krn_cuda_context *device, shape s, choice c
 /* Every number of levels, every kind of base, and widths of models. */
 static void lengths(krn_context *host, krn_cuda_context *device) {
     static const shape shapes[] = {
-        {1, 5, 3, 0},    {1, 33, 2, 3},    {2, 7, 3, 1},     {4, 9, 2, 0},     {8, 5, 3, 4},     {16, 3, 5, 0},
-        {32, 1, 3, 0},   {32, 130, 1, 0},  {64, 2, 3, 8},    {128, 3, 2, 5},   {256, 2, 2, 0},   {512, 1, 3, 0},
-        {1024, 5, 1, 0}, {2048, 1, 2, 16}, {4096, 1, 2, 0},  {8192, 1, 1, 0},  {16384, 1, 1, 0}, {32768, 1, 1, 0},
-        {12, 1, 1, 0},   {12, 347, 1, 0},  {20, 3, 2, 2},    {24, 1, 3, 0},    {28, 5, 1, 0},    {40, 2, 2, 0},
-        {92, 1, 2, 0},   {116, 1, 2, 4},   {172, 2, 1, 0},   {144, 1, 2, 0},   {528, 3, 2, 0},   {1376, 1, 1, 0},
-        {768, 2, 1, 0},  {5120, 1, 1, 0},  {11008, 1, 1, 0}, {14336, 1, 1, 0}, {29568, 1, 1, 0},
+        {1, 5, 3, 0},     {1, 33, 2, 3},    {2, 7, 3, 1},    {4, 9, 2, 0},    {8, 5, 3, 4},     {16, 3, 5, 0},
+        {32, 1, 3, 0},    {32, 130, 1, 0},  {64, 2, 3, 8},   {128, 3, 2, 5},  {256, 2, 2, 0},   {512, 1, 3, 0},
+        {1024, 5, 1, 0},  {2048, 1, 2, 16}, {4096, 1, 2, 0}, {8192, 1, 1, 0}, {16384, 1, 1, 0}, {32768, 1, 1, 0},
+        {12, 1, 1, 0},    {12, 347, 1, 0},  {20, 3, 2, 2},   {24, 1, 3, 0},   {28, 5, 1, 0},    {40, 2, 2, 0},
+        {92, 1, 2, 0},    {116, 1, 2, 4},   {172, 2, 1, 0},  {144, 1, 2, 0},  {528, 3, 2, 0},   {1376, 1, 1, 0},
+        {384, 3, 2, 1},   {640, 2, 2, 0},   {896, 2, 1, 8},  {768, 2, 1, 0},  {5120, 1, 1, 0},  {11008, 1, 1, 0},
+        {14336, 1, 1, 0}, {29568, 1, 1, 0},
     };
     static const int32_t types[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
     test_random random = {3};
@@ -85,13 +86,28 @@ static void lengths(krn_context *host, krn_cuda_context *device) {
 
 /* All that options can say, in place and not. */
 static void choices(krn_context *host, krn_cuda_context *device) {
-    static const shape shapes[] = {{16, 3, 2, 1}, {64, 2, 2, 0}, {24, 4, 1, 0}, {2048, 1, 1, 0}};
+    static const shape shapes[] = {{16, 3, 2, 1}, {64, 2, 2, 0}, {24, 4, 1, 0}, {384, 2, 1, 0}, {2048, 1, 1, 0}};
     test_random random = {4};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int bits = 0; bits < 32; bits++) {
             const choice c = {KRN_TYPE_F32, bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3 & 1, bits >> 4 & 1};
             check(host, device, shapes[s], c, &random);
         }
+}
+
+/* Every level rounds to f32: 2^15 + 2^-9 is 2^15, twice, and then nothing is left; summed exactly, or rounded once, it
+ * would be 2^-8. So no matrix instruction can take the place of the levels. */
+static void rounds_at_every_level(krn_context *host, krn_cuda_context *device) {
+    static const uint16_t source[8] = {0x7800, 0x1800, 0x1800, 0, 0xF800, 0, 0, 0};
+    const krn_hadamard_options options = {.struct_size = sizeof options, .n = 8};
+    _Alignas(64) unsigned char workspace[4096];
+    uint16_t expected[8], actual[8];
+    CHECK_OK(krn_hadamard(host, &options, 1, 8, KRN_TYPE_F16, source, 8, expected, 8, workspace, sizeof workspace));
+    void *device_source = cuda_copy_of(device, source, sizeof source), *target = cuda_allocate(device, sizeof actual);
+    CHECK_OK(krn_cuda_hadamard(device, &options, 1, 8, KRN_TYPE_F16, device_source, 8, target, 8, NULL));
+    cuda_read(device, actual, target, sizeof actual);
+    CHECK(expected[0] == 0 && memcmp(actual, expected, sizeof actual) == 0, "%d, not %d", actual[0], expected[0]);
+    cuda_free_all(device);
 }
 
 /* Nothing is launched: the addresses are none of the device's. */
@@ -134,6 +150,7 @@ int main(void) {
     krn_cuda_context *device = cuda_context_of(classes[0]);
     lengths(host, device);
     choices(host, device);
+    rounds_at_every_level(host, device);
     arguments(device);
     krn_cuda_context_destroy(device);
     krn_context_destroy(host);

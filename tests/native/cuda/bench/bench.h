@@ -24,7 +24,7 @@ typedef struct bench_clocks {
     double watts;
 } bench_clocks;
 
-/* Ends the process that measures with a message: the case is reported as failed, and the next ones are run by another. */
+/* Ends the process that measures with a message: the case is reported as failed, and another process runs the next. */
 void bench_fail(const char *format, ...);
 /* The same when a call failed. */
 void bench_check(krn_status status, const char *what);

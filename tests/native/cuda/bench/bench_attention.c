@@ -1,5 +1,5 @@
-/* Attention with 32 query heads on 8 KV heads: decoding, which streams the cache and is held against the triad and bf16, and
- * prompts, held against a rate. */
+/* Attention with 32 query heads on 8 KV heads: decoding, which streams the cache and is held against the triad and bf16;
+ * and prompts, held against a rate. */
 #include "bench_cache.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* Measures the kernels of kernels_cuda on a GPU beside ceilings and cuBLASLt, and holds them against the project's bars:
+/* Measures the kernels of kernels_cuda on a GPU beside ceilings and cuBLASLt, and holds them against the bars:
  *   bench_cuda [--device N] [--filter TEXT] [--json FILE] [--seconds N] [--small] [--emulate LIBRARY] [--list]
- * The cases of an op are run by a process of their own: one that fails, or does not end, costs that case alone. The file
+ * The cases of an op run in a process of their own: one that fails, or does not end, costs that case alone. The file
  * is written anew after each. Exit code 1 when something failed; a bar that is missed is reported, and is no failure.
  *   --seconds N        begins no case after N seconds; how many are left out is in the file
  *   --small            every case as small as it can be while the same kernels run; its figures mean nothing

@@ -1,4 +1,4 @@
-/* Dequantization to bf16, as training over frozen weights does it for each layer: bound by memory, held against the triad. */
+/* Dequantization to bf16, as training over frozen weights does it: bound by memory, held against the triad. */
 #include "bench.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Fused steps on bf16 and the pairs of calls that they replace: bound by memory, held against the triad, the pair and, with
- * a rotation, the copy loop. */
+/* Fused steps on bf16 and the pairs of calls that they replace: bound by memory, held against the triad, the pair and,
+ * with a rotation, the copy loop. */
 #include "bench.h"
 
 #include <stdio.h>
