@@ -60,7 +60,7 @@ typedef struct krn_attention_ahead {
 } krn_attention_ahead;
 
 /* Goes on to the next piece. Where there is none, `left` stays at or below 0, and nothing more is asked for. Lines
- * asked for beyond the end of a piece are the first of the next only where that follows at once. */
+ * beyond the end of a piece do not count: what follows it may lie elsewhere. */
 KRN_ALWAYS_INLINE void krn_next_piece(krn_attention_ahead *ahead) {
     const krn_attention_piece *following = ahead->piece + 1;
     if (following == ahead->end) {
@@ -68,15 +68,12 @@ KRN_ALWAYS_INLINE void krn_next_piece(krn_attention_ahead *ahead) {
         ahead->end = ahead->next_end;
         ahead->next = ahead->next_end;
     }
-    if (following == ahead->end)
-        return;
-    if (following->start != ahead->at + ahead->left * 64) {
+    if (following != ahead->end) {
+        ahead->piece = following;
         ahead->asked += ahead->left;
         ahead->at = following->start;
-        ahead->left = 0;
+        ahead->left = following->lines;
     }
-    ahead->piece = following;
-    ahead->left += following->lines;
 }
 
 /* Asks for `lines` lines, or a few more than a piece has. */
