@@ -259,6 +259,10 @@ KRN_DEVICE void base_pass(const Tile &t, const Rotation &r, int32_t b, int32_t s
 
 namespace kernels {
 
+/* The order of the base whose signs are constants, or 0: heads are too short for one to pay. */
+KRN_DEVICE int32_t constant_order(const krn_cuda_rotation &r) { return r.constant_order; }
+KRN_DEVICE int32_t constant_order(const krn_cuda_head_rotation &) { return 0; }
+
 /* All passes; what the last one makes goes to `finish`, which is not told to scale. A block transforms one tile. */
 template <class Rotation, class Load, class Finish>
 KRN_DEVICE void transform(const Tile &t, const Rotation &r, Load load, Finish finish) {
@@ -278,9 +282,9 @@ KRN_DEVICE void transform(const Tile &t, const Rotation &r, Load load, Finish fi
             strided_pass_of(t, r.pass_levels[pass], shift, finish);
     }
     /* Apart from the loop, so that nothing of it is kept beside the sums of the others. */
-    if (r.constant_order != 0) {
+    if (const int32_t order = constant_order(r); order != 0) {
         ptx::sync_threads();
-        constant_base_pass_of(t, r.constant_order, r.first_levels + r.pass_levels[0] + r.pass_levels[1], finish);
+        constant_base_pass_of(t, order, r.first_levels + r.pass_levels[0] + r.pass_levels[1], finish);
         return;
     }
     KRN_UNROLL_NONE
