@@ -125,6 +125,19 @@ static void compare(const attention_case *c, const attention_result *expected, c
     }
 }
 
+/* The first entry of a batch by itself has the bits that it has in the batch. */
+static void compare_alone(krn_cuda_context *device, attention_case *c, const attention_result *whole) {
+    attention_case alone = *c;
+    alone.batch.count = 1;
+    alone.tokens = c->query_tokens[0];
+    const attention_result result = run_on_device(device, &alone);
+    c->cache = alone.cache;
+    CHECK(memcmp(result.data, whole->data, (size_t)result.bytes) == 0 &&
+              memcmp(result.lse, whole->lse, (size_t)(alone.tokens * c->options.heads) * 4) == 0,
+          "keys %d, values %d, head_dim %d: an entry of %lld tokens depends on its batch", c->desc.key_type,
+          c->desc.value_type, c->desc.head_dim, (long long)alone.tokens);
+}
+
 static int has_kernels(const krn_kv_cache_desc *desc) {
     return desc->head_dim <= 128 || desc->key_type != KRN_TYPE_F32;
 }
@@ -134,6 +147,7 @@ static void run_case(krn_context *host, krn_cuda_context *device, attention_case
     c->has_tensor_cores = c->desc.key_type == KRN_TYPE_BF16 || c->desc.key_type == KRN_TYPE_F8E4M3;
     if (c->has_tensor_cores) {
         attention_case_check(c, &actual, "device");
+        compare_alone(device, c, &actual);
         return;
     }
     const attention_result expected = attention_case_run(c, host, 0, c->batch.count);
