@@ -16,10 +16,10 @@ constexpr int32_t WARPS = KRN_CUDA_DECODE_WARPS, THREADS = 32 * WARPS;
 constexpr int32_t SLICE_K = KRN_CUDA_SLICE_K, SLICE_STEPS = KRN_CUDA_SLICE_STEPS;
 
 /* A block of `units` times 16 channels and `tiles` times 8 tokens, and how its shared memory is cut. */
-template <int32_t format, int32_t units, int32_t tiles> struct DecodeShape {
+template <int32_t format, int32_t units, int32_t tiles, bool deep> struct DecodeShape {
     static constexpr int32_t CHANNELS = 16 * units, TOKENS = 8 * tiles;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS, CHANNELS, TOKENS);
+    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS, CHANNELS, TOKENS, deep);
     static constexpr int32_t CODE_BYTES = CHANNELS * SLICE_K * BITS / 8, X_BYTES = TOKENS * SLICE_K;
     static constexpr int32_t SCALES_AT = CODE_BYTES + X_BYTES, ZEROS_AT = SCALES_AT + SLICE_STEPS * CHANNELS * 4;
     static constexpr int32_t STAGE_BYTES = krn_cuda_decode_stage_bytes(BITS, CHANNELS, TOKENS);
@@ -62,9 +62,9 @@ template <bool long_groups> KRN_DEVICE Position one_turn_on(const Params &p, con
     }
 }
 
-template <int32_t format, int32_t units, int32_t tiles, bool long_groups> class SliceLoader {
+template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool deep> class SliceLoader {
   public:
-    using Shape = DecodeShape<format, units, tiles>;
+    using Shape = DecodeShape<format, units, tiles, deep>;
 
     KRN_DEVICE_MEMBER SliceLoader(const Params &params, SharedAddress first_stage, int32_t channel, int32_t token)
         : p(params), ring(first_stage), to(first_stage), first_channel(channel), slice(ptx::warp()),

@@ -8,11 +8,11 @@
 
 namespace gemm {
 
-template <int32_t format, int32_t units, int32_t tiles> struct FloatDecodeShape {
+template <int32_t format, int32_t units, int32_t tiles, bool deep> struct FloatDecodeShape {
     static constexpr int32_t WARPS = KRN_CUDA_DECODE_WARPS, THREADS = 32 * WARPS;
     static constexpr int32_t CHANNELS = 16 * units, TOKENS = 8 * tiles;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_float_decode_stages(BITS, CHANNELS, TOKENS);
+    static constexpr int32_t STAGES = krn_cuda_float_decode_stages(BITS, CHANNELS, TOKENS, deep);
     static constexpr int32_t UNIT_BYTES = 16 * 128 * BITS / 8, ROW_BYTES = 256;
     static constexpr int32_t X_AT = units * UNIT_BYTES, SCALES_AT = X_AT + TOKENS * ROW_BYTES;
     static constexpr int32_t ZEROS_AT = SCALES_AT + CHANNELS * 4;
@@ -23,9 +23,9 @@ template <int32_t format, int32_t units, int32_t tiles> struct FloatDecodeShape 
     static constexpr int32_t OUTPUTS = (CHANNELS * TOKENS + THREADS - 1) / THREADS;
 };
 
-template <int32_t format, int32_t units, int32_t tiles> class PieceLoader {
+template <int32_t format, int32_t units, int32_t tiles, bool deep> class PieceLoader {
   public:
-    using Shape = FloatDecodeShape<format, units, tiles>;
+    using Shape = FloatDecodeShape<format, units, tiles, deep>;
 
     KRN_DEVICE_MEMBER PieceLoader(const krn_cuda_gemm_params &params, ptx::SharedAddress first_stage, int32_t channel,
                                   int32_t token)

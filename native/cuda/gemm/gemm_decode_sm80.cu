@@ -23,9 +23,9 @@
 
 namespace gemm {
 
-template <int32_t format, int32_t units, int32_t tiles, bool long_groups> class Decoder {
+template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool deep> class Decoder {
   public:
-    using Shape = DecodeShape<format, units, tiles>;
+    using Shape = DecodeShape<format, units, tiles, deep>;
 
     KRN_DEVICE_MEMBER explicit Decoder(const Params &params)
         : p(params), ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::RING_BYTES)), from(ring),
@@ -41,7 +41,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups> class 
             t[i] = 0;
         clear_shared();
         clear();
-        SliceLoader<format, units, tiles, long_groups> loader(p, ring, first_channel, first_token);
+        SliceLoader<format, units, tiles, long_groups, deep> loader(p, ring, first_channel, first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
             loader.load();
@@ -354,21 +354,25 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups> class 
 
 } // namespace gemm
 
-#define KRN_DECODE(name, format, units, tiles, long_groups, blocks)                                                    \
+#define KRN_DECODE(name, format, units, tiles, long_groups, deep, blocks)                                              \
     KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, blocks) {                                       \
-        gemm::Decoder<format, units, tiles, long_groups>(p).run();                                                     \
+        gemm::Decoder<format, units, tiles, long_groups, deep>(p).run();                                               \
     }
 
-KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, false, 2)
-KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, false, 2)
-KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, false, 2)
-KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, false, 3)
-KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, false, 2)
-KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, false, 2)
-KRN_DECODE(krn_gemm_decode_u4_16x8_sm80, KRN_TYPE_U4, 1, 1, false, 3)
-KRN_DECODE(krn_gemm_decode_u4_32x8_sm80, KRN_TYPE_U4, 2, 1, false, 2)
-KRN_DECODE(krn_gemm_decode_u4_32x16_sm80, KRN_TYPE_U4, 2, 2, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, false, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, false, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, false, false, 2)
+KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, false, false, 3)
+KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, false, false, 2)
+KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, false, false, 2)
+KRN_DECODE(krn_gemm_decode_u4_16x8_sm80, KRN_TYPE_U4, 1, 1, false, false, 3)
+KRN_DECODE(krn_gemm_decode_u4_32x8_sm80, KRN_TYPE_U4, 2, 1, false, false, 2)
+KRN_DECODE(krn_gemm_decode_u4_32x16_sm80, KRN_TYPE_U4, 2, 2, false, false, 2)
 /* Groups whose sums do not fit 32 bits. */
-KRN_DECODE(krn_gemm_decode_s8_long_16x8_sm80, KRN_TYPE_S8, 1, 1, true, 2)
-KRN_DECODE(krn_gemm_decode_s4_long_16x8_sm80, KRN_TYPE_S4, 1, 1, true, 2)
-KRN_DECODE(krn_gemm_decode_u4_long_16x8_sm80, KRN_TYPE_U4, 1, 1, true, 2)
+KRN_DECODE(krn_gemm_decode_s8_long_16x8_sm80, KRN_TYPE_S8, 1, 1, true, false, 2)
+KRN_DECODE(krn_gemm_decode_s4_long_16x8_sm80, KRN_TYPE_S4, 1, 1, true, false, 2)
+KRN_DECODE(krn_gemm_decode_u4_long_16x8_sm80, KRN_TYPE_U4, 1, 1, true, false, 2)
+/* Blocks that have a multiprocessor to themselves. */
+KRN_DECODE(krn_gemm_decode_s8_deep_16x8_sm80, KRN_TYPE_S8, 1, 1, false, true, 1)
+KRN_DECODE(krn_gemm_decode_s4_deep_16x8_sm80, KRN_TYPE_S4, 1, 1, false, true, 1)
+KRN_DECODE(krn_gemm_decode_u4_deep_16x8_sm80, KRN_TYPE_U4, 1, 1, false, true, 1)

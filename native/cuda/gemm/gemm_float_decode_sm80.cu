@@ -12,9 +12,9 @@
 
 namespace gemm {
 
-template <int32_t format, int32_t type, int32_t units, int32_t tiles> class FloatDecoder {
+template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep> class FloatDecoder {
   public:
-    using Shape = FloatDecodeShape<format, units, tiles>;
+    using Shape = FloatDecodeShape<format, units, tiles, deep>;
 
     KRN_DEVICE_MEMBER explicit FloatDecoder(const krn_cuda_gemm_params &params)
         : p(params), unpacker(params),
@@ -30,7 +30,7 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles> class Floa
         for (int32_t i = 0; i < Shape::OUTPUTS; i++)
             t[i] = 0;
         clear_rows();
-        PieceLoader<format, units, tiles> loader(p, ring, first_channel, first_token);
+        PieceLoader<format, units, tiles, deep> loader(p, ring, first_channel, first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
             loader.load();
@@ -190,14 +190,18 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles> class Floa
 
 } // namespace gemm
 
-#define KRN_FLOAT_DECODE(name, format, type, units, tiles)                                                             \
-    KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, 2) {                                            \
-        gemm::FloatDecoder<format, type, units, tiles>(p).run();                                                       \
+/* Without a multiprocessor to itself, a block leaves room for another. */
+#define KRN_FLOAT_DECODE(name, format, type, units, tiles, deep)                                                       \
+    KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, deep ? 1 : 2) {                                 \
+        gemm::FloatDecoder<format, type, units, tiles, deep>(p).run();                                                 \
     }
+#define KRN_FLOAT_DECODE_8_TOKENS(name, format, type)                                                                  \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x8_sm80, format, type, 1, 1, false)                              \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_deep_16x8_sm80, format, type, 1, 1, true)
 #define KRN_FLOAT_DECODE_4_BITS(name, format, type)                                                                    \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x8_sm80, format, type, 1, 1)                                     \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_32x8_sm80, format, type, 2, 1)                                     \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x16_sm80, format, type, 1, 2)
+    KRN_FLOAT_DECODE_8_TOKENS(name, format, type)                                                                      \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_32x8_sm80, format, type, 2, 1, false)                              \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x16_sm80, format, type, 1, 2, false)
 
 KRN_FLOAT_DECODE_4_BITS(s4_bf16, KRN_TYPE_S4, KRN_TYPE_BF16)
 KRN_FLOAT_DECODE_4_BITS(u4_bf16, KRN_TYPE_U4, KRN_TYPE_BF16)
@@ -205,5 +209,5 @@ KRN_FLOAT_DECODE_4_BITS(c4_bf16, KRN_TYPE_C4, KRN_TYPE_BF16)
 KRN_FLOAT_DECODE_4_BITS(s4_f16, KRN_TYPE_S4, KRN_TYPE_F16)
 KRN_FLOAT_DECODE_4_BITS(u4_f16, KRN_TYPE_U4, KRN_TYPE_F16)
 KRN_FLOAT_DECODE_4_BITS(c4_f16, KRN_TYPE_C4, KRN_TYPE_F16)
-KRN_FLOAT_DECODE(krn_gemm_float_decode_s8_bf16_16x8_sm80, KRN_TYPE_S8, KRN_TYPE_BF16, 1, 1)
-KRN_FLOAT_DECODE(krn_gemm_float_decode_s8_f16_16x8_sm80, KRN_TYPE_S8, KRN_TYPE_F16, 1, 1)
+KRN_FLOAT_DECODE_8_TOKENS(s8_bf16, KRN_TYPE_S8, KRN_TYPE_BF16)
+KRN_FLOAT_DECODE_8_TOKENS(s8_f16, KRN_TYPE_S8, KRN_TYPE_F16)

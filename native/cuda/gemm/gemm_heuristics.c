@@ -4,6 +4,8 @@
 
 /* What the system keeps of a block's shared memory. */
 enum { RESERVED_SHARED_BYTES = 1024 };
+/* With so many pieces in a ring a chunk has a slice, whatever the groups are. */
+enum { LEAST_RING = 8 };
 
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -47,15 +49,25 @@ static int64_t chunk_of(int64_t ring, int64_t piece_steps, int64_t slices) {
 static int64_t ring_of(const krn_cuda_weights_layout *l, const krn_cuda_gemm_plan *p, int64_t bytes) {
     const int64_t pieces = l->num_groups * p->group_pieces;
     const int64_t piece_bytes = krn_cuda_decode_piece_bytes(p->channels, p->tokens);
-    int64_t ring = 8; /* a chunk has a slice then, whatever the groups are */
+    int64_t ring = LEAST_RING;
     while (ring <= pieces && 2 * ring * piece_bytes <= bytes)
         ring *= 2;
     return ring;
 }
 
+/* Whether a block has a multiprocessor to itself, more of K than the rings of `stages` stages bring at once, and room for
+ * deep ones, which take `bytes`. A multiprocessor draws its share of the memory's bandwidth only with as much on its way
+ * as two blocks have, so few channels need no split of K between blocks, and no partial result crosses them. */
+static int wants_deep(const krn_cuda_weights_layout *l, const krn_cuda_properties *device, const krn_cuda_gemm_plan *p,
+                      int32_t stages, int64_t bytes) {
+    return p->channels == 16 && p->tokens == 8 && (int64_t)p->blocks[0] * p->blocks[1] <= device->multiprocessors &&
+           l->padded_k / KRN_CUDA_TILE_K > KRN_CUDA_DECODE_WARPS * (stages - 1) &&
+           bytes <= device->shared_bytes_per_block;
+}
+
 static void cut_decode(const krn_cuda_weights_layout *l, const krn_cuda_properties *device, krn_cuda_gemm_plan *p) {
     const int64_t slices = l->padded_k / KRN_CUDA_TILE_K;
-    const int64_t rings = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, 0);
+    const int64_t rings = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, 0);
     p->group_pieces = (int32_t)divide_up(l->group_steps, KRN_CUDA_MAX_PIECE_STEPS);
     if (p->group_pieces == 0) /* K is 0 */
         p->group_pieces = 1;
@@ -65,12 +77,12 @@ static void cut_decode(const krn_cuda_weights_layout *l, const krn_cuda_properti
     /* Two blocks to a multiprocessor where a chunk still gives every warp a slice, else as much as one can have. */
     const int64_t half = device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES;
     int64_t ring = ring_of(l, p, half - rings);
-    if (chunk_of(ring, shortest, slices) < (slices < KRN_CUDA_DECODE_WARPS ? slices : KRN_CUDA_DECODE_WARPS))
+    if (p->deep || chunk_of(ring, shortest, slices) < (slices < KRN_CUDA_DECODE_WARPS ? slices : KRN_CUDA_DECODE_WARPS))
         ring = ring_of(l, p, device->shared_bytes_per_block - rings);
     p->ring_pieces = (int32_t)ring;
     p->chunk_slices = (int32_t)chunk_of(ring, shortest, slices);
     p->shared_bytes =
-        (uint32_t)krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, (int32_t)p->ring_pieces);
+        (uint32_t)krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, p->ring_pieces);
 }
 
 /* 32 channels to a block read x half as often, and have fewer instructions to a byte of weights; 16 spread small N over
@@ -88,8 +100,13 @@ static void plan_decode(const krn_cuda_weights_layout *l, int64_t m, const krn_c
     p->threads = 32 * KRN_CUDA_DECODE_WARPS;
     p->blocks[0] = (uint32_t)divide_up(l->desc.n, p->channels);
     p->blocks[1] = (uint32_t)divide_up(m, p->tokens);
+    p->deep = !is_long && wants_deep(l, device, p, krn_cuda_decode_stages(l->code_bits, 16, 8, 0),
+                                     krn_cuda_decode_shared_bytes(l->code_bits, 16, 8, 1, LEAST_RING));
     cut_decode(l, device, p);
-    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_decode_%s%s_%dx%d_sm80", format_name(l), is_long ? "_long" : "",
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_decode_%s%s_%dx%d_sm80", format_name(l),
+             is_long   ? "_long"
+             : p->deep ? "_deep"
+                       : "",
              p->channels, p->tokens);
 }
 
@@ -162,10 +179,12 @@ static void plan_float_decode(const krn_cuda_weights_layout *l, const char *type
         p->num_pieces = (int32_t)((l->num_groups - 1) * p->group_pieces + float_pieces_of(last_steps));
     }
     /* Two blocks to a multiprocessor where every warp still has a piece in a chunk, else as much as one can have. */
-    const int64_t rings = krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, 0);
+    p->deep = wants_deep(l, device, p, krn_cuda_float_decode_stages(l->code_bits, 16, 8, 0),
+                         krn_cuda_float_decode_shared_bytes(l->code_bits, 16, 8, 1, KRN_CUDA_DECODE_WARPS));
+    const int64_t rings = krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, 0);
     const int64_t piece = krn_cuda_decode_piece_bytes(p->channels, p->tokens);
     int64_t chunk = (device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES - rings) / piece;
-    if (chunk < (p->num_pieces < KRN_CUDA_DECODE_WARPS ? p->num_pieces : KRN_CUDA_DECODE_WARPS))
+    if (p->deep || chunk < (p->num_pieces < KRN_CUDA_DECODE_WARPS ? p->num_pieces : KRN_CUDA_DECODE_WARPS))
         chunk = (device->shared_bytes_per_block - rings) / piece;
     if (chunk > p->num_pieces)
         chunk = p->num_pieces;
@@ -173,9 +192,9 @@ static void plan_float_decode(const krn_cuda_weights_layout *l, const char *type
         chunk -= chunk % KRN_CUDA_DECODE_WARPS;
     p->chunk_pieces = (int32_t)chunk;
     p->shared_bytes =
-        (uint32_t)krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->chunk_pieces);
-    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_float_decode_%s_%s_%dx%d_sm80", format_name(l), type, p->channels,
-             p->tokens);
+        (uint32_t)krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, p->chunk_pieces);
+    snprintf(p->kernel, sizeof p->kernel, "krn_gemm_float_decode_%s_%s%s_%dx%d_sm80", format_name(l), type,
+             p->deep ? "_deep" : "", p->channels, p->tokens);
 }
 
 /* Every block of 128 inputs enters a chain, so there are as many chains as sums for any weights. */

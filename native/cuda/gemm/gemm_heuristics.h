@@ -11,6 +11,7 @@ typedef struct krn_cuda_gemm_plan {
     uint32_t blocks[3];
     uint32_t threads, shared_bytes;
     int32_t is_decode, channels, tokens; /* of a block */
+    int32_t deep;                        /* decode with deep rings */
     int32_t uses_tma;                    /* the kernel takes krn_cuda_gemm_tma_params */
     int64_t tiles;                       /* with TMA, those over which the blocks walk */
     /* As in krn_cuda_gemm_params. */

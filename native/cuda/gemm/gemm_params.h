@@ -77,18 +77,29 @@ KRN_SHAPE int32_t krn_cuda_decode_stage_bytes(int32_t code_bits, int32_t channel
     return channels * 16 * code_bits + tokens * 128 + KRN_CUDA_SLICE_STEPS * channels * (code_bits == 8 ? 4 : 5);
 }
 
+/* Rings of blocks that have a multiprocessor to themselves are deep: as many stages as fit 156 KiB, at most 6. */
+enum { KRN_CUDA_DEEP_RINGS = 156 * 1024, KRN_CUDA_DEEP_STAGES = 6 };
+
+KRN_SHAPE int32_t krn_cuda_deep_stages(int32_t stage_bytes) {
+    return KRN_CUDA_DEEP_RINGS / (KRN_CUDA_DECODE_WARPS * stage_bytes) < KRN_CUDA_DEEP_STAGES
+               ? KRN_CUDA_DEEP_RINGS / (KRN_CUDA_DECODE_WARPS * stage_bytes)
+               : KRN_CUDA_DEEP_STAGES;
+}
+
 /* A ring of large stages has two: then there is as much on its way, and it fits the devices with the least memory. */
-KRN_SHAPE int32_t krn_cuda_decode_stages(int32_t code_bits, int32_t channels, int32_t tokens) {
-    return krn_cuda_decode_stage_bytes(code_bits, channels, tokens) > 4000 ? 2 : 3;
+KRN_SHAPE int32_t krn_cuda_decode_stages(int32_t code_bits, int32_t channels, int32_t tokens, int32_t deep) {
+    return deep ? krn_cuda_deep_stages(krn_cuda_decode_stage_bytes(code_bits, channels, tokens))
+           : krn_cuda_decode_stage_bytes(code_bits, channels, tokens) > 4000 ? 2
+                                                                             : 3;
 }
 
 KRN_SHAPE int32_t krn_cuda_decode_piece_bytes(int32_t channels, int32_t tokens) {
     return (tokens * (channels + 4) + channels) * 4;
 }
 
-KRN_SHAPE int32_t krn_cuda_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens,
+KRN_SHAPE int32_t krn_cuda_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens, int32_t deep,
                                                int32_t ring_pieces) {
-    return KRN_CUDA_DECODE_WARPS * krn_cuda_decode_stages(code_bits, channels, tokens) *
+    return KRN_CUDA_DECODE_WARPS * krn_cuda_decode_stages(code_bits, channels, tokens, deep) *
                krn_cuda_decode_stage_bytes(code_bits, channels, tokens) +
            ring_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
 }
@@ -118,13 +129,15 @@ KRN_SHAPE int32_t krn_cuda_float_decode_stage_bytes(int32_t code_bits, int32_t c
     return channels * 16 * code_bits + tokens * 256 + channels * (code_bits == 8 ? 4 : 5);
 }
 
-KRN_SHAPE int32_t krn_cuda_float_decode_stages(int32_t code_bits, int32_t channels, int32_t tokens) {
-    return krn_cuda_float_decode_stage_bytes(code_bits, channels, tokens) > 4000 ? 2 : 3;
+KRN_SHAPE int32_t krn_cuda_float_decode_stages(int32_t code_bits, int32_t channels, int32_t tokens, int32_t deep) {
+    return deep ? krn_cuda_deep_stages(krn_cuda_float_decode_stage_bytes(code_bits, channels, tokens))
+           : krn_cuda_float_decode_stage_bytes(code_bits, channels, tokens) > 4000 ? 2
+                                                                                   : 3;
 }
 
-KRN_SHAPE int32_t krn_cuda_float_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens,
+KRN_SHAPE int32_t krn_cuda_float_decode_shared_bytes(int32_t code_bits, int32_t channels, int32_t tokens, int32_t deep,
                                                      int32_t chunk_pieces) {
-    return KRN_CUDA_DECODE_WARPS * krn_cuda_float_decode_stages(code_bits, channels, tokens) *
+    return KRN_CUDA_DECODE_WARPS * krn_cuda_float_decode_stages(code_bits, channels, tokens, deep) *
                krn_cuda_float_decode_stage_bytes(code_bits, channels, tokens) +
            chunk_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
 }

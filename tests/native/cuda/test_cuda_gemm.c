@@ -2,6 +2,8 @@
  * and path over ragged shapes. */
 #include "cuda_gemm_check.h"
 
+#include "cuda/common/context.h"
+
 #include <string.h>
 
 static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
@@ -34,6 +36,26 @@ static void test_decode(krn_cuda_context *device, krn_context *host) {
         const gemm_case c = gemm_case_make(&shape);
         cuda_gemm_check(device, host, &c);
     }
+}
+
+/* A long K where a multiprocessor has several blocks: on a device with few of them, as the shapes above are for blocks
+ * that have one to themselves, and deep rings. */
+static void test_shallow_rings(krn_cuda_context *device, krn_context *host) {
+    const int32_t multiprocessors = device->properties.multiprocessors;
+    device->properties.multiprocessors = 3;
+    for (int i = 0; i < 6; i++) {
+        const gemm_shape shape = {.format = formats[i % 3],
+                                  .activation_type = KRN_TYPE_S8,
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = 2,
+                                  .n = 60,
+                                  .k = 4200,
+                                  .group_size = i < 3 ? 128 : 40,
+                                  .seed = 60 + (uint64_t)i};
+        const gemm_case c = gemm_case_make(&shape);
+        cuda_gemm_check(device, host, &c);
+    }
+    device->properties.multiprocessors = multiprocessors;
 }
 
 /* Many tokens: tiles of both sizes (large ones need many blocks: see test_large_tiles). */
@@ -176,6 +198,7 @@ int main(void) {
     for (int i = 0; i < count; i++) {
         krn_cuda_context *device = cuda_context_of(classes[i]);
         test_decode(device, host);
+        test_shallow_rings(device, host);
         test_prefill(device, host);
         test_options(device, host);
         test_large_tiles(device, host);

@@ -49,6 +49,25 @@ static void test_decode(krn_cuda_context *device, krn_context *host) {
     test_sizes(device, host, sizes, 14);
 }
 
+/* A long K where a multiprocessor has several blocks: on a device with few of them, as above blocks that have one to
+ * themselves have deep rings. */
+static void test_shallow_rings(krn_cuda_context *device, krn_context *host) {
+    const int32_t multiprocessors = device->properties.multiprocessors;
+    device->properties.multiprocessors = 3;
+    for (int i = 0; i < 8; i++) {
+        const gemm_shape shape = {.format = formats[i % 4],
+                                  .activation_type = activation_types[i / 4],
+                                  .output_type = KRN_TYPE_F32,
+                                  .m = 2,
+                                  .n = 60,
+                                  .k = 2600,
+                                  .group_size = i % 2 == 0 ? 128 : 96,
+                                  .seed = 680 + (uint64_t)i};
+        check(device, host, &shape);
+    }
+    device->properties.multiprocessors = multiprocessors;
+}
+
 static void test_prefill(krn_cuda_context *device, krn_context *host) {
     static const size sizes[] = {{64, 64, 128, 0}, {65, 70, 256, 128}, {50, 130, 320, 64}, {70, 20, 200, 32},
                                  {49, 65, 100, 0}, {64, 33, 37, 0},    {50, 40, 800, 480}, {52, 24, 200, 96}};
@@ -117,6 +136,7 @@ int main(void) {
         CHECK(krn_cuda_gemm_supported(device, KRN_TYPE_S4, KRN_TYPE_F32, 0) == 0, "f32 has no products");
         CHECK(krn_cuda_gemm_supported(device, KRN_TYPE_C4, KRN_TYPE_BF16, KRN_TYPE_S8) == 0, "codebooks have no sums");
         test_decode(device, host);
+        test_shallow_rings(device, host);
         test_prefill(device, host);
         test_options(device, host);
         /* Large shapes take long in the emulator, and the kernels are the same for all classes. */

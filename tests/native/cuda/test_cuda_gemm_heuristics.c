@@ -42,7 +42,7 @@ static void check_ring(const krn_cuda_weights_layout *l, const krn_cuda_gemm_pla
               (long long)chunk, (long long)(PIECE(last) - PIECE(chunk * 4) + 1), p->ring_pieces);
 #undef PIECE
     }
-    const int32_t shared = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->ring_pieces);
+    const int32_t shared = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, p->ring_pieces);
     CHECK((int64_t)p->shared_bytes == shared, "%u bytes, not %d", p->shared_bytes, shared);
 }
 
@@ -117,7 +117,8 @@ static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_
     CHECK(p.num_pieces == pieces, "%d pieces, not %lld", p.num_pieces, (long long)pieces);
     CHECK(pieces == 0 ? p.chunk_pieces == 0 : p.chunk_pieces > 0, "chunks of %d", p.chunk_pieces);
     CHECK(p.chunk_pieces >= pieces || p.chunk_pieces % 8 == 0, "chunks of %d leave warps idle", p.chunk_pieces);
-    const int32_t shared = krn_cuda_float_decode_shared_bytes(l->code_bits, p.channels, p.tokens, p.chunk_pieces);
+    const int32_t shared =
+        krn_cuda_float_decode_shared_bytes(l->code_bits, p.channels, p.tokens, p.deep, p.chunk_pieces);
     CHECK((int64_t)p.shared_bytes == shared, "%u bytes, not %d", p.shared_bytes, shared);
 }
 
@@ -149,7 +150,7 @@ int main(void) {
         count++;
     }
     const int32_t sm80 = KRN_CUDA_CLASS_SM80, sm90a = KRN_CUDA_CLASS_SM90A;
-    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 2048, 0, sm80, "krn_gemm_decode_s8_16x8_sm80");
+    check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 2048, 0, sm80, "krn_gemm_decode_s8_deep_16x8_sm80");
     check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 4096, 0, sm90a, "krn_gemm_decode_s8_32x8_sm80");
     check_kernel(KRN_TYPE_S4, KRN_TYPE_S8, 8, 14336, 128, sm90a, "krn_gemm_decode_s4_32x8_sm80");
     check_kernel(KRN_TYPE_U4, KRN_TYPE_S8, 16, 4096, 128, sm80, "krn_gemm_decode_u4_32x16_sm80");
