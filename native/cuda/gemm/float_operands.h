@@ -1,8 +1,8 @@
 /* Operands of the float matrix instructions, mma.m16n8k16 and wgmma.m64nNk16: codes as f16 or bf16. Device code.
  *
- * A sum does not know the order of its terms, so within 16 inputs the k of mma.m16n8k16 is permuted: a lane's four places
- * 2 t, 2 t + 1, 8 + 2 t, 8 + 2 t + 1 (ptx/mma.h) stand for the inputs 4 t .. 4 t + 3. These are four bytes of codes in
- * the layout of weights_layout.h, which is that of the integer instruction, and eight bytes of x.
+ * A sum does not know the order of its terms, so within 16 inputs the k of mma.m16n8k16 is permuted: a lane's four
+ * places 2 t, 2 t + 1, 8 + 2 t, 8 + 2 t + 1 (ptx/mma.h) stand for the inputs 4 t .. 4 t + 3. These are four bytes of
+ * codes in the layout of weights_layout.h, which is that of the integer instruction, and eight bytes of x.
  *
  * Codes become floats by standing in the last bits of a float whose last bit counts 1: 128 in bf16 and 1024 in f16.
  * That, and the zero point, is subtracted: exact. */
@@ -130,8 +130,8 @@ KRN_DEVICE void load_step_words(ptx::SharedAddress unit, int32_t step,
 }
 
 /* A lane's words of one step or of two (the first is even then), of 16 channels of a tile as weights_layout.h has it,
- * for an instruction whose k is not permuted: of each 16 inputs, bytes 0 and 1 are the inputs 2 t and 2 t + 1, bytes 2 and
- * 3 the inputs 8 + 2 t and 9 + 2 t. They are halves of what two lanes of the channel have in the layout. */
+ * for an instruction whose k is not permuted: of each 16 inputs, bytes 0 and 1 are the inputs 2 t and 2 t + 1, bytes 2
+ * and 3 the inputs 8 + 2 t and 9 + 2 t. They are halves of what two lanes of the channel have in the layout. */
 template <int32_t format, int32_t steps>
 KRN_DEVICE void load_ordered_words(ptx::SharedAddress tile, int32_t unit, int32_t first_step,
                                    uint32_t (&words)[steps][format == KRN_TYPE_S8 ? 4 : 2]) {

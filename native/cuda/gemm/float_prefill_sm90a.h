@@ -1,8 +1,8 @@
 /* Float cells for many tokens with wgmma. Device code.
  *
  * Stages, producer and consumers are those of prefill_sm90a.h; a stage has two boxes of x, of 64 inputs each. Weights
- * are unpacked to the type of x, in the registers from which wgmma.m64nNk16 takes them: the codes of 64 inputs while the
- * products of the 64 before are on their way. wgmma reads x as it lies in memory, so inputs cannot change places within
+ * are unpacked to the type of x, in the registers from which wgmma.m64nNk16 takes them: the codes of 64 inputs while
+ * the products of the 64 before are on their way. wgmma reads x as it lies in memory, so inputs cannot change places within
  * 16 as they do for mma.m16n8k16 (float_operands.h); the lanes of a channel exchange their codes instead, on the way
  * from shared memory.
  *

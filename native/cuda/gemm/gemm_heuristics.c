@@ -55,9 +55,9 @@ static int64_t ring_of(const krn_cuda_weights_layout *l, const krn_cuda_gemm_pla
     return ring;
 }
 
-/* Whether a block has a multiprocessor to itself, more of K than the rings of `stages` stages bring at once, and room for
- * deep ones, which take `bytes`. A multiprocessor draws its share of the memory's bandwidth only with as much on its way
- * as two blocks have, so few channels need no split of K between blocks, and no partial result crosses them. */
+/* Whether a block has a multiprocessor to itself, more of K than the rings of `stages` stages bring at once, and room
+ * for deep ones, which take `bytes`: then it has as much on its way as two blocks, without a split of K between blocks,
+ * whose partial results would have to meet. */
 static int wants_deep(const krn_cuda_weights_layout *l, const krn_cuda_properties *device, const krn_cuda_gemm_plan *p,
                       int32_t stages, int64_t bytes) {
     return p->channels == 16 && p->tokens == 8 && (int64_t)p->blocks[0] * p->blocks[1] <= device->multiprocessors &&
@@ -124,8 +124,8 @@ static void plan_prefill(const krn_cuda_weights_layout *l, int64_t m, const krn_
              is_grouped ? "group" : "channel", side, side);
 }
 
-/* How long a product takes with tiles of so many tokens: those that a multiprocessor has, each as long as its tokens and
- * as storing its results. */
+/* How long a product takes with tiles of so many tokens: those that a multiprocessor has, each as long as its tokens
+ * and as storing its results. */
 static int64_t tma_time(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
                         int64_t tokens) {
     enum { STORE_COST = 24 };

@@ -92,8 +92,8 @@ template <class Shape> class ConsumerTile {
     /* Before the first result is turned: the other consumer reads x in the same stages. */
     KRN_DEVICE_MEMBER void begin_store() const { ptx::barrier_sync(1, 128 * Shape::CONSUMERS); }
 
-    /* When all results of a consumer have been turned: they leave 8 tokens of a warp at a time, and the stages are given
-     * back, in which the copy engine will write next. */
+    /* When all results of a consumer have been turned: they leave 8 tokens of a warp at a time, and the stages are
+     * given back, in which the copy engine will write next. */
     KRN_DEVICE_MEMBER void end_store() const {
         ptx::barrier_sync(2 + consumer, 128);
         KRN_UNROLL_NONE
@@ -150,8 +150,8 @@ template <class Shape> class ConsumerTile {
 };
 
 /* A block, which walks over tiles as far apart as there are blocks: the first warpgroup asks for stages, the others are
- * each a Consumer(params, number, place, ring place) for every tile. The ring goes on from tile to tile, so the producer
- * is ahead while results are stored. */
+ * each a Consumer(params, number, place, ring place) for every tile. The ring goes on from tile to tile, so the
+ * producer is ahead while results are stored. */
 template <class Consumer> KRN_DEVICE void prefill_with_tma(const krn_cuda_gemm_tma_params &p) {
     using Shape = typename Consumer::Shape;
     if (ptx::thread_x() == 0) {

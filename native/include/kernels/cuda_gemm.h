@@ -40,16 +40,17 @@
  * of the exact result, before it is rounded to the output type: `products` the instructions of a block (2 for each 32
  * inputs begun, 8 at most), `blocks` those of a channel, `groups` those that have float offsets; |w| is
  * |code * scale| + |offset|, a codebook's entry rounded to the type of X. docs/numerics.md has the derivation. On a
- * device a row has the same bits at any place in a batch, and for every M that takes the same instruction: that is every
- * M in KRN_CUDA_CLASS_SM80. KRN_CUDA_CLASS_SM90A multiplies few tokens by mma.sync and many by wgmma, each in the order
- * above, but nothing says that the two add alike.
+ * device a row has the same bits at any place in a batch, and for every M that takes the same instruction: that is
+ * every M in KRN_CUDA_CLASS_SM80. KRN_CUDA_CLASS_SM90A multiplies few tokens by mma.sync and many by wgmma, each in the
+ * order above, but nothing says that the two add alike.
  *
  * How it runs. Few tokens (M <= 16, or more when N is small): every block streams its channels' weights once, all of K,
  * and its warps divide K among them; integer sums of groups meet in shared memory, where the chain over groups runs in
  * order. No partial result crosses blocks, so nothing depends on how many there are. Many tokens: tiles of 128 x 128 or
- * 64 x 64; in KRN_CUDA_CLASS_SM90A of 128 channels x 64, 128 or 256 tokens, by TMA and wgmma. Activations that do not lie as the kernels read them are first copied into the workspace by one more kernel:
- * KRN_TYPE_S4 and KRN_TYPE_U8, leading dimensions that are no multiple of 16, weights in activation order or with
- * groups that are no multiple of 32; and weights with float offsets need the sums of X. */
+ * 64 x 64; in KRN_CUDA_CLASS_SM90A of 128 channels x 64, 128 or 256 tokens, by TMA and wgmma. Activations that do not
+ * lie as the kernels read them are first copied into the workspace by one more kernel: KRN_TYPE_S4 and KRN_TYPE_U8,
+ * leading dimensions that are no multiple of 16, weights in activation order or with groups that are no multiple of 32;
+ * and weights with float offsets need the sums of X. */
 #ifndef KERNELS_CUDA_GEMM_H
 #define KERNELS_CUDA_GEMM_H
 
