@@ -30,7 +30,12 @@ public sealed class CudaAttentionTests : IDisposable
         float[] scales = isStatic ? [0.02f, 0.03f] : [];
         var options = new KvCacheOptions(2, KvHeads, HeadDim, 64)
         {
-            PageTokens = 16, KeyType = type, ValueType = type, KeyGranularity = granularity, ValueGranularity = granularity, KeyScales = scales,
+            PageTokens = 16,
+            KeyType = type,
+            ValueType = type,
+            KeyGranularity = granularity,
+            ValueGranularity = granularity,
+            KeyScales = scales,
             ValueScales = scales,
         };
         float[] keys = new float[Length * KvWidth], values = new float[Length * KvWidth], expected = new float[Queries * Width];

@@ -17,7 +17,9 @@ internal sealed record AttentionWay(
 /// <param name="Values">The result on the keys and values that the cache gives back.</param>
 /// <param name="Bounds">How far the contract lets a kernel be from each.</param>
 /// <param name="Unquantized">The result on the keys and values that went in.</param>
-internal sealed record AttentionRow(double[] Values, double[] Bounds, double[] Unquantized);
+/// <param name="LogSumExp">The logarithm of the denominator.</param>
+/// <param name="LogSumExpBound">How far the contract lets a kernel be from it.</param>
+internal sealed record AttentionRow(double[] Values, double[] Bounds, double[] Unquantized, double LogSumExp, double LogSumExpBound);
 
 /// <summary>Attention written as attention.h defines it, one row at a time, with the bound that the header derives.</summary>
 /// <param name="cache">Format of the cache.</param>
@@ -28,9 +30,14 @@ internal sealed record AttentionRow(double[] Values, double[] Bounds, double[] U
 /// <param name="values">Likewise values.</param>
 /// <param name="kept">Keys as the cache gives them back, of all tokens.</param>
 /// <param name="keptValues">Likewise values.</param>
+/// <param name="onTensorCores">Whether tensor cores add, as cuda_attention.h says, 16 terms and the sum before at a time.</param>
 internal sealed class AttentionOracle(
-    KvScheme cache, AttentionWay way, int kvHeads, int dim, float[] keys, float[] values, float[] kept, float[] keptValues)
+    KvScheme cache, AttentionWay way, int kvHeads, int dim, float[] keys, float[] values, float[] kept, float[] keptValues,
+    bool onTensorCores = false)
 {
+    // What tensor cores lose when they add once, and the products of a step and the steps of a block, all in cuda_attention.h.
+    private const int StepRoundings = 40, StepTerms = 16, BlockSteps = 4;
+
     private const double Eps = GemmOracle.UnitRoundoff;
     private const int Block = 64;
 
@@ -57,14 +64,16 @@ internal sealed class AttentionOracle(
             (double product, double absolute) = Dot(query, k);
             scores[t] = Adjust(product * scale, head, position, t);
             plain[t] = Adjust(Dot(query, keys.AsSpan(((t * Width) + (kvHead * dim)) % keys.Length, dim)).Product * scale, head, position, t);
-            double rounding = ((dim + 8) * Eps * absolute * scale) + (6 * Eps * (Math.Abs(product * scale) + Math.Abs(scores[t])))
+            double sums = onTensorCores ? StepRoundings * ((dim + StepTerms - 1) / StepTerms) : dim;
+            double rounding = ((sums + 8) * Eps * absolute * scale) + (6 * Eps * (Math.Abs(product * scale) + Math.Abs(scores[t])))
                 + (8 * Eps * way.SoftCap) + (2 * Eps * Math.Abs(position - t) * (way.AlibiSlopes?[head] ?? 0));
             error = Math.Max(error, rounding + (scale * QueryError(query, k, kvHead, t, absolute)));
         }
 
         double sink = way.SinkLogits?[head] ?? double.NegativeInfinity;
         (double[] exact, double[] spread, double highest, double sum) = Mix(scores, sink, keptValues, kvHead);
-        double roundings = ((IsInteger ? Tokens / 16.0 : Tokens) + 100) * Eps;
+        double terms = onTensorCores ? ((BlockSteps * StepRoundings) + 1) * ((Tokens / Block) + 1) : IsInteger ? Tokens / 16.0 : Tokens;
+        double roundings = (terms + 100) * Eps;
         var bounds = new double[dim];
         for (int i = 0; i < dim && sum > 0; i++)
         {
@@ -72,7 +81,10 @@ internal sealed class AttentionOracle(
             bounds[i] = (spread[i] * (Math.Exp(2 * error) * (1 + roundings) - 1)) + (weights * Math.Exp(2 * error));
         }
 
-        return new AttentionRow(exact, bounds, Mix(plain, sink, values, kvHead).Mixed);
+        double logSumExp = highest + Math.Log(sum);
+        double logarithm = onTensorCores ? (4 * Eps) + (2 * Eps * (Math.Log(Tokens + 1) + Math.Abs(logSumExp))) : 0;
+        double logSumExpBound = (2 * error) + roundings + (2 * Eps * Math.Abs(highest)) + (Eps * Math.Abs(logSumExp)) + logarithm;
+        return new AttentionRow(exact, bounds, Mix(plain, sink, values, kvHead).Mixed, logSumExp, logSumExpBound);
     }
 
     private static (double Product, double Absolute) Dot(ReadOnlySpan<float> q, ReadOnlySpan<float> k)

@@ -6,7 +6,7 @@ using Kernels.Harness.Synthetic;
 
 namespace Kernels.Harness.Devices;
 
-/// <summary>Attention: on a device the bits of the CPU's reference.</summary>
+/// <summary>Attention: on a device the bits of the CPU's reference; of bf16 and FP8, where tensor cores add, within the bound of cuda_attention.h.</summary>
 internal sealed class AttentionOp : CudaOp
 {
     private const ulong Seed = 23;
@@ -84,6 +84,8 @@ internal sealed class AttentionOp : CudaOp
         T[] expected = new T[outputs], made = new T[outputs];
         float[] expectedLse = new float[rows * spec.Heads], madeLse = new float[rows * spec.Heads];
         int[] sequences = [.. Enumerable.Range(0, spec.Batch)];
+        bool hasCpuBits = spec.Way.Cache.Type is not (ElementType.BF16 or ElementType.F8E4M3);
+        var oracles = new AttentionOracle[spec.Batch];
         using (var host = new KernelContext(new KernelContextOptions { Isa = Isa.Reference, Threads = 1 }))
         using (var cache = new KvCache(spec.Way.Cache.ToOptions((int)spec.KvHeads, (int)spec.HeadDim, lengths)))
         {
@@ -99,6 +101,14 @@ internal sealed class AttentionOp : CudaOp
                 AlibiSlopes = way.AlibiSlopes,
             };
             Attention.Run<T, T>(host, cache, options, sequences, [.. sequences.Select(_ => spec.Queries)], query, expected, expectedLse);
+            for (int sequence = 0, first = 0; sequence < spec.Batch && !hasCpuBits; first += (int)lengths[sequence++] * width)
+            {
+                var own = new Range(first, first + ((int)lengths[sequence] * width));
+                float[] kept = new float[own.End.Value - first], keptValues = new float[kept.Length];
+                cache.Read<float>(host, sequence, 0, lengths[sequence], kept, keptValues);
+                oracles[sequence] = new AttentionOracle(
+                    spec.Way.Cache, way, (int)spec.KvHeads, (int)spec.HeadDim, keys[own], values[own], kept, keptValues, onTensorCores: true);
+            }
         }
 
         using var there = new DeviceCache(context, spec.Way.Cache, (int)spec.KvHeads, (int)spec.HeadDim, lengths);
@@ -128,11 +138,46 @@ internal sealed class AttentionOp : CudaOp
         flags.CopyTo(flag);
         if (flag[0] != 0)
             return $"the device sets the flags {flag[0]}";
+        if (!hasCpuBits)
+            return CompareWithOracles(spec, oracles, query, made, madeLse);
         int differs = MemoryMarshal.AsBytes(made.AsSpan()).CommonPrefixLength(MemoryMarshal.AsBytes(expected.AsSpan())) / Unsafe.SizeOf<T>();
         if (differs != outputs)
             return $"output {differs} is {made[differs]}, the CPU's {expected[differs]}";
         return CompareLse(madeLse, expectedLse, lengths.Max() + (way.SinkLogits is null ? 0 : 1));
     }
+
+    private static string? CompareWithOracles<T>(AttentionSpec spec, AttentionOracle[] oracles, T[] query, T[] made, float[] madeLse)
+        where T : unmanaged
+    {
+        var meter = new KernelErrorMeter("bound", typeof(T) == typeof(float));
+        int dim = (int)spec.HeadDim, heads = (int)spec.Heads, queries = (int)spec.Queries;
+        double rounding = typeof(T) == typeof(float) ? GemmOracle.UnitRoundoff : typeof(T) == typeof(Half) ? 1 / 2048.0 : 1 / 256.0;
+        float[] x = Array.ConvertAll(query, ToSingle), y = Array.ConvertAll(made, ToSingle);
+        for (int row = 0; row < spec.Batch * queries * heads; row++)
+        {
+            int sequence = row / (queries * heads), token = row / heads % queries, at = row;
+            AttentionRow exact = oracles[sequence].Row(x.AsSpan(row * dim, dim), row % heads, (int)spec.LengthOf(sequence) - queries + token);
+            for (int c = 0; c < dim; c++)
+            {
+                int channel = c;
+                double bound = exact.Bounds[c] + (rounding * (Math.Abs(exact.Values[c]) + exact.Bounds[c])) + 1e-7;
+                meter.AddBounded(y[(row * dim) + c], exact.Values[c], bound, () => $"the output of row {at} at {channel}");
+            }
+
+            meter.AddBounded(madeLse[row], exact.LogSumExp, exact.LogSumExpBound, () => $"the log-sum-exp of row {at}");
+        }
+
+        return meter.FirstMismatch;
+    }
+
+    private static float ToSingle<T>(T value)
+        where T : unmanaged => value switch
+        {
+            float x => x,
+            Half x => (float)x,
+            BFloat16 x => (float)x,
+            _ => throw new ArgumentOutOfRangeException(nameof(value)),
+        };
 
     // The logarithm is an approximation of the device, within the bound of cuda_attention.h.
     private static string? CompareLse(float[] made, float[] expected, long terms)

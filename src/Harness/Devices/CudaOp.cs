@@ -5,7 +5,7 @@ namespace Kernels.Harness.Devices;
 internal abstract class CudaOp
 {
     /// <summary>The ops.</summary>
-    public static IReadOnlyList<CudaOp> All { get; } = 
+    public static IReadOnlyList<CudaOp> All { get; } =
         [new MemoryOp(), new QuantizeOp(), new DequantizeOp(), new HadamardOp(), new FusedOp(), new KvAppendOp(), new AttentionOp(), new GemmOp()];
 
     /// <summary>Checks that are small enough for the emulator.</summary>

@@ -1,16 +1,12 @@
 /* A cuBLASLt for tests of benchmarks: it takes descriptions as the real one does, and computes the first and the last
  * output of a product, which is what they look at. Operands are memory of the fake driver, which is the host's. */
+#include "fake_export.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
 
 /* Numbers of cublasLt.h and library_types.h. */
 enum {

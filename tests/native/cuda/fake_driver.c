@@ -1,4 +1,5 @@
 #include "fake_driver.h"
+#include "fake_export.h"
 
 #include "cuda/common/driver_api.h"
 
@@ -6,12 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
 
 enum { LOG_BYTES = 1 << 16, MAX_DEVICES = 4, NOT_FOUND = 500 };
 

@@ -1,13 +1,9 @@
 /* An NVML for tests of benchmarks, of the device that the fake driver has. */
+#include "fake_export.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
 
 enum { SUCCESS = 0, NOT_FOUND = 6, SM_CLOCK = 1, MEMORY_CLOCK = 2 };
 
