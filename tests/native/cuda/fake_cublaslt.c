@@ -151,9 +151,8 @@ static void store(int32_t type, void *values, int64_t at, double value) {
         int32_t exponent;
         (void)frexp(magnitude, &exponent);
         const int32_t biased = exponent + 14 < 0 ? 0 : exponent + 14;
-        const uint16_t bits = biased == 0
-                                  ? (uint16_t)ldexp(magnitude, 24)
-                                  : (uint16_t)((biased << 10) + (int32_t)ldexp(magnitude, 11 - exponent) - 1024);
+        const int32_t bits = biased == 0 ? (int32_t)ldexp(magnitude, 24)
+                                         : (biased << 10) + (int32_t)ldexp(magnitude, 11 - exponent) - 1024;
         ((uint16_t *)values)[at] = (uint16_t)(bits | (value < 0 ? 0x8000 : 0));
     } else {
         const float single = (float)value;
