@@ -90,7 +90,8 @@ public sealed class CudaAttentionTests : IDisposable
         Assert.Throws<ArgumentNullException>("options", () => new CudaKvCache(_device, null!));
         Assert.Throws<ArgumentException>("options", () => new CudaKvCache(_device, options with { KeyScales = new float[KvHeads] }));
         Assert.Equal(
-            KernelStatus.Unsupported, Assert.Throws<KernelException>(() => new CudaKvCache(_device, options with { CenterKeys = true })).Status);
+            KernelStatus.Unsupported,
+            Assert.Throws<KernelException>(() => new CudaKvCache(_device, options with { HeadDim = 376, RotateKeys = true })).Status);
         Assert.Throws<ArgumentException>("batch", () => cache.Append(default, k, v));
         Assert.Throws<ArgumentException>("batch.Sequences", () => cache.Append(new CudaKvBatch(none, starts, 1, 1, 1), k, v));
         Assert.Throws<ArgumentException>("batch.Starts", () => cache.Append(new CudaKvBatch(sequences, sequences, 1, 1, 1), k, v));

@@ -64,10 +64,11 @@ public sealed class CudaGemmTests : IDisposable
         var options = new GemmOptions { Compute = ElementType.S8, OutlierThreshold = threshold };
         Gemm.Run(_host, weights, M, Activations.Of<float>(x), new GemmOutput<BFloat16>(expected), options);
 
+        var optionsThere = CudaGemmOptions.LlmInt8(threshold);
         using CudaPackedWeights there = new(_device, _host, weights);
         using CudaBuffer<float> source = _device.Copy<float>(x);
         using CudaBuffer<BFloat16> y = new(_device, M * N);
-        using CudaBuffer<byte> workspace = new(_device, Gemm.WorkspaceBytes(_device, there, ElementType.F32, M, options));
+        using CudaBuffer<byte> workspace = new(_device, Gemm.WorkspaceBytes(_device, there, ElementType.F32, M, optionsThere));
         using CudaBuffer<int> flags = _device.Copy<int>([0]);
         Run();
         Assert.Equal(Bits(expected), Bits(y.Read()));
@@ -79,8 +80,55 @@ public sealed class CudaGemmTests : IDisposable
         Assert.Equal(1, flags.Read()[0]);
 
         void Run() => Gemm.Run(
-            _device, there, M, CudaActivations.Of(source), new CudaGemmOutput<BFloat16>(y),
-            new GemmOptions { Compute = ElementType.S8, OutlierThreshold = threshold }, workspace, flags);
+            _device, there, M, CudaActivations.Of(source), new CudaGemmOutput<BFloat16>(y), optionsThere, workspace, flags);
+    }
+
+    [Fact]
+    public void An_adapter_of_floats_adds_the_bits_of_the_cpu() => CompareAdapter(ElementType.S8, 0, value => value, ElementType.S8);
+
+    [Fact]
+    public void An_adapter_of_halves_adds_the_bits_of_the_cpu() => CompareAdapter(ElementType.S4, 64, value => (Half)value, ElementType.S4);
+
+    [Fact]
+    public void An_adapter_of_bfloats_adds_the_bits_of_the_cpu() => CompareAdapter(ElementType.U4, 32, BFloat16.FromSingle, ElementType.U8);
+
+    [Fact]
+    public void A_wrong_adapter_is_an_exception_that_names_it()
+    {
+        const int Rank = 3;
+        using CudaContext other = Emulator.Open();
+        using PackedWeights weights = Weights(ElementType.S8, 0);
+        using CudaPackedWeights there = new(_device, _host, weights);
+        using CudaBuffer<float> x = _device.Copy<float>(Values(M * K, 1)), y = new(_device, M * N), a = new(_device, Rank * K), b = new(_device, N * Rank);
+        using CudaBuffer<float> shortA = new(_device, (Rank * K) - 1), shortB = new(_device, (N * Rank) - 1), foreign = new(other, N * K);
+        using CudaBuffer<byte> codes = new(_device, M * K), few = new(_device, 256);
+        using CudaBuffer<float> scales = new(_device, M);
+        Assert.Throws<ArgumentNullException>("a", () => CudaLoraAdapter.Of(null!, b, Rank, 1));
+        Assert.Throws<ArgumentNullException>("b", () => CudaLoraAdapter.Of(a, null!, Rank, 1));
+        Assert.Throws<ArgumentOutOfRangeException>("rank", () => CudaLoraAdapter.Of(a, b, 0, 1));
+        Assert.Throws<NotSupportedException>(() => CudaLoraAdapter.Of(codes, codes, Rank, 1));
+        Assert.Throws<ArgumentException>("options.Lora.A", () => Run(CudaLoraAdapter.Of(shortA, b, Rank, 1)));
+        Assert.Throws<ArgumentException>("options.Lora.B", () => Run(CudaLoraAdapter.Of(a, shortB, Rank, 1)));
+        Assert.Throws<ArgumentException>("options.Lora.A", () => Run(CudaLoraAdapter.Of(foreign, b, Rank, 1)));
+        Assert.Throws<ArgumentException>("options.Lora.B", () => Run(CudaLoraAdapter.Of(a, foreign, Rank, 1)));
+        Assert.Throws<ArgumentOutOfRangeException>("options.Lora.ALd", () => Run(CudaLoraAdapter.Of(a, b, Rank, 1, aLd: K - 1)));
+        Assert.Throws<ArgumentOutOfRangeException>("options.Lora.BLd", () => Run(CudaLoraAdapter.Of(a, b, Rank, 1, bLd: Rank - 1)));
+        Assert.Throws<ArgumentException>("output.Data", () => Run(CudaLoraAdapter.Of(a, y, Rank, 1)));
+        Assert.Throws<ArgumentException>("workspace", () => Run(CudaLoraAdapter.Of(a, b, Rank, 1), few));
+        Assert.Equal(KernelStatus.NonFinite, Assert.Throws<KernelException>(() => Run(CudaLoraAdapter.Of(a, b, Rank, float.NaN))).Status);
+        Assert.Equal(
+            KernelStatus.Unsupported,
+            Assert.Throws<KernelException>(() => Gemm.WorkspaceBytes(
+                _device, there, ElementType.F32, M, new CudaGemmOptions { Compute = ElementType.S8, Lora = CudaLoraAdapter.Of(a, b, 65537, 1) })).Status);
+        Assert.Throws<KernelException>(() => Gemm.WorkspaceBytes(
+            _device, there, ElementType.S8, M, new CudaGemmOptions { Lora = CudaLoraAdapter.Of(a, b, Rank, 1) }));
+
+        void Run(CudaLoraAdapter lora, CudaBuffer<byte>? space = null)
+        {
+            var options = new CudaGemmOptions { Compute = ElementType.S8, Lora = lora };
+            using CudaBuffer<byte> workspace = new(_device, Gemm.WorkspaceBytes(_device, there, ElementType.F32, M, options));
+            Gemm.Run(_device, there, M, CudaActivations.Of(x), new CudaGemmOutput<float>(y), options, space ?? workspace);
+        }
     }
 
     [Fact]
@@ -144,7 +192,7 @@ public sealed class CudaGemmTests : IDisposable
         Assert.Throws<ArgumentException>("stream", () => Gemm.Run(_device, there, M, x, output, stream: foreignStream));
         Assert.Throws<ArgumentException>(
             "workspace",
-            () => Gemm.Run(_device, there, M, CudaActivations.Of(floats), output, new GemmOptions { Compute = ElementType.S8 }));
+            () => Gemm.Run(_device, there, M, CudaActivations.Of(floats), output, new CudaGemmOptions { Compute = ElementType.S8 }));
         Assert.Throws<ArgumentNullException>("data", () => CudaActivations.Of<float>(null!));
         Assert.Throws<ArgumentNullException>("codes", () => CudaActivations.S4(null!, scales));
         Assert.Throws<ArgumentNullException>("scales", () => CudaActivations.S8(codes, null!));
@@ -152,6 +200,32 @@ public sealed class CudaGemmTests : IDisposable
         KernelException failure = Assert.Throws<KernelException>(() => Gemm.Run(_device, there, M, CudaActivations.Of(floats), output));
         Assert.Equal(KernelStatus.Unsupported, failure.Status);
         Gemm.Run(_device, there, 0, x, output, workspace: workspace);
+    }
+
+    // Activations and adapter of one type, with padding behind the rows of the latter.
+    private void CompareAdapter<T>(ElementType format, long group, Converter<float, T> convert, ElementType compute)
+        where T : unmanaged
+    {
+        const int Rank = 5, ALd = K + 3, BLd = Rank + 2;
+        const float Scale = 0.5f;
+        using PackedWeights weights = Weights(format, group);
+        T[] x = Array.ConvertAll(Values(M * K, 5), convert), a = Array.ConvertAll(Values(Rank * ALd, 6), convert);
+        T[] b = Array.ConvertAll(Values(N * BLd, 7), convert);
+        float[] expected = new float[M * N], plain = new float[M * N];
+        Gemm.Run(_host, weights, M, Activations.Of<T>(x), new GemmOutput<float>(plain), new GemmOptions { Compute = compute });
+        Gemm.Run(
+            _host, weights, M, Activations.Of<T>(x), new GemmOutput<float>(expected),
+            new GemmOptions { Compute = compute, Lora = LoraAdapter.Of<T>(a, b, Rank, Scale, ALd, BLd) });
+        Assert.NotEqual(plain, expected);
+
+        using CudaPackedWeights there = new(_device, _host, weights);
+        using CudaBuffer<T> source = _device.Copy<T>(x), aThere = _device.Copy<T>(a), bThere = _device.Copy<T>(b);
+        using CudaBuffer<float> y = new(_device, M * N);
+        var options = new CudaGemmOptions { Compute = compute, Lora = CudaLoraAdapter.Of(aThere, bThere, Rank, Scale, ALd, BLd) };
+        ElementType type = CudaActivations.Of(source).Type;
+        using CudaBuffer<byte> workspace = new(_device, Gemm.WorkspaceBytes(_device, there, type, M, options));
+        Gemm.Run(_device, there, M, CudaActivations.Of(source), new CudaGemmOutput<float>(y), options, workspace);
+        Assert.Equal(expected, y.Read());
     }
 
     private static float[] Values(int count, int seed)

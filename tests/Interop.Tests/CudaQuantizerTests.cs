@@ -93,6 +93,39 @@ public sealed class CudaQuantizerTests : IDisposable
         Assert.Equal(0, flags.Read()[0]);
     }
 
+    [Fact]
+    public void Changed_keys_and_adapters_allocate_nothing()
+    {
+        const int Heads = 2, HeadDim = 32, Width = Heads * HeadDim, Rank = 2;
+        using CudaBuffer<float> x = _device.Copy<float>(_x), y = new(_device, Rows * Rows);
+        using CudaBuffer<int> flags = _device.Copy<int>([0]), sequences = _device.Copy<int>([0]), starts = _device.Copy<int>([0, 1]);
+        using CudaKvCache cache = new(_device, new KvCacheOptions(2, Heads, HeadDim, 16)
+        {
+            PageTokens = 16,
+            KeyGranularity = KvGranularity.Channel,
+            KeyGroup = 16,
+            CenterKeys = true,
+            RotateKeys = true,
+        });
+        using CudaRopeTable rope = new(_device, new RopeTable(new RopeOptions(RopeLayout.Half, HeadDim), 0, 4));
+        using CudaBuffer<int> positions = _device.Copy<int>([2]);
+        float[] mean = new float[Width];
+        cache.Tables.CopyFrom([0]);
+        cache.Lengths.CopyFrom([1]);
+        CudaKvBatch batch = new(sequences, starts, 1, 1, 1);
+        AssertNoAllocation(() => cache.Append(batch, x, x, rope: rope, positions: positions, flags: flags));
+        AssertNoAllocation(() => cache.SetKeyMean(1, mean));
+        AssertNoAllocation(() => cache.CopyKeyState(0, 1));
+
+        using PackedWeights packed = PackedWeights.FromFloat<float>(_host, new WeightsShape(ElementType.S8, Rows, Cols), _x);
+        using CudaPackedWeights weights = new(_device, _host, packed);
+        var options = new CudaGemmOptions { Compute = ElementType.S8, Lora = CudaLoraAdapter.Of(x, x, Rank, 1) };
+        using CudaBuffer<byte> workspace = new(_device, Gemm.WorkspaceBytes(_device, weights, ElementType.F32, Rows, options));
+        AssertNoAllocation(() => Gemm.Run(
+            _device, weights, Rows, CudaActivations.Of(x), new CudaGemmOutput<float>(y), options, workspace, flags));
+        Assert.Equal(0, flags.Read()[0]);
+    }
+
     private static void AssertNoAllocation(Action call)
     {
         const int Warmup = 3, Calls = 10;

@@ -19,6 +19,8 @@ internal sealed class AttentionOp : CudaOp
         ("decode-kvf32", "", new(2, 1, 32, 75, 2, 1)), ("decode-kv8", "window", new(4, 2, 32, 75, 3, 1)), ("decode-kv8", "softcap", new(4, 2, 32, 75, 1, 1)),
         ("decode-kv8", "alibi", new(4, 2, 32, 75, 2, 1)), ("decode-kv8", "sinks", new(4, 2, 32, 75, 2, 1)), ("prefill-kv8", "full", new(2, 1, 32, 40, 20, 1)),
         ("prefill-kv8", "", new(4, 2, 32, 90, 37, 2)), ("prefill-kvu4", "", new(2, 1, 48, 70, 33, 1)), ("prefill-kvbf16", "bf16", new(2, 1, 32, 70, 33, 1)),
+        ("decode-kv8", "center-rotate", new(4, 2, 32, 75, 2, 2)), ("decode-kvu4", "kivi16-center", new(4, 2, 32, 75, 1, 2)),
+        ("prefill-kv8", "kivi32-rotate", new(2, 1, 32, 70, 33, 1)),
     ];
 
     private static readonly string[] s_decode = ["decode-kv8", "decode-kv4", "decode-kvbf16", "decode-kvfp8"];
@@ -73,6 +75,20 @@ internal sealed class AttentionOp : CudaOp
         feature == "sinks" ? [.. Enumerable.Range(0, (int)spec.Heads).Select(h => h % 3 == 2 ? float.NegativeInfinity : (h / 2f) - 1)] : null,
         feature == "alibi" ? [.. Enumerable.Range(0, (int)spec.Heads).Select(h => 1f / (h + 2))] : null);
 
+    // Keys are centred or rotated, or have scales for groups of tokens.
+    private static KvCacheOptions OptionsOf(AttentionSpec spec, string feature)
+    {
+        KvCacheOptions options = spec.Way.Cache.ToOptions((int)spec.KvHeads, (int)spec.HeadDim, LengthsOf(spec));
+        int group = feature.StartsWith("kivi16", StringComparison.Ordinal) ? 16 : feature.StartsWith("kivi32", StringComparison.Ordinal) ? 32 : 0;
+        return options with
+        {
+            KeyGranularity = group == 0 ? options.KeyGranularity : KvGranularity.Channel,
+            KeyGroup = group,
+            CenterKeys = feature.Contains("center", StringComparison.Ordinal),
+            RotateKeys = feature.Contains("rotate", StringComparison.Ordinal),
+        };
+    }
+
     private static string? Check<T>(CudaContext context, AttentionSpec spec, string feature, Func<float, T> convert)
         where T : unmanaged
     {
@@ -87,7 +103,7 @@ internal sealed class AttentionOp : CudaOp
         bool hasCpuBits = spec.Way.Cache.Type is not (ElementType.BF16 or ElementType.F8E4M3);
         var oracles = new AttentionOracle[spec.Batch];
         using (var host = new KernelContext(new KernelContextOptions { Isa = Isa.Reference, Threads = 1 }))
-        using (var cache = new KvCache(spec.Way.Cache.ToOptions((int)spec.KvHeads, (int)spec.HeadDim, lengths)))
+        using (var cache = new KvCache(OptionsOf(spec, feature)))
         {
             cache.Append<float>(host, sequences, lengths, keys, values);
             var options = new AttentionOptions
@@ -111,7 +127,7 @@ internal sealed class AttentionOp : CudaOp
             }
         }
 
-        using var there = new DeviceCache(context, spec.Way.Cache, (int)spec.KvHeads, (int)spec.HeadDim, lengths);
+        using var there = new DeviceCache(context, OptionsOf(spec, feature), lengths);
         using CudaBuffer<float> k = DeviceMemory.Copy<float>(context, keys), v = DeviceMemory.Copy<float>(context, values);
         using CudaBuffer<float> sinks = DeviceMemory.Copy<float>(context, way.SinkLogits), slopes = DeviceMemory.Copy<float>(context, way.AlibiSlopes);
         using CudaBuffer<T> x = DeviceMemory.Copy<T>(context, query), y = DeviceMemory.Zeros<T>(context, outputs);
@@ -225,7 +241,7 @@ internal sealed class AttentionOp : CudaOp
             using CudaBuffer<BFloat16> values = DeviceMemory.Normal(context, spec.Batch * Period * width, Seed + 1, value => (BFloat16)value);
             for (int i = 0; i < rotations; i++)
             {
-                var cache = new DeviceCache(context, spec.Way.Cache, (int)spec.KvHeads, (int)spec.HeadDim, LengthsOf(spec));
+                var cache = new DeviceCache(context, OptionsOf(spec, ""), LengthsOf(spec));
                 for (int token = 0; token < cache.Longest; token += Period)
                 {
                     cache.Cache.Append(cache.Tokens(token, Math.Min(token + Period, cache.Longest)), keys, values);

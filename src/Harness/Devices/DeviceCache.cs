@@ -1,5 +1,3 @@
-using Kernels.Harness.Cases;
-
 namespace Kernels.Harness.Devices;
 
 /// <summary>A KV cache on a device, and the tokens of all its sequences in turns with a length each.</summary>
@@ -10,12 +8,12 @@ internal sealed class DeviceCache : IDisposable
     private readonly CudaBuffer<int> _sequences;
     private readonly CudaBuffer<int> _starts;
 
-    /// <summary>Makes a cache whose sequences have pages for these lengths, none behind the one before.</summary>
-    public DeviceCache(CudaContext context, KvScheme way, int heads, int headDim, IReadOnlyList<long> lengths)
+    /// <summary>Makes a cache whose sequences, one for each of the lengths, have pages for them, none behind the one before.</summary>
+    public DeviceCache(CudaContext context, KvCacheOptions options, IReadOnlyList<long> lengths)
     {
         _context = context;
         _lengths = [.. lengths.Select(length => (int)length)];
-        Cache = new CudaKvCache(context, way.ToOptions(heads, headDim, lengths));
+        Cache = new CudaKvCache(context, options);
         _sequences = DeviceMemory.Copy<int>(context, [.. Enumerable.Range(0, _lengths.Length)]);
         _starts = new CudaBuffer<int>(context, _lengths.Length + 1);
         Cache.Tables.CopyFrom(Tables());

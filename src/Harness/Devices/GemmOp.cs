@@ -17,7 +17,7 @@ internal sealed class GemmOp : CudaOp
     [
         "w8-a8", "w4g128-a8", "w8g128-a8", "w8-u8", "w4-a4", "w4zg32-a8", "w4zfg128sf16-a8", "w4g128o-a8", "w8-dyn8-bf16", "w4g128-dyn4",
         "w8-a8-outlier1pct", "w8x1pct-dyn8", "w4g128-bf16", "w4g128-f16", "w8-bf16", "w8-f16", "nf4b64-bf16", "nf4b64-f16", "w4zg32-bf16",
-        "w4zfg128sf16-f16", "w4g128o-bf16",
+        "w4zfg128sf16-f16", "w4g128o-bf16", "w8-dyn8-lora5", "w4g128-dyn4-bf16-lora16",
     ];
 
     private static readonly (long M, long N, long K)[] s_checkShapes = [(1, 40, 192), (19, 33, 150)];
@@ -77,6 +77,15 @@ internal sealed class GemmOp : CudaOp
         {
             Compute = spec.Cell.Compute,
             OutlierThreshold = spec.Cell.HasOutliers ? GemmOptions.DefaultOutlierThreshold : 0,
+            Lora = operands.Lora is { } adapter ? LoraAdapter.Of<float>(adapter.A, adapter.B, adapter.Rank, adapter.Scale) : default,
+        };
+        LoraOperand? lora = operands.Lora;
+        using CudaBuffer<float> a = DeviceMemory.Copy<float>(context, lora?.A), b = DeviceMemory.Copy<float>(context, lora?.B);
+        var optionsThere = new CudaGemmOptions
+        {
+            Compute = options.Compute,
+            OutlierThreshold = options.OutlierThreshold,
+            Lora = lora is null ? default : CudaLoraAdapter.Of(a, b, lora.Rank, lora.Scale),
         };
         ReadOnlySpan<T> floats = type.IsFloat() ? MemoryMarshal.Cast<byte, T>(operands.X) : default;
         float[] residual = MemoryMarshal.Cast<byte, float>(operands.Residual).ToArray();
@@ -102,7 +111,7 @@ internal sealed class GemmOp : CudaOp
         using CudaBuffer<float> scales = DeviceMemory.Copy<float>(context, operands.XScales), bias = DeviceMemory.Copy<float>(context, operands.Bias);
         using CudaBuffer<int> zeroPoints = DeviceMemory.Copy<int>(context, operands.XZeroPoints);
         using CudaBuffer<float> added = DeviceMemory.Copy<float>(context, residual), y = DeviceMemory.Copy<float>(context, made);
-        using var workspace = new CudaBuffer<byte>(context, Gemm.WorkspaceBytes(context, deviceWeights, type, spec.M, options));
+        using var workspace = new CudaBuffer<byte>(context, Gemm.WorkspaceBytes(context, deviceWeights, type, spec.M, optionsThere));
         using CudaBuffer<int> flags = DeviceMemory.Copy<int>(context, [0]);
         CudaActivations there = type switch
         {
@@ -112,7 +121,7 @@ internal sealed class GemmOp : CudaOp
             _ => CudaActivations.Of(source, operands.XLd),
         };
         var result = new CudaGemmOutput<float>(y, operands.YLd) { Bias = bias, Residual = added, ResidualLd = operands.ResidualLd };
-        Gemm.Run(context, deviceWeights, spec.M, there, result, options, workspace, flags);
+        Gemm.Run(context, deviceWeights, spec.M, there, result, optionsThere, workspace, flags);
         y.CopyTo(made);
         int[] flag = [0];
         flags.CopyTo(flag);
@@ -123,7 +132,7 @@ internal sealed class GemmOp : CudaOp
         {
             float[] alone = expected[..operands.YLd];
             y.CopyFrom(alone);
-            Gemm.Run(context, deviceWeights, 1, there, result, options, workspace, flags);
+            Gemm.Run(context, deviceWeights, 1, there, result, optionsThere, workspace, flags);
             y.CopyTo(alone);
             return CompareFloats(context, spec, operands, made, alone);
         }

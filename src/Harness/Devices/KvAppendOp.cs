@@ -10,9 +10,15 @@ internal sealed class KvAppendOp : CudaOp
     private const ulong Seed = 19;
     private const int CaseHeads = 8, CaseDim = 128, CaseContext = 16384;
 
-    // Every format, source and kind of scales that devices have.
-    private static readonly string[] s_schemes =
-        ["s8", "s8-bf16", "s8-f16", "s8-static", "s4", "u4", "u4-static-bf16", "f8", "f8-static-f16", "bf16-bf16", "f32", "f32-f16"];
+    private const string RotaryEmbedding = "rope", Center = "center", Rotate = "rotate";
+
+    // Every format, source and kind of scales that devices have, and whatever is done to keys.
+    private static readonly (string Scheme, string Feature)[] s_checks =
+    [
+        ("s8", ""), ("s8-bf16", ""), ("s8-f16", ""), ("s8-static", ""), ("s4", ""), ("u4", ""), ("u4-static-bf16", ""), ("f8", ""), ("f8-static-f16", ""),
+        ("bf16-bf16", ""), ("f32", ""), ("f32-f16", ""), ("u4-kivi16", ""), ("s8-kivi32-bf16", Center), ("s8", RotaryEmbedding), ("s4-f16", Center),
+        ("f8", Rotate), ("u4-kivi16", "rope-center-rotate"), ("bf16-bf16", "rope-center-rotate"),
+    ];
 
     private static readonly (int Heads, int Dim, int Context, int Tokens)[] s_checkShapes = [(2, 32, 70, 53), (1, 80, 19, 1)];
     private static readonly string[] s_caseSchemes = ["s8-bf16", "u4-bf16", "f8-bf16", "bf16-bf16"];
@@ -20,15 +26,16 @@ internal sealed class KvAppendOp : CudaOp
 
     /// <inheritdoc/>
     public override IEnumerable<CudaCheck> Checks() =>
-        from scheme in s_schemes
+        from check in s_checks
         from shape in s_checkShapes
-        let spec = new KvAppendSpec(KvScheme.Parse(scheme), shape.Heads, shape.Dim, shape.Context, shape.Tokens)
+        let spec = new KvAppendSpec(KvScheme.Parse(check.Scheme), shape.Heads, shape.Dim, shape.Context, shape.Tokens)
         select new CudaCheck(spec.ToString(), 2L * shape.Context * shape.Heads * shape.Dim, context => spec.Way.Source switch
         {
-            ElementType.F32 => Check(context, spec, value => value),
-            ElementType.F16 => Check(context, spec, value => (Half)value),
-            _ => Check(context, spec, value => (BFloat16)value),
-        });
+            ElementType.F32 => Check(context, spec, check.Feature, value => value),
+            ElementType.F16 => Check(context, spec, check.Feature, value => (Half)value),
+            _ => Check(context, spec, check.Feature, value => (BFloat16)value),
+        })
+        { Feature = check.Feature };
 
     /// <inheritdoc/>
     public override IEnumerable<CudaCase> Cases() =>
@@ -48,26 +55,37 @@ internal sealed class KvAppendOp : CudaOp
         return (2 * spec.Tokens * CaseHeads * CaseDim * sizeof(short)) + (kept * spec.Tokens / CaseContext);
     }
 
-    private static string? Check<T>(CudaContext context, KvAppendSpec spec, Func<float, T> convert)
+    private static string? Check<T>(CudaContext context, KvAppendSpec spec, string feature, Func<float, T> convert)
         where T : unmanaged
     {
         int heads = (int)spec.KvHeads, dim = (int)spec.HeadDim, tokens = (int)spec.Context, before = tokens - (int)spec.Tokens, width = heads * dim;
         T[] keys = Values(tokens * width, 1, convert), values = Values(tokens * width, 2, convert);
         float[] expectedKeys = new float[tokens * width], expectedValues = new float[tokens * width];
-        using (var host = new KernelContext(new KernelContextOptions { Isa = Isa.Reference, Threads = 1 }))
-        using (var cache = new KvCache(spec.Way.ToOptions(heads, dim, tokens)))
+        KvCacheOptions options = spec.Way.ToOptions(heads, dim, tokens) with
         {
-            cache.Append<T>(host, 0, tokens, keys, values);
+            CenterKeys = feature.Contains(Center, StringComparison.Ordinal),
+            RotateKeys = feature.Contains(Rotate, StringComparison.Ordinal),
+        };
+        RopeTable? table = feature.Contains(RotaryEmbedding, StringComparison.Ordinal)
+            ? new RopeTable(new RopeOptions(RopeLayout.Half, dim), 0, tokens)
+            : null;
+        (int First, int End)[] parts = [(0, before), (before, tokens)];
+        using (var host = new KernelContext(new KernelContextOptions { Isa = Isa.Reference, Threads = 1 }))
+        using (var cache = new KvCache(options))
+        {
+            foreach ((int first, int end) in parts)
+                cache.Append<T>(host, 0, end - first, keys.AsSpan(first * width), values.AsSpan(first * width), rope: table);
             cache.Read<float>(host, 0, 0, tokens, expectedKeys, expectedValues);
         }
 
-        using var there = new DeviceCache(context, spec.Way, heads, dim, [tokens]);
+        using var there = new DeviceCache(context, options, [tokens]);
+        using CudaRopeTable? tableThere = table is null ? null : new CudaRopeTable(context, table);
         using CudaBuffer<int> flags = DeviceMemory.Zeros<int>(context, 1);
-        foreach ((int first, int end) in new[] { (0, before), (before, tokens) })
+        foreach ((int first, int end) in parts)
         {
             using CudaBuffer<T> k = DeviceMemory.Copy<T>(context, keys.AsSpan(first * width, (end - first) * width));
             using CudaBuffer<T> v = DeviceMemory.Copy<T>(context, values.AsSpan(first * width, (end - first) * width));
-            there.Cache.Append(there.Tokens(first, end), k, v, flags: flags);
+            there.Cache.Append(there.Tokens(first, end), k, v, rope: tableThere, flags: flags);
             context.Synchronize();
         }
 
@@ -117,7 +135,7 @@ internal sealed class KvAppendOp : CudaOp
             long elements = spec.Tokens * heads * dim;
             for (int i = 0; i < rotations; i++)
             {
-                var cache = new DeviceCache(context, spec.Way, heads, dim, [end]);
+                var cache = new DeviceCache(context, spec.Way.ToOptions(heads, dim, end), [end]);
                 _operands.Add((
                     cache, cache.Tokens(end - (int)spec.Tokens, end),
                     DeviceMemory.Normal(context, elements, Seed, value => (BFloat16)value),

@@ -64,8 +64,8 @@ public static unsafe partial class Attention
         Guard.Holds(output.Length, batch.Rows, width, outputLd, nameof(output));
         if (logSumExp is not null)
             Guard.Holds(logSumExp.Length, (long)batch.Rows * options.Heads, nameof(logSumExp));
-        CudaAddress.Distinct(output, nameof(output), query, options.SinkLogits, options.AlibiSlopes);
-        CudaAddress.Distinct(logSumExp, nameof(logSumExp), query, output, options.SinkLogits, options.AlibiSlopes);
+        CudaAddress.Distinct(output, nameof(output), query, options.SinkLogits, options.AlibiSlopes, cache.Means, cache.Tails);
+        CudaAddress.Distinct(logSumExp, nameof(logSumExp), query, output, options.SinkLogits, options.AlibiSlopes, cache.Means, cache.Tails);
         CudaAddress.Distinct(workspace, nameof(workspace), cache.Pool);
         krn_attention_query source = new()
         {

@@ -29,7 +29,7 @@ public readonly struct CudaActivations
 
     internal ICudaBuffer? Data { get; }
 
-    /// <summary>Floats, which the call quantizes to <see cref="GemmOptions.Compute"/>.</summary>
+    /// <summary>Floats, which the call quantizes to <see cref="CudaGemmOptions.Compute"/>.</summary>
     /// <typeparam name="T"><see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
     /// <param name="data">M rows of K.</param>
     /// <param name="ld">Leading dimension in elements; 0 for rows without padding.</param>

@@ -98,6 +98,14 @@ public sealed unsafe class CudaBuffer<T> : ICudaBuffer, IDisposable
             use.Context, (void*)Address, (void*)source.Address, Bytes, use.Stream));
     }
 
+    /// <summary>Copies elements to another place of the buffer, which they must not overlap, in the order of the stream.</summary>
+    internal void CopyWithin(long from, long to, long count, CudaStream? stream)
+    {
+        using var use = new CudaUse(Context, stream);
+        KernelException.ThrowIfFailed(NativeMethods.krn_cuda_memory_copy_on_device(
+            use.Context, (T*)Address + to, (T*)Address + from, count * sizeof(T), use.Stream));
+    }
+
     /// <summary>Sets every byte, in the order of the stream.</summary>
     /// <param name="value">The byte.</param>
     /// <param name="stream">The stream, or null for the default one.</param>

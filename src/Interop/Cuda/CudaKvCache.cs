@@ -6,8 +6,9 @@ namespace Kernels;
 /// <summary>Keys and values of past tokens of one layer on a device, quantized, in pages that are those of <see cref="KvCache"/> byte for byte.</summary>
 /// <remarks>Which pages a sequence has is the caller's to say, in <see cref="Tables"/>, and how many tokens, in <see cref="Lengths"/>. Calls put
 /// their work on a stream and return; nothing waits and nothing is allocated. NaN and infinity set bit 0 of the flags that a call takes; a page
-/// that is not in the pool, and an entry of the batch that cannot be, set bit 1.</remarks>
-public sealed unsafe class CudaKvCache : IDisposable
+/// that is not in the pool, and an entry of the batch that cannot be, set bit 1; a position that a rotary embedding lacks sets bit 2, and the key is
+/// not rotated by it.</remarks>
+public sealed unsafe partial class CudaKvCache : IDisposable
 {
     private readonly CudaBuffer<float>? _keyScales;
     private readonly CudaBuffer<float>? _valueScales;
@@ -16,7 +17,7 @@ public sealed unsafe class CudaKvCache : IDisposable
 
     /// <summary>Makes a cache of empty sequences without pages. Waits for the default stream.</summary>
     /// <param name="context">The context.</param>
-    /// <param name="options">Shape and format: scales per token or static, without rotated or centred keys.</param>
+    /// <param name="options">Shape and format.</param>
     /// <exception cref="ArgumentException">A list of scales or zero points has the wrong length.</exception>
     /// <exception cref="KernelException">An option is out of range, devices do not have the format (<see cref="KernelStatus.Unsupported"/>), or there
     /// is not enough memory.</exception>
@@ -25,7 +26,6 @@ public sealed unsafe class CudaKvCache : IDisposable
         ArgumentNullException.ThrowIfNull(context);
         (PageBytes, long poolBytes) = BytesOf(options);
         KvCache.CheckScales(options);
-        CheckFormat(options);
         Context = context;
         Options = options;
         PagesPerSequence = (options.MaxTokens + options.PageTokens - 1) / options.PageTokens;
@@ -41,6 +41,7 @@ public sealed unsafe class CudaKvCache : IDisposable
             const byte NoPage = 0xFF;
             Tables.Fill(NoPage);
             Lengths.Fill(0);
+            MakeKeyState();
             context.Synchronize();
         }
         catch
@@ -92,12 +93,15 @@ public sealed unsafe class CudaKvCache : IDisposable
     /// <param name="values">Likewise.</param>
     /// <param name="keyLd">Elements from a token's keys to the next; 0 for tokens without padding.</param>
     /// <param name="valueLd">Likewise for values.</param>
+    /// <param name="rope">Rotates keys by their positions on the way in; null for keys that are rotated already, or never.</param>
+    /// <param name="positions">[rows]: the position of every token; null where that is its number in its sequence, from 0.</param>
     /// <param name="flags">Null, or a buffer into whose first element flags are ORed; see the remarks of the class.</param>
     /// <param name="stream">The stream, or null for the default one.</param>
-    /// <exception cref="ArgumentException">A buffer is missing, too short or of another context.</exception>
+    /// <exception cref="ArgumentException">A buffer is missing, too short, of another context or one that the cache writes, or the embedding is of
+    /// another head dimension.</exception>
     public void Append<T>(
-        CudaKvBatch batch, CudaBuffer<T> keys, CudaBuffer<T> values, long keyLd = 0, long valueLd = 0, CudaBuffer<int>? flags = null,
-        CudaStream? stream = null)
+        CudaKvBatch batch, CudaBuffer<T> keys, CudaBuffer<T> values, long keyLd = 0, long valueLd = 0, CudaRopeTable? rope = null,
+        CudaBuffer<int>? positions = null, CudaBuffer<int>? flags = null, CudaStream? stream = null)
         where T : unmanaged
     {
         ArgumentNullException.ThrowIfNull(keys);
@@ -107,6 +111,10 @@ public sealed unsafe class CudaKvCache : IDisposable
         valueLd = Guard.LeadingDimension(valueLd, Width);
         Guard.Holds(keys.Length, batch.Rows, Width, keyLd, nameof(keys));
         Guard.Holds(values.Length, batch.Rows, Width, valueLd, nameof(values));
+        CudaAddress.Distinct(keys, nameof(keys), Means, Tails);
+        CudaAddress.Distinct(values, nameof(values), Means, Tails);
+        CheckRope(rope, positions, batch.Rows);
+        krn_rope_options embedding = rope is null ? default : RopeOptions.ToNative(rope.Options);
         krn_cuda_kv_tokens tokens = new()
         {
             struct_size = (uint)sizeof(krn_cuda_kv_tokens),
@@ -115,6 +123,11 @@ public sealed unsafe class CudaKvCache : IDisposable
             values = CudaAddress.Of(Context, values),
             key_ld = keyLd,
             value_ld = valueLd,
+            rope = rope is null ? null : &embedding,
+            cos_sin = (float*)CudaAddress.Of(Context, rope?.CosSin, nameof(rope)),
+            first_position = rope?.FirstPosition ?? 0,
+            position_count = rope?.Count ?? 0,
+            positions = (int*)CudaAddress.Of(Context, positions),
         };
         int* flag = CudaAddress.OfFlags(Context, flags);
         krn_kv_cache_desc description = KvCache.ToNative(Options);
@@ -123,7 +136,8 @@ public sealed unsafe class CudaKvCache : IDisposable
         KernelException.ThrowIfFailed(NativeMethods.krn_cuda_kv_append(use.Context, &cache, &entries, &tokens, flag, use.Stream));
     }
 
-    /// <summary>Dequantizes the last tokens of sequences, as many of each as its entry has rows.</summary>
+    /// <summary>Dequantizes the last tokens of sequences, as many of each as its entry has rows; keys come rotated back by
+    /// <see cref="KvCacheOptions.RotateKeys"/> and with their mean.</summary>
     /// <typeparam name="T"><see cref="float"/>, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
     /// <param name="batch">The sequences and their tokens.</param>
     /// <param name="keys">Receives [rows][KvHeads][HeadDim]; null when keys are not wanted.</param>
@@ -132,7 +146,7 @@ public sealed unsafe class CudaKvCache : IDisposable
     /// <param name="valueLd">Likewise for values.</param>
     /// <param name="flags">Null, or a buffer into whose first element flags are ORed; see the remarks of the class.</param>
     /// <param name="stream">The stream, or null for the default one.</param>
-    /// <exception cref="ArgumentException">A buffer is too short or of another context, or both are the same.</exception>
+    /// <exception cref="ArgumentException">A buffer is too short, of another context or one of the cache's, or both are the same.</exception>
     public void Read<T>(
         CudaKvBatch batch, CudaBuffer<T>? keys, CudaBuffer<T>? values, long keyLd = 0, long valueLd = 0, CudaBuffer<int>? flags = null,
         CudaStream? stream = null)
@@ -147,6 +161,8 @@ public sealed unsafe class CudaKvCache : IDisposable
             Guard.Holds(values.Length, batch.Rows, Width, valueLd, nameof(values));
         if (keys is not null && keys == values)
             throw new ArgumentException("Keys and values need a buffer each.", nameof(values));
+        CudaAddress.Distinct(keys, nameof(keys), Means, Tails);
+        CudaAddress.Distinct(values, nameof(values), Means, Tails);
         krn_cuda_kv_target target = new()
         {
             struct_size = (uint)sizeof(krn_cuda_kv_target),
@@ -163,6 +179,20 @@ public sealed unsafe class CudaKvCache : IDisposable
         KernelException.ThrowIfFailed(NativeMethods.krn_cuda_kv_read(use.Context, &cache, &entries, &target, flag, use.Stream));
     }
 
+    /// <summary>Copies a page, which a sequence that forks needs before it appends to one that it shares, in the order of the stream.</summary>
+    /// <param name="source">The page.</param>
+    /// <param name="target">Another page.</param>
+    /// <param name="stream">The stream, or null for the default one.</param>
+    /// <exception cref="ArgumentException">The pages are the same, or one is not in the pool.</exception>
+    public void CopyPage(long source, long target, CudaStream? stream = null)
+    {
+        CheckPage(source, nameof(source));
+        CheckPage(target, nameof(target));
+        if (source == target)
+            throw new ArgumentException("A page is not copied to itself.", nameof(target));
+        Pool.CopyWithin(source * PageBytes, target * PageBytes, PageBytes, stream);
+    }
+
     /// <summary>Frees the memory; may wait for the device.</summary>
     public void Dispose()
     {
@@ -173,6 +203,9 @@ public sealed unsafe class CudaKvCache : IDisposable
         _valueScales?.Dispose();
         _keyZeroPoints?.Dispose();
         _valueZeroPoints?.Dispose();
+        Means?.Dispose();
+        MeanIsSet?.Dispose();
+        Tails?.Dispose();
     }
 
     /// <summary>The cache as a call takes it.</summary>
@@ -188,6 +221,9 @@ public sealed unsafe class CudaKvCache : IDisposable
         value_scales = (float*)CudaAddress.Of(Context, _valueScales),
         key_zero_points = (int*)CudaAddress.Of(Context, _keyZeroPoints),
         value_zero_points = (int*)CudaAddress.Of(Context, _valueZeroPoints),
+        means = (float*)CudaAddress.Of(Context, Means),
+        mean_is_set = (int*)CudaAddress.Of(Context, MeanIsSet),
+        tails = (float*)CudaAddress.Of(Context, Tails),
     };
 
     /// <summary>Checks a batch.</summary>
@@ -215,14 +251,10 @@ public sealed unsafe class CudaKvCache : IDisposable
         };
     }
 
-    // Means and groups of tokens are state that this class does not keep.
-    private static void CheckFormat(KvCacheOptions options)
+    private void CheckPage(long page, string name)
     {
-        if (options.RotateKeys || options.CenterKeys || options.KeyGranularity == KvGranularity.Channel || options.ValueGranularity == KvGranularity.Channel)
-        {
-            throw new KernelException(
-                KernelStatus.Unsupported, "A CudaKvCache has scales per token or static, and keys that it neither rotates nor centres.");
-        }
+        ArgumentOutOfRangeException.ThrowIfNegative(page, name);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(page, Pool.Length / PageBytes, name);
     }
 
     private CudaBuffer<T>? Copy<T>(ReadOnlySpan<T> values)

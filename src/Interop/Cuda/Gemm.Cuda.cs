@@ -10,9 +10,9 @@ public static unsafe partial class Gemm
     /// <param name="context">The context.</param>
     /// <param name="weightFormat">Format of the weights.</param>
     /// <param name="activationType">Type of the activations.</param>
-    /// <param name="compute">What float activations are quantized to inside the call (<see cref="GemmOptions.Compute"/>), or null.</param>
+    /// <param name="compute">What float activations are quantized to inside the call (<see cref="CudaGemmOptions.Compute"/>), or null.</param>
     /// <returns>Whether
-    /// <see cref="Run{T}(CudaContext, CudaPackedWeights, long, CudaActivations, CudaGemmOutput{T}, GemmOptions, CudaBuffer{byte}, CudaBuffer{int}, CudaStream)"/>
+    /// <see cref="Run{T}(CudaContext, CudaPackedWeights, long, CudaActivations, CudaGemmOutput{T}, CudaGemmOptions, CudaBuffer{byte}, CudaBuffer{int}, CudaStream)"/>
     /// accepts the pair.</returns>
     public static bool IsSupported(CudaContext context, ElementType weightFormat, ElementType activationType, ElementType? compute = null)
     {
@@ -25,11 +25,11 @@ public static unsafe partial class Gemm
     /// <param name="weights">The weights.</param>
     /// <param name="activationType">Type of the activations.</param>
     /// <param name="m">The most rows that the workspace is to serve.</param>
-    /// <param name="options">The options of the call.</param>
+    /// <param name="options">The options of the call; of an adapter only the rank counts.</param>
     /// <returns>The bytes.</returns>
     /// <exception cref="KernelException">The pair of formats is not supported, or the options are wrong.</exception>
     public static long WorkspaceBytes(
-        CudaContext context, CudaPackedWeights weights, ElementType activationType, long m, GemmOptions options = default)
+        CudaContext context, CudaPackedWeights weights, ElementType activationType, long m, CudaGemmOptions options = default)
     {
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(weights);
@@ -37,7 +37,7 @@ public static unsafe partial class Gemm
         using CudaWeightsUse weightsUse = weights.Use(context, nameof(weights));
         using var use = new CudaUse(context, null);
         krn_lora lora = new() { struct_size = (uint)sizeof(krn_lora), rank = options.Lora.Rank };
-        krn_gemm_options native = NativeOptions(options, &lora);
+        krn_gemm_options native = ToNative(options, &lora);
         return WorkspaceBytes(use, weightsUse, activationType, &native, m);
     }
 
@@ -48,8 +48,8 @@ public static unsafe partial class Gemm
     /// <param name="m">Rows M of activations and result, at least 0.</param>
     /// <param name="activations">X[M,K].</param>
     /// <param name="output">Y[M,N], bias and residual. Y must not overlap the inputs.</param>
-    /// <param name="options">Quantization inside the call and outliers. Adapters have no kernel yet.</param>
-    /// <param name="workspace">At least <see cref="WorkspaceBytes(CudaContext, CudaPackedWeights, ElementType, long, GemmOptions)"/> bytes with the
+    /// <param name="options">Quantization inside the call, outliers, a low-rank term.</param>
+    /// <param name="workspace">At least <see cref="WorkspaceBytes(CudaContext, CudaPackedWeights, ElementType, long, CudaGemmOptions)"/> bytes with the
     /// same options. Calls on different streams must not share one.</param>
     /// <param name="flags">Null, or a buffer into whose first element 1 is ORed when activations that are quantized hold NaN or infinity; their
     /// rows of Y are then undefined.</param>
@@ -57,7 +57,7 @@ public static unsafe partial class Gemm
     /// <exception cref="ArgumentException">A buffer is missing, too short, overlaps another or belongs to another context.</exception>
     /// <exception cref="KernelException">The pair of formats is not supported, or the options are wrong.</exception>
     public static void Run<T>(
-        CudaContext context, CudaPackedWeights weights, long m, CudaActivations activations, CudaGemmOutput<T> output, GemmOptions options = default,
+        CudaContext context, CudaPackedWeights weights, long m, CudaActivations activations, CudaGemmOutput<T> output, CudaGemmOptions options = default,
         CudaBuffer<byte>? workspace = null, CudaBuffer<int>? flags = null, CudaStream? stream = null)
         where T : unmanaged
     {
@@ -67,8 +67,8 @@ public static unsafe partial class Gemm
         WeightsShape shape = weights.Shape;
         krn_activations x = ToNative(context, activations, m, shape.K);
         krn_gemm_output y = ToNative(context, output, m, shape.N);
-        krn_lora lora = new() { struct_size = (uint)sizeof(krn_lora), rank = options.Lora.Rank };
-        krn_gemm_options nativeOptions = NativeOptions(options, &lora);
+        krn_lora lora = ToNative(context, options.Lora, shape);
+        krn_gemm_options nativeOptions = ToNative(options, &lora);
 
         using CudaWeightsUse weightsUse = weights.Use(context, nameof(weights));
         using var use = new CudaUse(context, stream);
@@ -88,6 +88,35 @@ public static unsafe partial class Gemm
         KernelException.ThrowIfFailed(
             NativeMethods.krn_cuda_gemm_workspace_bytes(use.Context, weights.Pointer, (int)activationType, options, m, &bytes));
         return bytes;
+    }
+
+    private static krn_gemm_options ToNative(in CudaGemmOptions options, krn_lora* lora) => new()
+    {
+        struct_size = (uint)sizeof(krn_gemm_options),
+        compute = (int)options.Compute.GetValueOrDefault(),
+        outlier_threshold = options.OutlierThreshold,
+        lora = options.Lora.Rank == 0 ? null : lora,
+    };
+
+    private static krn_lora ToNative(CudaContext context, in CudaLoraAdapter lora, WeightsShape shape)
+    {
+        if (lora.A is not { } a || lora.B is not { } b)
+            return default;
+        long aLd = Guard.LeadingDimension(lora.ALd, shape.K, "options.Lora.ALd");
+        long bLd = Guard.LeadingDimension(lora.BLd, lora.Rank, "options.Lora.BLd");
+        Guard.Holds(a.Length, lora.Rank, shape.K, aLd, "options.Lora.A");
+        Guard.Holds(b.Length, shape.N, lora.Rank, bLd, "options.Lora.B");
+        return new krn_lora
+        {
+            struct_size = (uint)sizeof(krn_lora),
+            type = (int)lora.Type,
+            rank = lora.Rank,
+            a = CudaAddress.Of(context, a, "options.Lora.A"),
+            a_ld = aLd,
+            b = CudaAddress.Of(context, b, "options.Lora.B"),
+            b_ld = bLd,
+            scale = lora.Scale,
+        };
     }
 
     private static krn_activations ToNative(CudaContext context, in CudaActivations activations, long m, long k)
