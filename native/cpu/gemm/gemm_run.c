@@ -15,7 +15,6 @@ enum {
     PREFETCH_DISTANCE = 4096,
     TALL_PREFETCH_DISTANCE = 16384,
     TALL_ROWS = 3,
-    FEW_TILES = 4,
     /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K =
      * 14336). */
     PANEL_BLOCK_BYTES = 2 << 20,
@@ -256,15 +255,6 @@ static int32_t max_rows_of(const krn_gemm_kernel *variant, const krn_layout *lay
     return layout->group_size < KRN_SMALL_GROUP ? variant->small_group_rows : variant->group_rows;
 }
 
-/* One row more than the best height where that saves one of a few tiles: 33 rows are 9 + 8 + 8 + 8, not 7 + 7 + 7 + 6
- * + 6. */
-static int64_t count_tiles(const krn_gemm_kernel *variant, const krn_layout *layout, int64_t m) {
-    const int32_t best = max_rows_of(variant, layout);
-    const int64_t fewer = m / best;
-    const int saves = best < variant->rows && fewer > 0 && fewer <= FEW_TILES && m <= fewer * (best + 1);
-    return saves ? fewer : divide_up(m, best);
-}
-
 static int64_t step_blocks_of(const krn_gemm_kernel *variant, const krn_layout *layout) {
     if (variant->expands)
         return KRN_EXPANDED_BYTES / (layout->block_k * KRN_PANEL_CHANNELS * variant->x_bytes);
@@ -301,7 +291,7 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
                     .prepared = &prepared,
                     .m = call->m,
                     .stores = krn_choose_stores(call->output, call->m, layout->n),
-                    .num_tiles = count_tiles(variant, layout, call->m),
+                    .num_tiles = divide_up(call->m, max_rows_of(variant, layout)),
                     .step_blocks = step_blocks_of(variant, layout),
                     .x = workspace,
                     .x_row_bytes = layout->padded_k * variant->x_bytes,
