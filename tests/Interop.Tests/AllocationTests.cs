@@ -6,7 +6,7 @@ namespace Kernels.Tests;
 /// <summary>Calls allocate nothing on the managed heap.</summary>
 public sealed class AllocationTests : IDisposable
 {
-    private const int M = 6, N = 33, K = 96, Warmup = 3, Calls = 50;
+    private const int M = 6, N = 33, K = 96;
 
     private readonly KernelContext _context = new(new KernelContextOptions { Threads = 2 });
 
@@ -20,10 +20,10 @@ public sealed class AllocationTests : IDisposable
         var codes = new byte[M * K];
         var scales = new float[M];
         var zeroPoints = new int[M];
-        AssertNoAllocation(() => Quantizer.Quantize<float>(_context, options, M, K, source, codes, scales, zeroPoints));
-        AssertNoAllocation(() => Quantizer.QuantizeWithError<float>(_context, options, M, K, source, codes, scales, zeroPoints));
-        AssertNoAllocation(() => Quantizer.Dequantize<float>(_context, options, M, K, codes, scales, zeroPoints, source));
-        AssertNoAllocation(() => Quantizer.ScaleCount(options, M, K));
+        Allocations.AssertNone(() => Quantizer.Quantize<float>(_context, options, M, K, source, codes, scales, zeroPoints));
+        Allocations.AssertNone(() => Quantizer.QuantizeWithError<float>(_context, options, M, K, source, codes, scales, zeroPoints));
+        Allocations.AssertNone(() => Quantizer.Dequantize<float>(_context, options, M, K, codes, scales, zeroPoints, source));
+        Allocations.AssertNone(() => Quantizer.ScaleCount(options, M, K));
     }
 
     [Fact]
@@ -31,8 +31,8 @@ public sealed class AllocationTests : IDisposable
     {
         float[] x = Numbers.Floats(M * K, seed: 6);
         var options = new HadamardOptions(K) { SignsBefore = Hadamard.RandomSigns(1, K) };
-        AssertNoAllocation(() => Hadamard.Rotate<float>(_context, options, M, K, x.AsSpan()));
-        AssertNoAllocation(() => Hadamard.IsSupported(K));
+        Allocations.AssertNone(() => Hadamard.Rotate<float>(_context, options, M, K, x.AsSpan()));
+        Allocations.AssertNone(() => Hadamard.IsSupported(K));
     }
 
     [Fact]
@@ -42,8 +42,8 @@ public sealed class AllocationTests : IDisposable
         int[] positions = [.. Enumerable.Range(0, M)];
         float[] source = Numbers.Floats(M * K, seed: 1);
         var target = new BFloat16[M * K];
-        AssertNoAllocation(() => Rope.RotateInPlace<float>(_context, table, K / 32, positions, source));
-        AssertNoAllocation(() => Rope.Rotate<float, BFloat16>(_context, table, K / 32, positions, source, target));
+        Allocations.AssertNone(() => Rope.RotateInPlace<float>(_context, table, K / 32, positions, source));
+        Allocations.AssertNone(() => Rope.Rotate<float, BFloat16>(_context, table, K / 32, positions, source, target));
     }
 
     [Fact]
@@ -54,10 +54,10 @@ public sealed class AllocationTests : IDisposable
         cache.Append<float>(_context, 0, 40, tokens, tokens);
         int[] sequences = [0];
         long[] queries = [2];
-        AssertNoAllocation(() => Attention.Run<float, float>(
+        Allocations.AssertNone(() => Attention.Run<float, float>(
             _context, cache, new AttentionOptions { Heads = 4 }, sequences, queries, query, result, lse));
-        AssertNoAllocation(() => Attention.WorkspaceBytes(_context, cache, new AttentionOptions { Heads = 4 }, sequences, queries));
-        AssertNoAllocation(() => Attention.Merge<float>(_context, 2, 4, 32, result, lse, query));
+        Allocations.AssertNone(() => Attention.WorkspaceBytes(_context, cache, new AttentionOptions { Heads = 4 }, sequences, queries));
+        Allocations.AssertNone(() => Attention.Merge<float>(_context, 2, 4, 32, result, lse, query));
     }
 
     [Fact]
@@ -70,20 +70,20 @@ public sealed class AllocationTests : IDisposable
         var narrow = new BFloat16[M * N];
         var bias = new float[N];
         using var workspace = new AlignedBuffer(Gemm.WorkspaceBytes(_context, weights, ElementType.F32, M));
-        AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y) { Bias = bias }));
-        AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of(quantized), new GemmOutput<BFloat16>(narrow)));
-        AssertNoAllocation(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y), workspace.Span));
-        AssertNoAllocation(() => Gemm.WorkspaceBytes(_context, weights, ElementType.S8, M));
+        Allocations.AssertNone(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y) { Bias = bias }));
+        Allocations.AssertNone(() => Gemm.Run(_context, weights, M, Activations.Of(quantized), new GemmOutput<BFloat16>(narrow)));
+        Allocations.AssertNone(() => Gemm.Run(_context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y), workspace.Span));
+        Allocations.AssertNone(() => Gemm.WorkspaceBytes(_context, weights, ElementType.S8, M));
         float[] a = Numbers.Floats(2 * K, seed: 4), b = Numbers.Floats(N * 2, seed: 5);
-        AssertNoAllocation(() => Gemm.Run(
+        Allocations.AssertNone(() => Gemm.Run(
             _context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y),
             new GemmOptions { Compute = ElementType.S8, OutlierThreshold = 1, Lora = LoraAdapter.Of<float>(a, b, 2, 1) }));
-        AssertNoAllocation(() => Gemm.IsSupported(_context, ElementType.S4, ElementType.S8));
+        Allocations.AssertNone(() => Gemm.IsSupported(_context, ElementType.S4, ElementType.S8));
 
         QuantizedTensor unpacked = weights.Unpack(_context);
         var blob = new byte[weights.BlobBytes];
-        AssertNoAllocation(() => weights.Unpack(_context, unpacked.Codes, unpacked.Scales));
-        AssertNoAllocation(() => weights.Save(blob));
+        Allocations.AssertNone(() => weights.Unpack(_context, unpacked.Codes, unpacked.Scales));
+        Allocations.AssertNone(() => weights.Save(blob));
     }
 
     [Fact]
@@ -93,17 +93,7 @@ public sealed class AllocationTests : IDisposable
         using PackedWeights weights = PackedWeights.FromFloat<float>(context, new(ElementType.S8, 128, K), Numbers.Floats(128 * K, seed: 2));
         float[] x = Numbers.Floats(M * K, seed: 3);
         var y = new float[M * 128];
-        AssertNoAllocation(() => Gemm.Run(context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y)));
-    }
-
-    private static void AssertNoAllocation(Action action)
-    {
-        for (int i = 0; i < Warmup; i++)
-            action();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < Calls; i++)
-            action();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Allocations.AssertNone(() => Gemm.Run(context, weights, M, Activations.Of<float>(x), new GemmOutput<float>(y)));
     }
 
     private sealed class SerialLoop : IParallelFor

@@ -73,10 +73,10 @@ public sealed class CudaQuantizerTests : IDisposable
         using CudaBuffer<byte> codes = new(_device, Rows * Cols);
         using CudaBuffer<int> flags = _device.Copy<int>([0]);
         weight.CopyFrom(_x.AsSpan(0, Cols));
-        AssertNoAllocation(() => Quantizer.Quantize(_device, options, Rows, Cols, x, codes, scales, flags: flags));
-        AssertNoAllocation(() => Quantizer.Dequantize(_device, options, Rows, Cols, codes, scales, null, y));
-        AssertNoAllocation(() => Hadamard.Rotate(_device, new CudaHadamardOptions(32), Rows, Cols, x, y));
-        AssertNoAllocation(() => Fused.RmsNormQuantize(
+        Allocations.AssertNone(() => Quantizer.Quantize(_device, options, Rows, Cols, x, codes, scales, flags: flags));
+        Allocations.AssertNone(() => Quantizer.Dequantize(_device, options, Rows, Cols, codes, scales, null, y));
+        Allocations.AssertNone(() => Hadamard.Rotate(_device, new CudaHadamardOptions(32), Rows, Cols, x, y));
+        Allocations.AssertNone(() => Fused.RmsNormQuantize(
             _device, Rows, Cols, new CudaNormInput<float>(x), CudaNormWeights.Of(weight, 1e-5f), new CudaFusedCodes(options, codes, scales), flags));
 
         using CudaKvCache cache = new(_device, new KvCacheOptions(1, Heads, HeadDim, 16) { PageTokens = 16 });
@@ -88,8 +88,8 @@ public sealed class CudaQuantizerTests : IDisposable
         CudaAttentionOptions what = new() { Heads = Heads };
         using CudaBuffer<byte> workspace = new(_device, Attention.WorkspaceBytes(cache, what, batch));
         query.Fill(0);
-        AssertNoAllocation(() => cache.Append(batch, x, x, flags: flags));
-        AssertNoAllocation(() => Attention.Run(_device, cache, what, batch, query, result, workspace: workspace, flags: flags));
+        Allocations.AssertNone(() => cache.Append(batch, x, x, flags: flags));
+        Allocations.AssertNone(() => Attention.Run(_device, cache, what, batch, query, result, workspace: workspace, flags: flags));
         Assert.Equal(0, flags.Read()[0]);
     }
 
@@ -113,27 +113,16 @@ public sealed class CudaQuantizerTests : IDisposable
         cache.Tables.CopyFrom([0]);
         cache.Lengths.CopyFrom([1]);
         CudaKvBatch batch = new(sequences, starts, 1, 1, 1);
-        AssertNoAllocation(() => cache.Append(batch, x, x, rope: rope, positions: positions, flags: flags));
-        AssertNoAllocation(() => cache.SetKeyMean(1, mean));
-        AssertNoAllocation(() => cache.CopyKeyState(0, 1));
+        Allocations.AssertNone(() => cache.Append(batch, x, x, rope: rope, positions: positions, flags: flags));
+        Allocations.AssertNone(() => cache.SetKeyMean(1, mean));
+        Allocations.AssertNone(() => cache.CopyKeyState(0, 1));
 
         using PackedWeights packed = PackedWeights.FromFloat<float>(_host, new WeightsShape(ElementType.S8, Rows, Cols), _x);
         using CudaPackedWeights weights = new(_device, _host, packed);
         var options = new CudaGemmOptions { Compute = ElementType.S8, Lora = CudaLoraAdapter.Of(x, x, Rank, 1) };
         using CudaBuffer<byte> workspace = new(_device, Gemm.WorkspaceBytes(_device, weights, ElementType.F32, Rows, options));
-        AssertNoAllocation(() => Gemm.Run(
+        Allocations.AssertNone(() => Gemm.Run(
             _device, weights, Rows, CudaActivations.Of(x), new CudaGemmOutput<float>(y), options, workspace, flags));
         Assert.Equal(0, flags.Read()[0]);
-    }
-
-    private static void AssertNoAllocation(Action call)
-    {
-        const int Warmup = 3, Calls = 10;
-        for (int i = 0; i < Warmup; i++)
-            call();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < Calls; i++)
-            call();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 }
