@@ -26,7 +26,6 @@ template <int32_t format, int32_t units, int32_t tiles, bool deep> struct Decode
     static constexpr int32_t RING_BYTES = STAGES * STAGE_BYTES;
     /* Four more than the channels, so that the fragments of a warp's sums lie in different banks. */
     static constexpr int32_t PITCH = CHANNELS + 4, PIECE_BYTES = TOKENS * PITCH * 4;
-    static constexpr int32_t OUTPUTS = (CHANNELS * TOKENS + THREADS - 1) / THREADS;
 };
 
 /* Where a step stands: its group, the steps to the group's end, itself included, and the same of its piece. */

@@ -13,8 +13,8 @@
  * output's thread runs its chain over the groups of the chunk, in order, as gemm.h has it.
  *
  * A piece is a group, or a part of one so long that its sum does not fit 32 bits. */
+#include "cuda/gemm/decode_outputs.h"
 #include "cuda/gemm/decode_slices.h"
-#include "cuda/gemm/epilogue.h"
 #include "cuda/ptx/atomic.h"
 #include "cuda/ptx/barrier.h"
 #include "cuda/ptx/matrix.h"
@@ -26,27 +26,27 @@ namespace gemm {
 template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool deep> class Decoder {
   public:
     using Shape = DecodeShape<format, units, tiles, deep>;
+    using Outputs = DecodeOutputs<Shape::CHANNELS, Shape::TOKENS>;
 
     KRN_DEVICE_MEMBER explicit Decoder(const Params &params)
         : p(params), ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::RING_BYTES)), from(ring),
           sums(ptx::shared_base() + WARPS * Shape::RING_BYTES),
-          scales(sums + static_cast<uint32_t>(params.ring_pieces * Shape::PIECE_BYTES)),
-          first_channel(ptx::block_x() * Shape::CHANNELS), first_token(ptx::block_y() * Shape::TOKENS),
-          tokens(params.m - first_token < Shape::TOKENS ? params.m - first_token : Shape::TOKENS) {}
+          scales(sums + static_cast<uint32_t>(params.ring_pieces * Shape::PIECE_BYTES)), outputs(params) {}
 
     KRN_DEVICE_MEMBER void run() {
-        float t[Shape::OUTPUTS];
+        float t[Outputs::COUNT];
         KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++)
+        for (int32_t i = 0; i < Outputs::COUNT; i++)
             t[i] = 0;
         clear_shared();
         clear();
-        SliceLoader<format, units, tiles, long_groups, deep> loader(p, ring, first_channel, first_token);
+        SliceLoader<format, units, tiles, long_groups, deep> loader(p, ring, outputs.first_channel,
+                                                                    outputs.first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
             loader.load();
         if (p.offsets != nullptr)
-            add_offsets(t);
+            outputs.add_offsets(t);
         ptx::sync_threads();
 
         int32_t slice = ptx::warp(), done = 0;
@@ -72,7 +72,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             done = complete;
             ptx::sync_threads();
         }
-        store(t);
+        outputs.store(t);
     }
 
   private:
@@ -80,7 +80,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     const SharedAddress ring;
     SharedAddress from; /* the stage of the slice */
     const SharedAddress sums, scales;
-    const int32_t first_channel, first_token, tokens;
+    const Outputs outputs;
     int32_t acc[units][tiles][4];
 
     static KRN_DEVICE_MEMBER int32_t piece_of(const Position &at) { return long_groups ? at.piece : at.group; }
@@ -89,7 +89,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     KRN_DEVICE_MEMBER void clear_shared() {
         const ptx::U32x4 zero = {0, 0, 0, 0};
         for (int32_t stage = 0; stage < Shape::STAGES; stage++)
-            for (int32_t i = tokens * 8 + ptx::lane(); i < Shape::TOKENS * 8; i += 32)
+            for (int32_t i = outputs.tokens * 8 + ptx::lane(); i < Shape::TOKENS * 8; i += 32)
                 ptx::store_shared(ring + static_cast<uint32_t>(stage * Shape::STAGE_BYTES + Shape::CODE_BYTES + i * 16),
                                   zero);
         if (p.pieces_are_whole)
@@ -243,7 +243,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
         for (int32_t i = 0; i < tiles; i++)
             KRN_UNROLL_ALL
         for (int32_t j = 0; j < 2; j++) {
-            if (8 * i + column + j >= tokens)
+            if (8 * i + column + j >= outputs.tokens)
                 continue;
             KRN_UNROLL_ALL
             for (int32_t u = 0; u < 2 * units; u++) {
@@ -256,28 +256,6 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             }
         }
         clear();
-    }
-
-    /* The outputs of a thread: channels side by side in a warp. */
-    KRN_DEVICE_MEMBER int32_t channel_of(int32_t output) const {
-        return (output * THREADS + ptx::thread_x()) % Shape::CHANNELS;
-    }
-    KRN_DEVICE_MEMBER int32_t token_of(int32_t output) const {
-        return (output * THREADS + ptx::thread_x()) / Shape::CHANNELS;
-    }
-
-    KRN_DEVICE_MEMBER void add_offsets(float (&t)[Shape::OUTPUTS]) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
-            if (token_of(i) >= tokens)
-                continue;
-            for (int32_t g = 0; g < p.num_groups; g++)
-                t[i] = ptx::fma_rn(
-                    ptx::load_global_nc(p.x_sums + static_cast<int64_t>(g) * p.m + first_token + token_of(i)),
-                    ptx::load_global_nc(p.offsets + static_cast<int64_t>(g) * p.padded_n + first_channel +
-                                        channel_of(i)),
-                    t[i]);
-        }
     }
 
     /* The sum of a piece for an output, which is cleared for the next piece at its place. */
@@ -296,11 +274,11 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     }
 
     /* The chain over the groups of a chunk. */
-    KRN_DEVICE_MEMBER void add_pieces(float (&t)[Shape::OUTPUTS], int32_t first, int32_t end) {
+    KRN_DEVICE_MEMBER void add_pieces(float (&t)[Outputs::COUNT], int32_t first, int32_t end) {
         KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
-            const int32_t channel = channel_of(i), token = token_of(i);
-            if (token >= tokens)
+        for (int32_t i = 0; i < Outputs::COUNT; i++) {
+            const int32_t channel = outputs.channel_of(i), token = outputs.token_of(i);
+            if (token >= outputs.tokens)
                 continue;
             if constexpr (long_groups) {
                 add_long_groups(t[i], long_sums[i], first, end, channel, token);
@@ -310,7 +288,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
                     t[i] = ptx::fma_rn(ptx::f32_from_s32_rn(take_sum(group, channel, token)), scale_of(group, channel),
                                        t[i]);
             } else {
-                const int32_t zero = ptx::load_global_nc(p.x_zeros + first_token + token);
+                const int32_t zero = ptx::load_global_nc(p.x_zeros + outputs.first_token + token);
                 for (int32_t group = first; group < end; group++)
                     t[i] = ptx::fma_rn(
                         static_cast<float>(take_sum(group, channel, token) - correction(group, channel, zero)),
@@ -321,8 +299,8 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
 
     /* What activations of a token that still lack their zero point add to the sum of a group. */
     KRN_DEVICE_MEMBER int64_t correction(int32_t group, int32_t channel, int32_t zero) const {
-        return static_cast<int64_t>(zero) *
-               ptx::load_global_nc(p.code_sums + static_cast<int64_t>(group) * p.padded_n + first_channel + channel);
+        return static_cast<int64_t>(zero) * ptx::load_global_nc(p.code_sums + static_cast<int64_t>(group) * p.padded_n +
+                                                                outputs.first_channel + channel);
     }
 
     /* Groups in pieces. */
@@ -334,22 +312,13 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             if ((group + 1) * p.group_pieces != piece + 1)
                 continue;
             if (p.x_zeros != nullptr)
-                sum -= correction(group, channel, ptx::load_global_nc(p.x_zeros + first_token + token));
+                sum -= correction(group, channel, ptx::load_global_nc(p.x_zeros + outputs.first_token + token));
             t = ptx::fma_rn(static_cast<float>(sum), scale_of(group, channel), t);
             sum = 0;
         }
     }
     /* Sums of groups whose pieces are not all in yet. */
-    int64_t long_sums[Shape::OUTPUTS] = {};
-
-    KRN_DEVICE_MEMBER void store(const float (&t)[Shape::OUTPUTS]) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
-            const int32_t channel = first_channel + channel_of(i), token = token_of(i);
-            if (token < tokens && channel < p.n)
-                store_one(p, first_token + token, channel, t[i]);
-        }
-    }
+    int64_t long_sums[Outputs::COUNT] = {};
 };
 
 } // namespace gemm

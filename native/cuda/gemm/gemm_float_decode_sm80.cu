@@ -4,7 +4,7 @@
  * 128 inputs of a group, whose sums enter the result one after the other (gemm.h). A piece is summed by one warp, in
  * order and from +0, as in gemm_float_prefill_sm80.cu, so both give the same bits. Its warp leaves the sum and the
  * scale of its group in shared memory; when a chunk of pieces is done, each output's thread runs its chain over them. */
-#include "cuda/gemm/epilogue.h"
+#include "cuda/gemm/decode_outputs.h"
 #include "cuda/gemm/float_decode_pieces.h"
 #include "cuda/gemm/float_operands.h"
 #include "cuda/ptx/barrier.h"
@@ -15,27 +15,26 @@ namespace gemm {
 template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep> class FloatDecoder {
   public:
     using Shape = FloatDecodeShape<format, units, tiles, deep>;
+    using Outputs = DecodeOutputs<Shape::CHANNELS, Shape::TOKENS>;
 
     KRN_DEVICE_MEMBER explicit FloatDecoder(const krn_cuda_gemm_params &params)
         : p(params), unpacker(params),
           ring(ptx::shared_base() + static_cast<uint32_t>(ptx::warp() * Shape::RING_BYTES)), from(ring),
           sums(ptx::shared_base() + Shape::WARPS * Shape::RING_BYTES),
-          scales(sums + static_cast<uint32_t>(params.chunk_pieces * Shape::PIECE_BYTES)),
-          first_channel(ptx::block_x() * Shape::CHANNELS), first_token(ptx::block_y() * Shape::TOKENS),
-          tokens(params.m - first_token < Shape::TOKENS ? params.m - first_token : Shape::TOKENS) {}
+          scales(sums + static_cast<uint32_t>(params.chunk_pieces * Shape::PIECE_BYTES)), outputs(params) {}
 
     KRN_DEVICE_MEMBER void run() {
-        float t[Shape::OUTPUTS];
+        float t[Outputs::COUNT];
         KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++)
+        for (int32_t i = 0; i < Outputs::COUNT; i++)
             t[i] = 0;
         clear_rows();
-        PieceLoader<format, units, tiles, deep> loader(p, ring, first_channel, first_token);
+        PieceLoader<format, units, tiles, deep> loader(p, ring, outputs.first_channel, outputs.first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
             loader.load();
         if (p.offsets != nullptr)
-            add_offsets(t);
+            outputs.add_offsets(t);
         int32_t piece = ptx::warp();
         for (int32_t chunk = 0; chunk < p.num_pieces; chunk += p.chunk_pieces) {
             const int32_t end = chunk + p.chunk_pieces < p.num_pieces ? chunk + p.chunk_pieces : p.num_pieces;
@@ -52,7 +51,7 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
             ptx::sync_threads();
         }
         ptx::cp_async_wait_all();
-        store(t);
+        outputs.store(t);
     }
 
   private:
@@ -61,14 +60,14 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
     const ptx::SharedAddress ring;
     ptx::SharedAddress from; /* the stage of the piece */
     const ptx::SharedAddress sums, scales;
-    const int32_t first_channel, first_token, tokens;
+    const Outputs outputs;
     float acc[units][tiles][4];
 
     /* Rows of x that no token has stay zero in every stage. */
     KRN_DEVICE_MEMBER void clear_rows() const {
         const ptx::U32x4 zero = {0, 0, 0, 0};
         for (int32_t stage = 0; stage < Shape::STAGES; stage++)
-            for (int32_t i = tokens * 16 + ptx::lane(); i < Shape::TOKENS * 16; i += 32)
+            for (int32_t i = outputs.tokens * 16 + ptx::lane(); i < Shape::TOKENS * 16; i += 32)
                 ptx::store_shared(ring + static_cast<uint32_t>(stage * Shape::STAGE_BYTES + Shape::X_AT + i * 16),
                                   zero);
         ptx::sync_warp();
@@ -139,34 +138,12 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
                               load_shared_scale(from + Shape::SCALES_AT, p.scale_type, ptx::lane()));
     }
 
-    /* The outputs of a thread: channels side by side in a warp. */
-    KRN_DEVICE_MEMBER int32_t channel_of(int32_t output) const {
-        return (output * Shape::THREADS + ptx::thread_x()) % Shape::CHANNELS;
-    }
-    KRN_DEVICE_MEMBER int32_t token_of(int32_t output) const {
-        return (output * Shape::THREADS + ptx::thread_x()) / Shape::CHANNELS;
-    }
-
-    KRN_DEVICE_MEMBER void add_offsets(float (&t)[Shape::OUTPUTS]) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
-            if (token_of(i) >= tokens)
-                continue;
-            for (int32_t g = 0; g < p.num_groups; g++)
-                t[i] = ptx::fma_rn(
-                    ptx::load_global_nc(p.x_sums + static_cast<int64_t>(g) * p.m + first_token + token_of(i)),
-                    ptx::load_global_nc(p.offsets + static_cast<int64_t>(g) * p.padded_n + first_channel +
-                                        channel_of(i)),
-                    t[i]);
-        }
-    }
-
     /* The chain over the pieces of a chunk. */
-    KRN_DEVICE_MEMBER void add_pieces(float (&t)[Shape::OUTPUTS], int32_t count) const {
+    KRN_DEVICE_MEMBER void add_pieces(float (&t)[Outputs::COUNT], int32_t count) const {
         KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
-            const int32_t channel = channel_of(i), token = token_of(i);
-            if (token >= tokens)
+        for (int32_t i = 0; i < Outputs::COUNT; i++) {
+            const int32_t channel = outputs.channel_of(i), token = outputs.token_of(i);
+            if (token >= outputs.tokens)
                 continue;
             const ptx::SharedAddress sum = sums + static_cast<uint32_t>((token * Shape::PITCH + channel) * 4);
             KRN_UNROLL_8
@@ -175,15 +152,6 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
                     ptx::load_shared<float>(sum + static_cast<uint32_t>(place * Shape::PIECE_BYTES)),
                     ptx::load_shared<float>(scales + static_cast<uint32_t>((place * Shape::CHANNELS + channel) * 4)),
                     t[i]);
-        }
-    }
-
-    KRN_DEVICE_MEMBER void store(const float (&t)[Shape::OUTPUTS]) const {
-        KRN_UNROLL_ALL
-        for (int32_t i = 0; i < Shape::OUTPUTS; i++) {
-            const int32_t channel = first_channel + channel_of(i), token = token_of(i);
-            if (token < tokens && channel < p.n)
-                store_one(p, first_token + token, channel, t[i]);
         }
     }
 };

@@ -30,6 +30,16 @@ internal static class DeviceMemory
         return buffer;
     }
 
+    /// <summary>Normal values on the host, and now and then an outlier.</summary>
+    public static float[] WithOutliers(long count, ulong seed)
+    {
+        var random = new Xoshiro256(seed, (ulong)count);
+        float[] values = new float[count];
+        for (long i = 0; i < count; i++)
+            values[i] = (float)random.NextNormal() * (i % 61 == 60 ? 20 : 1);
+        return values;
+    }
+
     /// <summary>Random bytes, which are also fair codes.</summary>
     public static CudaBuffer<byte> RandomBytes(CudaContext context, long bytes, ulong seed)
     {

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Kernels.Harness.Cases;
-using Kernels.Harness.Synthetic;
 
 namespace Kernels.Harness.Devices;
 
@@ -23,9 +22,9 @@ internal sealed class HadamardOp : CudaOp
         let spec = SpecOf(scheme, shape.Rows, shape.Cols)
         select new CudaCheck($"{HadamardSpec.OpName}/{scheme}/rows{shape.Rows}-n{shape.Cols}", shape.Rows * shape.Cols, context => spec.Type switch
         {
-            ElementType.F32 => Check(context, spec, Values(spec.Rows * spec.Cols)),
-            ElementType.F16 => Check(context, spec, Array.ConvertAll(Values(spec.Rows * spec.Cols), value => (Half)value)),
-            _ => Check(context, spec, Array.ConvertAll(Values(spec.Rows * spec.Cols), value => (BFloat16)value)),
+            ElementType.F32 => Check(context, spec, DeviceMemory.WithOutliers(spec.Rows * spec.Cols, Seed)),
+            ElementType.F16 => Check(context, spec, Array.ConvertAll(DeviceMemory.WithOutliers(spec.Rows * spec.Cols, Seed), value => (Half)value)),
+            _ => Check(context, spec, Array.ConvertAll(DeviceMemory.WithOutliers(spec.Rows * spec.Cols, Seed), value => (BFloat16)value)),
         });
 
     /// <inheritdoc/>
@@ -37,8 +36,8 @@ internal sealed class HadamardOp : CudaOp
             HadamardSpec.OpName, scheme, new Dictionary<string, long> { ["rows"] = CaseRows, ["n"] = cols }, 0,
             2 * CaseRows * cols * spec.Type.Bits() / 8,
             (context, rotations) => spec.Type == ElementType.F32
-                ? new Calls<float>(context, spec, Values(cols), rotations)
-                : new Calls<BFloat16>(context, spec, Array.ConvertAll(Values(cols), value => (BFloat16)value), rotations));
+                ? new Calls<float>(context, spec, DeviceMemory.WithOutliers(cols, Seed), rotations)
+                : new Calls<BFloat16>(context, spec, Array.ConvertAll(DeviceMemory.WithOutliers(cols, Seed), value => (BFloat16)value), rotations));
 
     private static HadamardSpec SpecOf(string scheme, long rows, long cols) =>
         HadamardSpec.TryParse(scheme, rows, cols) ?? throw new FormatException($"'{scheme}' is not a rotation.");
@@ -61,15 +60,6 @@ internal sealed class HadamardOp : CudaOp
         int bytes = MemoryMarshal.AsBytes(made.AsSpan()).CommonPrefixLength(MemoryMarshal.AsBytes(expected.AsSpan()));
         int differs = bytes * 8 / spec.Type.Bits();
         return differs == made.Length ? null : $"element {differs} is {made[differs]}, the CPU's {expected[differs]}";
-    }
-
-    private static float[] Values(long count)
-    {
-        var random = new Xoshiro256(Seed, (ulong)count);
-        float[] values = new float[count];
-        for (long i = 0; i < count; i++)
-            values[i] = (float)random.NextNormal() * (i % 61 == 60 ? 20 : 1);
-        return values;
     }
 
     private sealed class Calls<T> : ICudaCalls

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Kernels.Harness.Cases;
-using Kernels.Harness.Synthetic;
 
 namespace Kernels.Harness.Devices;
 
@@ -37,9 +36,9 @@ internal sealed class QuantizeOp : CudaOp
 
     private static string? Check(CudaContext context, QuantizeScheme way, long rows, long cols) => way.Source switch
     {
-        ElementType.F32 => Check(context, way, rows, cols, Values(rows * cols)),
-        ElementType.F16 => Check(context, way, rows, cols, Array.ConvertAll(Values(rows * cols), value => (Half)value)),
-        _ => Check(context, way, rows, cols, Array.ConvertAll(Values(rows * cols), value => (BFloat16)value)),
+        ElementType.F32 => Check(context, way, rows, cols, DeviceMemory.WithOutliers(rows * cols, Seed)),
+        ElementType.F16 => Check(context, way, rows, cols, Array.ConvertAll(DeviceMemory.WithOutliers(rows * cols, Seed), value => (Half)value)),
+        _ => Check(context, way, rows, cols, Array.ConvertAll(DeviceMemory.WithOutliers(rows * cols, Seed), value => (BFloat16)value)),
     };
 
     private static string? Check<T>(CudaContext context, QuantizeScheme way, long rows, long cols, T[] values)
@@ -76,15 +75,6 @@ internal sealed class QuantizeOp : CudaOp
         return differs == madeCodes.Length ? null : $"byte {differs} of the codes is {madeCodes[differs]}, the CPU's {expected.Codes[differs]}";
     }
 
-    private static float[] Values(long count)
-    {
-        var random = new Xoshiro256(Seed, (ulong)count);
-        float[] values = new float[count];
-        for (long i = 0; i < count; i++)
-            values[i] = (float)random.NextNormal() * (i % 61 == 60 ? 20 : 1);
-        return values;
-    }
-
     private sealed class Calls<T> : ICudaCalls
         where T : unmanaged
     {
@@ -98,7 +88,7 @@ internal sealed class QuantizeOp : CudaOp
             _context = context;
             _options = way.ToOptions();
             _rows = rows;
-            float[] row = Values(CaseCols);
+            float[] row = DeviceMemory.WithOutliers(CaseCols, Seed);
             T[] values = typeof(T) == typeof(float)
                 ? (T[])(object)row
                 : (T[])(object)Array.ConvertAll(row, value => (BFloat16)value);

@@ -3,9 +3,7 @@
  * that the rows of a batch have the same bits in a tile of the other size. Large tiles are chosen for small shapes
  * because the device says that it has one multiprocessor. */
 #include "cuda_gemm_float_check.h"
-
-#include "cuda/common/context.h"
-#include "cuda/gemm/gemm_heuristics.h"
+#include "cuda_gemm_tile_check.h"
 
 #include <stdio.h>
 
@@ -29,19 +27,6 @@ static const tile_case cases[] = {
     {62, 65, 400, 96, 64},     {33, 40, 300, 40, 64},  {100, 70, 520, 128, 128}, {128, 64, 256, 32, 128},
     {127, 190, 700, 256, 128}, {90, 50, 333, 16, 128}, {110, 66, 800, 480, 128}, {81, 20, 900, 192, 128},
 };
-
-static void check_tile(const krn_cuda_context *device, const gemm_shape *shape, int64_t m, int32_t tokens) {
-    const krn_weights_desc desc = {.struct_size = sizeof desc,
-                                   .format = shape->format,
-                                   .n = shape->n,
-                                   .k = shape->k,
-                                   .group_size = shape->group_size};
-    krn_cuda_weights_layout layout;
-    krn_cuda_gemm_plan plan;
-    krn_cuda_weights_place(&desc, 0, &layout);
-    krn_cuda_gemm_make_plan(&layout, shape->activation_type, m, &device->properties, device->architecture, &plan);
-    CHECK(plan.uses_tma && plan.tokens == tokens, "m %lld n %lld: %s", (long long)m, (long long)shape->n, plan.kernel);
-}
 
 static void test_tiles(krn_cuda_context *device, krn_context *host) {
     enum { FEW = 20 };

@@ -2,9 +2,7 @@
  * ragged shapes, with rings that are walked more than once. Large tiles are chosen for small shapes because the device
  * says that it has one multiprocessor. */
 #include "cuda_gemm_check.h"
-
-#include "cuda/common/context.h"
-#include "cuda/gemm/gemm_heuristics.h"
+#include "cuda_gemm_tile_check.h"
 
 #include <stdio.h>
 
@@ -33,21 +31,6 @@ static const tile_case group_cases[] = {
     {110, 64, 1300, 256, 128}, {90, 50, 333, 16, 128},    {150, 140, 500, 96, 64},
 };
 
-static void check_tile(const krn_cuda_context *device, const gemm_shape *shape, int32_t tokens) {
-    const krn_weights_desc desc = {.struct_size = sizeof desc,
-                                   .format = shape->format,
-                                   .n = shape->n,
-                                   .k = shape->k,
-                                   .group_size = shape->group_size};
-    krn_cuda_weights_layout layout;
-    krn_cuda_gemm_plan plan;
-    krn_cuda_weights_place(&desc, 0, &layout);
-    krn_cuda_gemm_make_plan(&layout, shape->activation_type, shape->m, &device->properties, device->architecture,
-                            &plan);
-    CHECK(plan.uses_tma && plan.tokens == tokens, "m %lld n %lld: %s", (long long)shape->m, (long long)shape->n,
-          plan.kernel);
-}
-
 static void test_tiles(krn_cuda_context *device, krn_context *host, const tile_case *cases, int count) {
     for (int i = 0; i < count * 6; i++) {
         const tile_case *const c = &cases[i / 6];
@@ -68,7 +51,7 @@ static void test_tiles(krn_cuda_context *device, krn_context *host, const tile_c
                                   .zero_type = zero_types[(turn + i / 3) % 4],
                                   .ordered = c->group_size > 0 && turn % 7 == 3};
         const gemm_case made = gemm_case_make(&shape);
-        check_tile(device, &shape, c->tokens);
+        check_tile(device, &shape, shape.m, c->tokens);
         cuda_gemm_check(device, host, &made);
     }
 }
@@ -86,7 +69,7 @@ static void test_walk(krn_cuda_context *device, krn_context *host) {
                                   .group_size = i < 3 ? 0 : 64,
                                   .seed = 950 + (uint64_t)i};
         const gemm_case made = gemm_case_make(&shape);
-        check_tile(device, &shape, 64);
+        check_tile(device, &shape, shape.m, 64);
         cuda_gemm_check(device, host, &made);
     }
 }
