@@ -15,6 +15,8 @@ enum {
     PREFETCH_DISTANCE = 4096,
     TALL_PREFETCH_DISTANCE = 16384,
     TALL_ROWS = 3,
+    /* The tiles of one and two rows look that far ahead of themselves (tile_float_avx512.h). */
+    WIDENING_PREFETCH_DISTANCE = 8192,
     /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K =
      * 14336). */
     PANEL_BLOCK_BYTES = 2 << 20,
@@ -120,13 +122,16 @@ static void start_tile(const gemm_job *job, int64_t panel, tile_block *block, in
     job->scales->start(&start);
 }
 
-static void widen_scales(const gemm_job *job, const step *s, int64_t panel, tile_block *block) {
-    const krn_scales_job widen = {.layout = job->layout,
-                                  .packed = job->packed,
-                                  .panel = panel,
-                                  .group = s->group,
-                                  .num_groups = s->num_groups,
-                                  .scales = block->scales};
+/* While scales are widened nobody else asks memory for anything. Tiles of floats take longer than memory anyway. */
+static void widen_scales(const gemm_job *job, const step *s, int64_t panel, const uint8_t *here, tile_block *block) {
+    const krn_scales_job widen = {
+        .layout = job->layout,
+        .packed = job->packed,
+        .panel = panel,
+        .group = s->group,
+        .num_groups = s->num_groups,
+        .scales = block->scales,
+        .ahead = job->variant->x_bytes < (int64_t)sizeof(float) ? here + WIDENING_PREFETCH_DISTANCE : NULL};
     job->scales->widen(&widen);
 }
 
@@ -136,7 +141,7 @@ static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_blo
     const uint8_t *here =
         panel_start + krn_layout_group_offset(job->layout, s->group) + s->first_block * KRN_BLOCK_BYTES;
     if (widens_scales(job))
-        widen_scales(job, s, panel, block);
+        widen_scales(job, s, panel, here, block);
     for (int64_t i = 0; i < block->num_tiles; i++) {
         const int64_t tile = block->first_tile + i, first_row = tile_start(job, tile);
         const int32_t rows = tile_rows(job, tile);

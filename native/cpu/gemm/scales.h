@@ -20,6 +20,8 @@ typedef struct krn_scales_job {
     const uint8_t *packed;
     int64_t panel, group, num_groups;
     float *scales;
+    /* Weights to fetch meanwhile, a line for 16 scales, or NULL. */
+    const uint8_t *ahead;
 } krn_scales_job;
 
 /* What the sums of a tile start from: t[row][32] = the offsets' part of the result. */

@@ -59,8 +59,11 @@ void krn_scales_avx512_widen(const krn_scales_job *job) {
     KRN_UNROLL
     for (int i = 0; i < 16; i++)
         map[i] = load_f(table + 16 * i);
-    for (int64_t i = 0; i < job->num_groups * KRN_PANEL_CHANNELS; i += 16)
+    for (int64_t i = 0; i < job->num_groups * KRN_PANEL_CHANNELS; i += 16) {
+        if (job->ahead != NULL)
+            KRN_PREFETCH(job->ahead + i / 16 * KRN_LINE_BYTES);
         store_f(job->scales + i, look_up(map, codes + i));
+    }
     krn_finish_scales(job);
 }
 
