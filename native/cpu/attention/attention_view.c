@@ -22,17 +22,27 @@ static void add_piece(krn_block_span *span, const uint8_t *start, int64_t bytes)
     span->lines += lines;
 }
 
-/* Keys, or values, of units unit..end-1 of every block. */
-static void add_operands(krn_block_span *span, int is_keys, int64_t unit_bytes, int32_t unit, int32_t end) {
-    const krn_attention_operand *operands[KRN_ATTENTION_SPAN];
+static void add_scales(krn_block_span *span, const float *scales, int64_t tokens) {
+    add_piece(span, (const uint8_t *)scales, tokens * (int64_t)sizeof(float));
+}
+
+/* Keys, or values, of units unit..end-1 of every block. In a page of several chunks scales lie far from their codes, in
+ * rows of memory that are opened for them alone: there those of a chunk are asked for at once. */
+static void add_operands(const krn_kv_layout *layout, krn_block_span *span, int is_keys, int32_t unit, int32_t end) {
+    const int64_t unit_bytes = is_keys ? layout->key_block_bytes : layout->value_block_bytes;
+    const int is_long = layout->page_tokens > KRN_ATTENTION_CHUNK;
+    const krn_attention_operand *operands[KRN_ATTENTION_SPAN] = {NULL};
     for (int32_t b = 0; b < span->count; b++)
         operands[b] = is_keys ? &span->blocks[b].keys : &span->blocks[b].values;
     for (int32_t b = 0; b < span->count; b++)
         for (int32_t u = unit; u < end; u++)
             add_piece(span, operands[b]->codes[u], unit_bytes);
-    for (int32_t b = 0; operands[0]->scales[0] != NULL && b < span->count; b++)
+    const int has_scales = operands[0]->scales[0] != NULL;
+    if (has_scales && is_long && span->blocks[0].first_token % KRN_ATTENTION_CHUNK == 0)
+        add_scales(span, operands[0]->scales[0], KRN_ATTENTION_CHUNK);
+    for (int32_t b = 0; has_scales && !is_long && b < span->count; b++)
         for (int32_t u = unit; u < end; u++)
-            add_piece(span, (const uint8_t *)operands[b]->scales[u], KRN_ATTENTION_UNIT * (int64_t)sizeof(float));
+            add_scales(span, operands[b]->scales[u], KRN_ATTENTION_UNIT);
     for (int32_t b = 0; operands[0]->zeros[0] != NULL && b < span->count; b++)
         for (int32_t u = unit; u < end; u++)
             add_piece(span, operands[b]->zeros[u], KRN_ATTENTION_UNIT);
@@ -47,12 +57,12 @@ static void list_pieces(const krn_kv_layout *layout, krn_block_span *span) {
     span->lines = 0;
     for (int32_t unit = 0; unit < units; unit += page_units) {
         const int32_t end = (int32_t)krn_min(unit + page_units, units);
-        add_operands(span, 1, layout->key_block_bytes, unit, end);
+        add_operands(layout, span, 1, unit, end);
         for (int32_t b = 0; b < span->count; b++)
             for (int32_t u = unit; u < end; u++)
                 if (span->blocks[b].group_scales[u] != NULL)
                     add_piece(span, span->blocks[b].group_scales[u], layout->key_group_bytes);
-        add_operands(span, 0, layout->value_block_bytes, unit, end);
+        add_operands(layout, span, 0, unit, end);
     }
 }
 
