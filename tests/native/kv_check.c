@@ -26,15 +26,25 @@ static float f8_value(int code) {
     return exponent == 0 ? ldexpf((float)fraction, -9) : ldexpf((float)(8 + fraction), exponent - 10);
 }
 
+/* Ties go to the even code. Every element of every check comes here: the values are computed once, and searched by halves. */
 static float nearest_f8(float x) {
-    int best = 0;
-    for (int code = 1; code < 0x7F; code++) {
-        const double now = fabs(fabs((double)x) - (double)f8_value(code));
-        const double then = fabs(fabs((double)x) - (double)f8_value(best));
-        if (now < then || (now == then && code % 2 == 0))
-            best = code;
+    enum { LARGEST = 0x7E };
+    static float values[LARGEST + 1];
+    if (values[LARGEST] == 0)
+        for (int code = 0; code <= LARGEST; code++)
+            values[code] = f8_value(code);
+    const double magnitude = fabs((double)x);
+    int low = 0, high = LARGEST;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if ((double)values[middle] <= magnitude)
+            low = middle;
+        else
+            high = middle;
     }
-    return x < 0 ? -f8_value(best) : f8_value(best);
+    const double to_low = magnitude - (double)values[low], to_high = fabs((double)values[high] - magnitude);
+    const float nearest = to_low < to_high || (to_low == to_high && low % 2 == 0) ? values[low] : values[high];
+    return x < 0 ? -nearest : nearest;
 }
 
 static void expect_scale(int32_t type, float scale, int32_t zero_point, int64_t count, const float *x, float *expected);
