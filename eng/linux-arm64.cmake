@@ -1,4 +1,4 @@
-# Cross-compiles for 64-bit ARM Linux. QEMU_CPU in the environment of ctest picks the processor that tests run on.
+# Cross-compiles for 64-bit ARM Linux; tests run under qemu.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
