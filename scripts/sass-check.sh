@@ -48,13 +48,10 @@ resources() {
         }'
 }
 
-# What the machine code holds: kernel, architecture, then a count for each instruction of the list.
-readonly instructions="ALL IMMA HMMA IGMMA HGMMA LDSM LDGSTS UBLKCP UTMALDG LDL STL"
+# counts FATBIN: what its machine code holds: kernel, architecture, then a count for each instruction of the list.
+export instructions="ALL IMMA HMMA IGMMA HGMMA LDSM LDGSTS UBLKCP UTMALDG LDL STL"
 counts() {
-    local fatbin
-    for fatbin in "${stems[@]/%/.fatbin}"; do
-        "$cuobjdump" -sass "$fatbin"
-    done | awk -v list="$instructions" '
+    "$cuobjdump" -sass "$1" | awk -v list="$instructions" '
         function flush(    i) {
             if (kernel == "") return
             line = kernel " " architecture
@@ -75,8 +72,17 @@ counts() {
         END { flush() }'
 }
 
+# A fatbin to each core, the largest first.
+all_counts() {
+    export cuobjdump work
+    export -f counts
+    ls -S "${stems[@]/%/.fatbin}" | xargs -P "$(getconf _NPROCESSORS_ONLN)" -I {} \
+        bash -eo pipefail -c 'counts "$1" >"$work/$(basename "$1").counts"' counts {}
+    cat "$work"/*.counts
+}
+
 resources | sort >"$work/resources"
-counts | sort >"$work/counts"
+all_counts | sort >"$work/counts"
 # sm_90 is what older tools call sm_90a; one name for both halves.
 sed -i 's/ sm_90 / sm_90a /' "$work/resources" "$work/counts"
 
