@@ -1,5 +1,6 @@
 #requires -Version 7.4
-# Builds, tests and runs the project: the twin of build.sh for PowerShell, on any system. It installs nothing.
+# Builds, tests and runs the project: the twin of build.sh for PowerShell, on any system. It installs nothing, and so has no
+# `test --cuda`: kernels are compiled for CUDA devices where there is an nvcc, of CUDA or of an earlier `build.sh test --cuda`.
 # There is no param block, so that the arguments reach `kernels` as they were written.
 $verb = if ($args.Count -gt 0) { $args[0] } else { '--help' }
 $arguments = @($args | Select-Object -Skip 1)
@@ -14,7 +15,9 @@ $usage = @'
 usage: ./build.ps1 VERB [arguments]
 
   build                 build the native library and the C# projects
-  test [--sanitizers]   build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan
+  test [--sanitizers] [--cross]
+                        build and run every test; with --sanitizers the native ones also under ASan + UBSan and TSan,
+                        with --cross also those built for 64-bit ARM (under qemu) and for Windows (under wine)
   pack                  build the NuGet package, into build/packages, with the libraries of every system that this one can compile for
   bindings [--check]    regenerate the C# bindings from the headers, or only say whether they are fresh
   format [--check]      lay out C and C# sources, or only say whether they are
@@ -26,26 +29,15 @@ usage: ./build.ps1 VERB [arguments]
 # Build messages go to stderr: stdout belongs to the program that is run.
 filter Out-StandardError { [Console]::Error.WriteLine($_) }
 
-# The one option that some verbs take, or nothing.
-function Test-Option([string] $Option) {
-    $unknown = @($arguments | Where-Object { $_ -ne $Option })
-    if ($unknown.Count -gt 0) { throw "$verb takes no argument but $Option" }
-    $arguments.Count -gt 0
-}
-
-function Build-Native([string] $Preset) {
-    Push-Location $PSScriptRoot
-    try {
-        cmake --preset $Preset | Out-StandardError
-        cmake --build --preset $Preset | Out-StandardError
+# The options that were given, of those that the verb takes.
+function Get-Option([string[]] $Known) {
+    if (@($arguments | Where-Object { $_ -notin $Known }).Count -gt 0) {
+        throw "$verb takes no argument but $($Known -join ' and ')"
     }
-    finally { Pop-Location }
+    $arguments
 }
 
-function Build-CSharp([string] $Project) {
-    $options = '-restore', '-p:Configuration=Release', '-p:SkipNativeBuild=true', '-verbosity:quiet', '-nologo'
-    dotnet msbuild (Join-Path $PSScriptRoot $Project) @options | Out-StandardError
-}
+function Test-Tool([string] $Name) { $null -ne (Get-Command $Name -CommandType Application -ErrorAction Ignore) }
 
 # The exit code of a command whose failure does not end the script.
 function Get-ExitCode([scriptblock] $Command) {
@@ -54,29 +46,112 @@ function Get-ExitCode([scriptblock] $Command) {
     $LASTEXITCODE
 }
 
+# The thread sanitizer is Clang's where that is there with its library, as in build.sh.
+function Use-Clang {
+    if ($IsWindows -or $env:CC -or -not (Test-Tool 'clang')) { return }
+    $program = 'int main(void) { return 0; }'
+    if ((Get-ExitCode { $program | clang -fsanitize=thread -x c -o /dev/null - *> $null }) -eq 0) {
+        $env:CC = 'clang'
+        $env:CXX = 'clang++'
+    }
+}
+
+# The compiler of a toolkit that build.sh has laid out, where there is none otherwise.
+function Use-CudaToolkit {
+    if ($env:KRN_NVCC -or $env:CUDA_HOME -or (Test-Tool 'nvcc')) { return }
+    $cache = $env:XDG_CACHE_HOME ? $env:XDG_CACHE_HOME : (Join-Path $HOME '.cache')
+    $nvcc = Join-Path $cache 'kernels/cuda-12.4/bin/nvcc'
+    if (Test-Path $nvcc) { $env:KRN_NVCC = $nvcc }
+}
+
+function Build-Native([string] $Preset) {
+    $compilers = $env:CC, $env:CXX
+    Push-Location $PSScriptRoot
+    try {
+        if ($Preset -eq 'tsan') { Use-Clang }
+        Use-CudaToolkit
+        cmake --preset $Preset | Out-StandardError
+        cmake --build --preset $Preset | Out-StandardError
+    }
+    finally {
+        $env:CC, $env:CXX = $compilers
+        Pop-Location
+    }
+}
+
+function Build-CSharp([string] $Project) {
+    $options = '-restore', '-p:Configuration=Release', '-p:SkipNativeBuild=true', '-verbosity:quiet', '-nologo'
+    dotnet msbuild (Join-Path $PSScriptRoot $Project) @options | Out-StandardError
+}
+
+# A suite is told to the summary as NAME=EXITCODE, or NAME=skipped: REASON.
+function Invoke-NativeSuite([string] $Preset) {
+    $junit = Join-Path $results "native-$Preset.xml"
+    Push-Location $PSScriptRoot
+    try {
+        $code = Get-ExitCode { ctest --preset $Preset --parallel ([Environment]::ProcessorCount) --output-junit $junit }
+    }
+    finally { Pop-Location }
+    "native-$Preset=$code"
+}
+
+# Builds for another machine and tests that.
+function Invoke-CrossSuite([string] $Preset, [string[]] $Tools) {
+    $missing = @($Tools | Where-Object { -not (Test-Tool $_) })
+    if ($missing.Count -gt 0) { return "native-$Preset=skipped: $($missing[0]) is missing" }
+    Build-Native $Preset
+    if ('wine' -in $Tools) {
+        # A prefix of its own, made once: programs that start together would each try to make it.
+        $env:WINEPREFIX = Join-Path $PSScriptRoot 'build/win-x64/wine'
+        $env:WINEDEBUG = '-all'
+        $null = Get-ExitCode { wineboot --init *> $null }
+    }
+    Invoke-NativeSuite $Preset
+}
+
+# A check that is written for bash.
+function Invoke-BashSuite([string] $Name, [string] $Script, [string[]] $Options = @()) {
+    if ($IsWindows -or -not (Test-Tool 'bash')) { return "$Name=skipped: it needs bash" }
+    $path = Join-Path $PSScriptRoot $Script
+    $code = Get-ExitCode { bash $path @Options }
+    "$Name=$code"
+}
+
+function Invoke-CudaSuite {
+    if (Test-Path (Join-Path $PSScriptRoot 'build/release/native/cuda/fatbins/*.fatbin')) {
+        Invoke-BashSuite 'cuda-machine-code' 'scripts/sass-check.sh'
+        Invoke-BashSuite 'cuda-gpu-status' 'scripts/gpu-status.sh' '--check'
+    }
+    else {
+        'cuda-machine-code=skipped: there is no nvcc 12.0 or newer, so kernels were not compiled for CUDA devices'
+    }
+}
+
+function Invoke-CSharpSuite([IO.FileInfo] $Project) {
+    $suite = $Project.BaseName
+    $options = '--no-build', '--results-directory', $results, '--logger', "trx;LogFileName=$suite.trx"
+    $code = Get-ExitCode { dotnet test $Project.FullName --configuration Release @options }
+    "$suite=$code"
+}
+
 function Invoke-Tests {
-    $presets = @(if (Test-Option '--sanitizers') { 'asan-ubsan', 'tsan' }; 'release')
+    $given = @(Get-Option '--sanitizers', '--cross')
+    $presets = @(if ('--sanitizers' -in $given) { 'asan-ubsan', 'tsan' }; 'release')
     Remove-Item $results -Recurse -Force -ErrorAction Ignore
     $null = New-Item $results -ItemType Directory
     foreach ($preset in $presets) { Build-Native $preset }
     Build-CSharp 'Kernels.sln'
 
-    $suites = @()
-    foreach ($preset in $presets) {
-        Push-Location $PSScriptRoot
-        $junit = Join-Path $results "native-$preset.xml"
-        $code = Get-ExitCode {
-            ctest --preset $preset --parallel ([Environment]::ProcessorCount) --output-junit $junit
+    $suites = @(
+        foreach ($preset in $presets) { Invoke-NativeSuite $preset }
+        if ('--cross' -in $given) {
+            Invoke-CrossSuite 'linux-arm64' 'aarch64-linux-gnu-gcc', 'qemu-aarch64'
+            Invoke-CrossSuite 'win-x64' 'x86_64-w64-mingw32-gcc', 'wine'
         }
-        Pop-Location
-        $suites += "native-$preset=$code"
-    }
-    foreach ($project in Get-ChildItem (Join-Path $PSScriptRoot 'tests/*/*.csproj')) {
-        $suite = $project.BaseName
-        $options = '--no-build', '--results-directory', $results, '--logger', "trx;LogFileName=$suite.trx"
-        $code = Get-ExitCode { dotnet test $project.FullName --configuration Release @options }
-        $suites += "$suite=$code"
-    }
+        Invoke-CudaSuite
+        Invoke-BashSuite 'same-bits' 'eng/same-bits.sh' '--junit', (Join-Path $results 'same-bits.xml')
+        foreach ($project in Get-ChildItem (Join-Path $PSScriptRoot 'tests/*/*.csproj')) { Invoke-CSharpSuite $project }
+    )
 
     $PSNativeCommandUseErrorActionPreference = $false
     dotnet (Join-Path $PSScriptRoot 'eng/TestSummary.cs') -- $results @suites
@@ -91,12 +166,12 @@ function Invoke-Bindgen {
 
 function Invoke-Format {
     $sources = 'native', 'tests/native' | ForEach-Object {
-        (Get-ChildItem (Join-Path $PSScriptRoot $_) -Recurse -Include '*.c', '*.h').FullName
+        (Get-ChildItem (Join-Path $PSScriptRoot $_) -Recurse -Include '*.c', '*.h', '*.cpp', '*.cu').FullName
     }
     $solution = Join-Path $PSScriptRoot 'Kernels.sln'
     $cOptions = @()
     $csharpOptions = @()
-    if (Test-Option '--check') {
+    if (@(Get-Option '--check').Count -gt 0) {
         $cOptions = '--dry-run', '--Werror'
         $csharpOptions = @('--verify-no-changes')
     }
