@@ -50,7 +50,7 @@ function Get-ExitCode([scriptblock] $Command) {
 function Use-Clang {
     if ($IsWindows -or $env:CC -or -not (Test-Tool 'clang')) { return }
     $program = 'int main(void) { return 0; }'
-    if ((Get-ExitCode { $program | clang -fsanitize=thread -x c -o /dev/null - *> $null }) -eq 0) {
+    if ((Get-ExitCode { $program | clang '-fsanitize=thread' -x c -o /dev/null /dev/stdin 2>&1 | Out-Null }) -eq 0) {
         $env:CC = 'clang'
         $env:CXX = 'clang++'
     }
@@ -59,7 +59,7 @@ function Use-Clang {
 # The compiler of a toolkit that build.sh has laid out, where there is none otherwise.
 function Use-CudaToolkit {
     if ($env:KRN_NVCC -or $env:CUDA_HOME -or (Test-Tool 'nvcc')) { return }
-    $cache = $env:XDG_CACHE_HOME ? $env:XDG_CACHE_HOME : (Join-Path $HOME '.cache')
+    $cache = if ($env:XDG_CACHE_HOME) { $env:XDG_CACHE_HOME } else { Join-Path $HOME '.cache' }
     $nvcc = Join-Path $cache 'kernels/cuda-12.4/bin/nvcc'
     if (Test-Path $nvcc) { $env:KRN_NVCC = $nvcc }
 }
@@ -104,7 +104,7 @@ function Invoke-CrossSuite([string] $Preset, [string[]] $Tools) {
         # A prefix of its own, made once: programs that start together would each try to make it.
         $env:WINEPREFIX = Join-Path $PSScriptRoot 'build/win-x64/wine'
         $env:WINEDEBUG = '-all'
-        $null = Get-ExitCode { wineboot --init *> $null }
+        $null = Get-ExitCode { wineboot --init 2>&1 | Out-Null }
     }
     Invoke-NativeSuite $Preset
 }
