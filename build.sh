@@ -274,12 +274,18 @@ verb_test() {
     if ((${#presets[@]} > 1)); then
         tools optional clang
     fi
-    use_cuda_toolkit $lay_out
+    # On one core, while the builds for sanitizers, which have no use for it, take the rest.
+    use_cuda_toolkit $lay_out &
+    trap wait EXIT
     rm -rf "$results"
     mkdir -p "$results"
 
     for preset in "${presets[@]}"; do
         begin "build $preset"
+        if [[ $preset == release ]]; then
+            wait
+            use_cuda_toolkit
+        fi
         build_native "$preset"
     done
     begin "build C#"
