@@ -1,6 +1,6 @@
 #requires -Version 7.4
-# Builds, tests and runs the project: the twin of build.sh for PowerShell, on any system. It installs nothing, and so has no
-# `test --cuda`: kernels are compiled for CUDA devices where there is an nvcc, of CUDA or of an earlier `build.sh test --cuda`.
+# Builds, tests and runs the project: the twin of build.sh for PowerShell, on any system. It installs nothing, and so has
+# no `test --cuda`: kernels are compiled for devices where there is an nvcc, or where build.sh has laid one out.
 # There is no param block, so that the arguments reach `kernels` as they were written.
 $verb = if ($args.Count -gt 0) { $args[0] } else { '--help' }
 $arguments = @($args | Select-Object -Skip 1)

@@ -26,7 +26,7 @@ static float f8_value(int code) {
     return exponent == 0 ? ldexpf((float)fraction, -9) : ldexpf((float)(8 + fraction), exponent - 10);
 }
 
-/* Ties go to the even code. Every element of every check comes here: the values are computed once, and searched by halves. */
+/* Ties go to the even code. Every element that is checked comes here: the values are computed once. */
 static float nearest_f8(float x) {
     enum { LARGEST = 0x7E };
     static float values[LARGEST + 1];
