@@ -23,9 +23,10 @@ static void same_bits(const attention_case *c, const attention_result *expected,
 
 static int is_narrow_float(int32_t type) { return type == KRN_TYPE_BF16 || type == KRN_TYPE_F8E4M3; }
 
-/* AVX512-BF16 rounds sums of its own. */
+/* AVX512-BF16 and NEON BF16 round sums of their own. */
 static int has_own_bits(const attention_case *c, int32_t isa) {
-    return isa == KRN_ISA_AVX512BF16 && (is_narrow_float(c->desc.key_type) || is_narrow_float(c->desc.value_type));
+    return (isa == KRN_ISA_AVX512BF16 || isa == KRN_ISA_NEON_BF16) &&
+           (is_narrow_float(c->desc.key_type) || is_narrow_float(c->desc.value_type));
 }
 
 /* Each entry of the batch by itself gives what it gives in the batch. */

@@ -124,12 +124,9 @@ KRN_ALWAYS_INLINE void store_float_weights(const krn_softmax_job *job, int32_t r
     KRN_UNROLL
     for (int u = 0; u < KRN_ATTENTION_UNITS; u++) {
         const int64_t at = row * KRN_ATTENTION_BLOCK + u * KRN_ATTENTION_UNIT;
-#if defined(__AVX512BF16__)
+#if defined(KRN_UNIT_HAS_PAIRS)
         if (form == WEIGHTS_BF16 || form == WEIGHTS_BF16_SWAPPED) {
-            __m256i words = (__m256i)_mm512_cvtneps_pbh(w[u]);
-            if (form == WEIGHTS_BF16_SWAPPED)
-                words = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8);
-            _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)job->w + at), words);
+            lanes_store_bf16((uint16_t *)job->w + at, w[u], form == WEIGHTS_BF16_SWAPPED);
             continue;
         }
 #endif

@@ -130,10 +130,10 @@ KRN_ALWAYS_INLINE void integer_scores(const scores_tile *tile, operand_form form
 
 KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
                                       const scores_step *at, int rows, int units) {
-#if defined(__AVX512BF16__)
+#if defined(KRN_UNIT_HAS_PAIRS)
     if (is_pairs(form)) {
         const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
-        zmm_i k[TILE_VECTORS][2];
+        lanes_i k[TILE_VECTORS][2];
         KRN_UNROLL
         for (int u = 0; u < units; u++)
             pairs_of(raw[u], form, k[u]);
@@ -141,10 +141,10 @@ KRN_ALWAYS_INLINE void dot_float_keys(lanes_f acc[][TILE_VECTORS], operand_form 
         for (int i = 0; i < pairs; i++) {
             KRN_UNROLL
             for (int r = 0; r < rows; r++) {
-                const zmm_i q = broadcast_i32(dword_at(at->query + r * at->q_row_bytes, i));
+                const lanes_i q = lanes_all_i(dword_at(at->query + r * at->q_row_bytes, i));
                 KRN_UNROLL
                 for (int u = 0; u < units; u++)
-                    acc[r][u] = dot_bf16(acc[r][u], k[u][i], q);
+                    acc[r][u] = lanes_dot_pairs(acc[r][u], k[u][i], q);
             }
         }
         return;

@@ -54,36 +54,13 @@ KRN_ALWAYS_INLINE lanes_f widen_element(lanes_i raw, operand_form form, int inde
     return widen_e4m3(raw, index);
 }
 
-#if defined(__AVX512BF16__)
-/* The low bytes of all words, e4m3, to bf16: e + 120 is the exponent of a normal one, of the 8 others there is a
- * table. */
-KRN_ALWAYS_INLINE zmm_i e4m3_to_bf16(zmm_i words) {
-    const zmm_i subnormal =
-        _mm512_castsi128_si512(_mm_setr_epi16(0, 0x3B00, 0x3B80, 0x3BC0, 0x3C00, 0x3C20, 0x3C40, 0x3C60));
-    const zmm_i magnitude = and_i(words, broadcast_i32(0x007F007F));
-    const zmm_i normal = _mm512_add_epi16(_mm512_slli_epi16(magnitude, 4), broadcast_i32(0x3C003C00));
-    const __mmask32 is_subnormal = _mm512_cmplt_epu16_mask(magnitude, broadcast_i32(0x00080008));
-    const zmm_i value = _mm512_mask_permutexvar_epi16(normal, is_subnormal, magnitude, subnormal);
-    /* value | (words << 8 & 0x8000) */
-    return _mm512_ternarylogic_epi32(value, _mm512_slli_epi16(words, 8), broadcast_i32(INT32_C(-2147450880)), 0xF8);
-}
-#endif
-
-#if defined(__AVX512BF16__)
-/* Pairs of every dword: its two bf16; of e4m3 the first and third, and the second and fourth. Among e4m3 that are all
- * normal, the rule, shifts put a byte at the high end of a word in place, its sign extended and cut off again. */
-KRN_ALWAYS_INLINE void pairs_of(lanes_i raw, operand_form form, zmm_i pairs[2]) {
-    if (form == FORM_BF16_PAIRS) {
+#if defined(KRN_UNIT_HAS_PAIRS)
+/* Pairs of every dword: its two bf16; of e4m3 the first and third, and the second and fourth. */
+KRN_ALWAYS_INLINE void pairs_of(lanes_i raw, operand_form form, lanes_i pairs[2]) {
+    if (form == FORM_BF16_PAIRS)
         pairs[0] = raw;
-        return;
-    }
-    const zmm_i kept = broadcast_i32(INT32_C(-2014279696)), rebias = broadcast_i32(0x3C003C00);
-    pairs[0] = _mm512_add_epi16(and_i(_mm512_srai_epi16(_mm512_slli_epi16(raw, 8), 4), kept), rebias);
-    pairs[1] = _mm512_add_epi16(and_i(_mm512_srai_epi16(raw, 4), kept), rebias);
-    if (_mm512_testn_epi8_mask(raw, broadcast_i32(0x78787878)) != 0) {
-        pairs[0] = e4m3_to_bf16(raw);
-        pairs[1] = e4m3_to_bf16(_mm512_srli_epi16(raw, 8));
-    }
+    else
+        lanes_e4m3_pairs(raw, pairs);
 }
 #endif
 

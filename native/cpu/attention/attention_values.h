@@ -100,10 +100,10 @@ KRN_ALWAYS_INLINE void integer_values(const values_tile *tile, operand_form form
 
 KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], operand_form form, const lanes_i raw[],
                                         const uint8_t *weights, int64_t w_row_bytes, int rows, int vectors) {
-#if defined(__AVX512BF16__)
+#if defined(KRN_UNIT_HAS_PAIRS)
     if (is_pairs(form)) {
         const int pairs = form == FORM_BF16_PAIRS ? 1 : 2;
-        zmm_i c[TILE_VECTORS][2];
+        lanes_i c[TILE_VECTORS][2];
         KRN_UNROLL
         for (int v = 0; v < vectors; v++)
             pairs_of(raw[v], form, c[v]);
@@ -111,10 +111,10 @@ KRN_ALWAYS_INLINE void dot_float_values(lanes_f acc[][TILE_VECTORS], operand_for
         for (int i = 0; i < pairs; i++) {
             KRN_UNROLL
             for (int r = 0; r < rows; r++) {
-                const zmm_i w = broadcast_i32(dword_at(weights + r * w_row_bytes, i));
+                const lanes_i w = lanes_all_i(dword_at(weights + r * w_row_bytes, i));
                 KRN_UNROLL
                 for (int v = 0; v < vectors; v++)
-                    acc[r][v] = dot_bf16(acc[r][v], c[v][i], w);
+                    acc[r][v] = lanes_dot_pairs(acc[r][v], c[v][i], w);
             }
         }
         return;

@@ -26,6 +26,7 @@
     X(krn_attention_ref)
 #elif defined(KRN_ARM64)
 #define KRN_ATTENTION_VARIANTS(X)                                                                                      \
+    X(krn_attention_neon_bf16)                                                                                         \
     X(krn_attention_neon_i8mm)                                                                                         \
     X(krn_attention_neon_dotprod)                                                                                      \
     X(krn_attention_neon)                                                                                              \

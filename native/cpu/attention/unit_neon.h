@@ -331,4 +331,46 @@ KRN_ALWAYS_INLINE lanes_i bytes_dot(lanes_i acc, bytes_u8 u, bytes_s8 s) {
 }
 #endif
 
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define KRN_UNIT_HAS_PAIRS
+/* acc + the two products of bf16 of every dword. */
+KRN_ALWAYS_INLINE lanes_f lanes_dot_pairs(lanes_f acc, lanes_i a, lanes_i b) {
+    lanes_f y;
+    KRN_UNROLL
+    for (int i = 0; i < PARTS; i++)
+        y.v[i] = vbfdotq_f32(acc.v[i], vreinterpretq_bf16_s32(a.v[i]), vreinterpretq_bf16_s32(b.v[i]));
+    return y;
+}
+/* Lanes as bf16; `swapped`: of every four the second and the third exchanged. */
+KRN_ALWAYS_INLINE void lanes_store_bf16(uint16_t *p, lanes_f x, int swapped) {
+    static const uint8_t swap[16] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
+    KRN_UNROLL
+    for (int i = 0; i < PARTS; i += 2) {
+        const bfloat16x8_t words = vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(x.v[i]), x.v[i + 1]);
+        const uint8x16_t bytes = vreinterpretq_u8_bf16(words);
+        vst1q_u8((uint8_t *)(p + 4 * i), swapped ? vqtbl1q_u8(bytes, vld1q_u8(swap)) : bytes);
+    }
+}
+/* The low bytes of all words, e4m3, to bf16: e + 120 is the exponent of a normal one, of the 8 others there is a
+ * table. */
+KRN_ALWAYS_INLINE neon_i e4m3_to_bf16(uint16x8_t words) {
+    static const uint16_t subnormal[8] = {0, 0x3B00, 0x3B80, 0x3BC0, 0x3C00, 0x3C20, 0x3C40, 0x3C60};
+    const uint16x8_t magnitude = vandq_u16(words, vdupq_n_u16(0x7F));
+    const uint16x8_t normal = vaddq_u16(vshlq_n_u16(magnitude, 4), vdupq_n_u16(0x3C00));
+    const uint16x8_t both_bytes = vmlaq_n_u16(vdupq_n_u16(0x0100), magnitude, 0x0202);
+    const uint8x16_t found = vqtbl1q_u8(vreinterpretq_u8_u16(vld1q_u16(subnormal)), vreinterpretq_u8_u16(both_bytes));
+    const uint16x8_t value = vbslq_u16(vcltq_u16(magnitude, vdupq_n_u16(8)), vreinterpretq_u16_u8(found), normal);
+    return vreinterpretq_s32_u16(vbslq_u16(vdupq_n_u16(0x8000), vshlq_n_u16(words, 8), value));
+}
+/* Of the four e4m3 of every dword the first and third, and the second and fourth, as bf16. */
+KRN_ALWAYS_INLINE void lanes_e4m3_pairs(lanes_i raw, lanes_i pairs[2]) {
+    KRN_UNROLL
+    for (int i = 0; i < PARTS; i++) {
+        const uint16x8_t words = vreinterpretq_u16_s32(raw.v[i]);
+        pairs[0].v[i] = e4m3_to_bf16(words);
+        pairs[1].v[i] = e4m3_to_bf16(vshrq_n_u16(words, 8));
+    }
+}
+#endif
+
 #endif

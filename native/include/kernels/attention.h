@@ -46,8 +46,8 @@
  *   V f32           the same with w[j] = p[j]
  *
  * Decode cuts the tokens into chunks of 512 and merges their (m, l, acc) in ascending order; prefill does not. Integer
- * and f32 formats give the same bits in every variant; so do bf16 and e4m3, except that AVX512-BF16 multiplies pairs
- * of elements with its own rounding of their sum (and takes subnormal bf16 for 0). For a given variant a query token's
+ * and f32 formats give the same bits in every variant; so do bf16 and e4m3, except that AVX512-BF16 and NEON BF16
+ * multiply pairs of elements with their own rounding of the sum (and take subnormal bf16 for 0). For a given variant a query token's
  * output depends on its sequence, and on whether its sequence has more than 8 query tokens in the call, and on nothing
  * else: not on threads, pages or the rest of the batch.
  *

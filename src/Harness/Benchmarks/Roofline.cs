@@ -52,7 +52,7 @@ internal static class Roofline
     {
         bool isInteger = spec.Way.Cache.Type is ElementType.S8 or ElementType.S4 or ElementType.U4;
         Ceiling arithmetic = isInteger ? variant is "avx512vnni" or "neon_dotprod" or "neon_i8mm" ? Ceiling.Int8Dot : Ceiling.Int16MultiplyAdd
-            : variant == "avx512bf16" ? Ceiling.Bf16Dot : Ceiling.F32Fma;
+            : variant is "avx512bf16" or "neon_bf16" ? Ceiling.Bf16Dot : Ceiling.F32Fma;
         var operations = new Demand(arithmetic, spec.Operations);
         return bytesFromMemory == 0 ? [operations] : [operations, new Demand(Ceiling.Read, bytesFromMemory)];
     }

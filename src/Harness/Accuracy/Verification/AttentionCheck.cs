@@ -56,7 +56,7 @@ internal sealed class AttentionCheck(CaseId id, Isa level, IReadOnlyList<string>
 
         string? failure = CheckRefusal(context, cache, query) ?? meter.FirstMismatch;
         // AVX512-BF16 rounds sums of its own.
-        bool isShared = Case.Variant != "avx512bf16";
+        bool isShared = Case.Variant is not ("avx512bf16" or "neon_bf16");
         return new CheckOutcome(
             meter.Result(actual.LongLength), failure, Hash(MemoryMarshal.AsBytes(keys.AsSpan()).ToArray(), MemoryMarshal.AsBytes(values.AsSpan()).ToArray(), query),
             isShared ? Hash(output, MemoryMarshal.AsBytes(logSumExp.AsSpan()).ToArray()) : null);
