@@ -62,7 +62,7 @@ static void refuses(krn_context *context) {
     REFUSES(c.options.struct_size--, KRN_ERROR_STRUCT_SIZE, "options->struct_size");
     REFUSES(c.options.normalized = 2, invalid, "options->normalized");
     REFUSES(c.options.inverse = -1, invalid, "options->inverse");
-    REFUSES(c.options.reserved = 1, invalid, "options->reserved");
+    REFUSES(c.options.flags = 1, invalid, "options->flags");
     REFUSES(c.options.n = 0, invalid, "n is 0");
     REFUSES(c.options.n = -8, invalid, "n is -8");
     REFUSES(c.options.n = KRN_HADAMARD_MAX_N + 1, invalid, "n is");

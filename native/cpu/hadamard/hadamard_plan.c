@@ -80,8 +80,8 @@ krn_status krn_hadamard_make_plan(const krn_hadamard_options *options, krn_hadam
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->normalized is %d, neither 0 nor 1", options->normalized);
     if (options->inverse != 0 && options->inverse != 1)
         return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->inverse is %d, neither 0 nor 1", options->inverse);
-    if (options->reserved != 0)
-        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->reserved is %d, must be 0", options->reserved);
+    if (options->flags != 0)
+        return krn_fail(KRN_ERROR_INVALID_ARGUMENT, "options->flags is %d, must be 0", options->flags);
     split bases;
     krn_hadamard_plan made = {.n = options->n};
     const krn_status status = split_order(options->n, &made.levels, &bases);

@@ -32,11 +32,24 @@ static krn_status check_shared(const krn_cuda_context *context, int64_t needed, 
                     (long long)needed, context->properties.name, context->properties.shared_bytes_per_block);
 }
 
+/* Takes the flag out of the options, which are those of the CPU but for it. */
+static int32_t take_flag(const krn_hadamard_options **options, krn_hadamard_options *without) {
+    if (*options == NULL || (*options)->struct_size != sizeof **options ||
+        (*options)->flags != KRN_CUDA_HADAMARD_TENSOR_CORES)
+        return 0;
+    *without = **options;
+    without->flags = 0;
+    *options = without;
+    return 1;
+}
+
 krn_status krn_cuda_hadamard(krn_cuda_context *context, const krn_hadamard_options *options, int64_t rows, int64_t cols,
                              int32_t type, const void *source, int64_t source_ld, void *target, int64_t target_ld,
                              void *stream) {
     if (context == NULL)
         return krn_fail(KRN_ERROR_NULL_ARGUMENT, "context is NULL");
+    krn_hadamard_options without_flag;
+    int32_t has_matrices = take_flag(&options, &without_flag);
     krn_cuda_hadamard_params params;
     krn_status status = krn_cuda_rotation_of(options, &params.rotation);
     if (status == KRN_OK && !krn_is_float(type))
@@ -75,14 +88,18 @@ krn_status krn_cuda_hadamard(krn_cuda_context *context, const krn_hadamard_optio
                         (long long)cols);
     params.tiles_per_row = (int32_t)tiles;
     uint32_t threads = 0;
-    const int32_t shared_bytes = (params.tile + 31) / 32 * KRN_CUDA_ROTATION_ROW_BYTES;
+    int32_t shared_bytes = (params.tile + 31) / 32 * KRN_CUDA_ROTATION_ROW_BYTES;
     status = krn_cuda_rotation_threads(&params.rotation, params.tile, &threads);
     if (status == KRN_OK)
         status = check_shared(context, shared_bytes, params.rotation.n);
     if (status != KRN_OK)
         return status;
+    has_matrices = has_matrices && type != KRN_TYPE_F32 && krn_cuda_rotation_cut_for_matrices(&params.rotation);
+    /* What begins and ends in the same registers. */
+    if (has_matrices && params.rotation.pass_levels[0] == 0 && params.rotation.num_bases == 0)
+        shared_bytes = 0;
     char name[KRN_CUDA_NAME_BYTES];
     const uint32_t grid[3] = {(uint32_t)(rows * tiles), 1, 1};
-    krn_cuda_kernel_name(name, "hadamard", type);
+    krn_cuda_kernel_name(name, has_matrices ? "hadamard_mma" : "hadamard", type);
     return krn_cuda_run(context, name, grid, threads, (uint32_t)shared_bytes, &params, sizeof params, stream);
 }

@@ -15,6 +15,18 @@ static void cut_levels(int32_t levels, krn_cuda_rotation *r) {
     r->pass_levels[1] = (int16_t)(rest - r->pass_levels[0]);
 }
 
+int32_t krn_cuda_rotation_cut_for_matrices(krn_cuda_rotation *rotation) {
+    const int32_t most = KRN_CUDA_ROTATION_MATRIX_LEVELS;
+    const int32_t levels = rotation->first_levels + rotation->pass_levels[0] + rotation->pass_levels[1];
+    /* Two bases leave fewer levels than that, up to n = 32768. */
+    if (levels < KRN_CUDA_ROTATION_LEAST_MATRIX_LEVELS)
+        return 0;
+    rotation->first_levels = (int16_t)(levels < most ? levels : most);
+    rotation->pass_levels[0] = (int16_t)(levels - rotation->first_levels);
+    rotation->pass_levels[1] = 0;
+    return 1;
+}
+
 /* The signs of 4 x 4 entries to a word. */
 static void pack_signs(const krn_hadamard_base *base, uint16_t *words) {
     const int32_t quads = base->order / 4;

@@ -14,6 +14,9 @@ enum {
     KRN_CUDA_ROTATION_MAX_THREADS = 768,
     /* Of four rows of a base, so many does a thread keep. */
     KRN_CUDA_ROTATION_BASE_ITEMS = 10,
+    /* Those that matrices and the registers of a thread take of f16 and bf16 (matrix_levels.cuh), and the fewest. */
+    KRN_CUDA_ROTATION_MATRIX_LEVELS = 10,
+    KRN_CUDA_ROTATION_LEAST_MATRIX_LEVELS = 5,
     /* Two passes of five levels behind the first. */
     KRN_CUDA_ROTATION_MAX_N = 32768,
     KRN_CUDA_ROTATION_MAX_BASES = 3,

@@ -59,8 +59,8 @@ typedef struct krn_hadamard_options {
     int64_t n;
     /** 0, or 1 for the inverse: the transposed matrix, and the signs in the other order. */
     int32_t inverse;
-    /** Must be 0. */
-    int32_t reserved;
+    /** 0. krn_cuda_hadamard also takes KRN_CUDA_HADAMARD_TENSOR_CORES. */
+    int32_t flags;
     /** n bits, those of every block: element i is negated before the transform where bit i % 8 of byte i / 8 is set.
      *  NULL for none. */
     const uint8_t *signs_before;

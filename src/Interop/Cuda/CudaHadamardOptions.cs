@@ -13,4 +13,10 @@ public readonly record struct CudaHadamardOptions(long N, bool Normalized = true
 
     /// <summary>D2, the same after the transform.</summary>
     public CudaBuffer<byte>? SignsAfter { get; init; }
+
+    /// <summary>Whether tensor cores may take part in a rotation of <see cref="Half"/> or <see cref="BFloat16"/>. Its results are then not the
+    /// CPU's bits: before it is rounded to the type, a block of N = m 2^k elements, where m is 1 or the order of a base, is off by less than
+    /// (40 + k, + 180 from k = 8 on, + 130 + 80 ceil(m / 16) with a base) * 2^-24 of its Euclidean norm, each element and all together. What
+    /// tensor cores do not do, such as <see cref="float"/>, has the CPU's bits as ever. Steps of <see cref="Fused"/> do not take it.</summary>
+    public bool TensorCores { get; init; }
 }

@@ -4,7 +4,7 @@ using Kernels.Native;
 
 namespace Kernels;
 
-/// <content>Rotation on CUDA devices: the same bits as on the CPU.</content>
+/// <content>Rotation on CUDA devices: the same bits as on the CPU, unless <see cref="CudaHadamardOptions.TensorCores"/> gives them up.</content>
 public static unsafe partial class Hadamard
 {
     /// <summary>Rotates a matrix on a device, in the order of the stream. Waits for nothing, allocates nothing, and needs no workspace.</summary>
@@ -55,6 +55,7 @@ public static unsafe partial class Hadamard
             normalized = options.Normalized ? 1 : 0,
             n = options.N,
             inverse = options.Inverse ? 1 : 0,
+            flags = options.TensorCores ? (int)krn_cuda_hadamard_flag.KRN_CUDA_HADAMARD_TENSOR_CORES : 0,
             signs_before = Signs(context, options.SignsBefore, options.N, name),
             signs_after = Signs(context, options.SignsAfter, options.N, name),
         };

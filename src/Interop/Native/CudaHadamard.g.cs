@@ -9,6 +9,13 @@ using System.Runtime.InteropServices;
 
 namespace Kernels.Native;
 
+/// <summary>Bits of <c>flags</c> of krn_hadamard_options that krn_cuda_hadamard takes.</summary>
+internal enum krn_cuda_hadamard_flag : int
+{
+    /// <summary>Results within the bound above, instead of krn_hadamard's bits.</summary>
+    KRN_CUDA_HADAMARD_TENSOR_CORES = 1,
+}
+
 /// <summary>The functions of cuda_hadamard.h.</summary>
 internal static unsafe partial class NativeMethods
 {

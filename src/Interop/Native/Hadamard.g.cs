@@ -29,9 +29,9 @@ internal unsafe struct krn_hadamard_options
     [NativeTypeName("int32_t")]
     public int inverse;
 
-    /// <summary>Must be 0.</summary>
+    /// <summary>0. krn_cuda_hadamard also takes KRN_CUDA_HADAMARD_TENSOR_CORES.</summary>
     [NativeTypeName("int32_t")]
-    public int reserved;
+    public int flags;
 
     /// <summary>n bits, those of every block: element i is negated before the transform where bit i % 8 of byte i / 8 is set. NULL for none.</summary>
     [NativeTypeName("const uint8_t *")]

@@ -298,7 +298,7 @@ public unsafe class LayoutTests
         Assert.Equal(4, (byte*)&value.normalized - (byte*)&value);
         Assert.Equal(8, (byte*)&value.n - (byte*)&value);
         Assert.Equal(16, (byte*)&value.inverse - (byte*)&value);
-        Assert.Equal(20, (byte*)&value.reserved - (byte*)&value);
+        Assert.Equal(20, (byte*)&value.flags - (byte*)&value);
         Assert.Equal(24, (byte*)&value.signs_before - (byte*)&value);
         Assert.Equal(32, (byte*)&value.signs_after - (byte*)&value);
     }

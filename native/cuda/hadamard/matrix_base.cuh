@@ -1,0 +1,85 @@
+/* The pass over a base by mma.sync: a base of order m times a matrix of m rows, an element's place along the base, and all
+ * columns of the tile. Entries of the base are +-1, exact; elements are f32 sums, in two pieces of bf16 (matrix_levels.cuh).
+ *
+ * A warp takes 16 neighbouring columns and up to 48 rows of the base, and reads all m elements of its columns for them:
+ *
+ *   operand a   16 rows of the base, made of the signs in the parameters
+ *   operand b   column g of tile i is column 2 g + i, so that a lane loads two columns at once; in d it then has
+ *               columns 4 t .. 4 t + 3, and a row's 16 columns are written as 32 bytes by four lanes
+ *
+ * Rows and k behind the order are zeros. What is made goes to the target, never to the tile: warps need not wait. */
+#ifndef KRN_CUDA_MATRIX_BASE_H
+#define KRN_CUDA_MATRIX_BASE_H
+
+#include "cuda/hadamard/matrix_levels.cuh"
+
+namespace kernels {
+
+constexpr int32_t BASE_TILES = 3, BASE_COLUMNS = 16;
+
+/* The signs of rows `rows` .. `rows` + 3 and k .. k + 3, both multiples of 4, as ones of bf16: this lane's two of them. */
+KRN_DEVICE uint32_t base_pair(const krn_cuda_rotation &r, int32_t rows, int32_t k) {
+    const int32_t quads = r.orders[0] / 4, lane = ptx::lane();
+    if (rows / 4 >= quads || k / 4 >= quads)
+        return 0;
+    const uint32_t signs = r.signs[r.first_words[0] + rows / 4 * quads + k / 4];
+    return Pieces16::ONES ^ sign_pair(signs >> (lane / 4 % 4 * 4 + lane % 2 * 2));
+}
+
+/* Columns 4 t .. of row g of d: the pairs of two tiles, of which each has every second column. */
+KRN_DEVICE Values<QUAD> columns_of(const float (&d)[2][4], int32_t half) {
+    return {{d[0][2 * half], d[1][2 * half], d[0][2 * half + 1], d[1][2 * half + 1]}};
+}
+
+/* Elements of a column lie 2^shift apart, shift 5 at least. */
+template <class Store>
+KRN_DEVICE void matrix_base_pass(const Tile &t, const krn_cuda_rotation &r, int32_t shift, Store store) {
+    const int32_t order = r.orders[0], row_tiles = (order + 15) / 16, groups = t.elems / order / BASE_COLUMNS;
+    const int32_t items = groups * ((row_tiles + BASE_TILES - 1) / BASE_TILES);
+    const int32_t g = ptx::lane() / 4, pair = ptx::lane() % 4;
+    KRN_UNROLL_NONE
+    for (int32_t item = t.rank / 32; item < items; item += t.threads / 32) {
+        const int32_t first = first_of(item % groups * BASE_COLUMNS, shift, order);
+        const int32_t first_row = item / groups * (16 * BASE_TILES);
+        float sums[BASE_TILES][2][4] = {};
+        KRN_UNROLL_NONE
+        for (int32_t k = 0; k < order; k += 16) {
+            uint32_t high[2][2] = {}, low[2][2] = {};
+            KRN_UNROLL_ALL
+            for (int32_t b = 0; b < 2; b++) {
+                const int32_t at = k + 8 * b + 2 * pair;
+                if (at >= order)
+                    continue;
+                const auto even = t.load<2>({first + 2 * g, at, shift}), odd = t.load<2>({first + 2 * g, at + 1, shift});
+                KRN_UNROLL_ALL
+                for (int32_t i = 0; i < 2; i++)
+                    split(even.at[i], odd.at[i], high[i][b], low[i][b]);
+            }
+            KRN_UNROLL_ALL
+            for (int32_t m = 0; m < BASE_TILES; m++) {
+                const int32_t rows = first_row + 16 * m;
+                if (rows >= order)
+                    break;
+                uint32_t a[4];
+                KRN_UNROLL_ALL
+                for (int32_t i = 0; i < 4; i++)
+                    a[i] = base_pair(r, rows + i % 2 * 8 + g / 4 * 4, k + i / 2 * 8 + pair / 2 * 4);
+                KRN_UNROLL_ALL
+                for (int32_t i = 0; i < 2; i++)
+                    multiply_pieces(sums[m][i], a, high[i], low[i]);
+            }
+        }
+        KRN_UNROLL_ALL
+        for (int32_t m = 0; m < BASE_TILES; m++)
+            KRN_UNROLL_ALL
+            for (int32_t half = 0; half < 2; half++) {
+                const int32_t row = first_row + 16 * m + 8 * half + g;
+                if (row < order)
+                    store(Place{first + 4 * pair, row, shift}, columns_of(sums[m], half));
+            }
+    }
+}
+
+} // namespace kernels
+
+#endif
