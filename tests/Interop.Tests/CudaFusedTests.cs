@@ -50,6 +50,39 @@ public sealed class CudaFusedTests : IDisposable
     }
 
     [Fact]
+    public void A_rotation_by_tensor_cores_is_exact_where_its_sums_are_and_has_the_bits_of_the_cpu_in_f32()
+    {
+        const int N = 64;
+        float[] sums = new float[Rows * Cols];
+        // Sums of 64 integers of up to 3 are integers that f16 has.
+        float[] x = [.. Enumerable.Range(0, Rows * Cols).Select(i => (float)((i * 7 % 13 % 7) - 3))];
+        Hadamard.Rotate<float>(_host, new HadamardOptions(N, Normalized: false), Rows, Cols, x, sums);
+        using CudaBuffer<Half> source = _device.Copy<Half>(Numbers.ToHalf(x)), target = new(_device, Rows * Cols);
+        CudaHadamardOptions options = new(N, Normalized: false) { TensorCores = true };
+        Hadamard.Rotate(_device, options, Rows, Cols, source, target);
+        Assert.Equal(Numbers.ToHalf(sums), target.Read());
+
+        float[] expected = new float[Rows * Cols];
+        Hadamard.Rotate<float>(_host, new HadamardOptions(N), Rows, Cols, _x, expected);
+        using CudaBuffer<float> there = _device.Copy<float>(_x);
+        Hadamard.Rotate(_device, new CudaHadamardOptions(N) { TensorCores = true }, Rows, Cols, there, there);
+        Assert.Equal(expected, there.Read());
+    }
+
+    [Fact]
+    public void A_rotation_by_tensor_cores_rounds_otherwise_than_the_cpu()
+    {
+        // The levels of the CPU round 2^15 + 2^-9 to 2^15, twice, and then nothing is left.
+        Half[] x = new Half[64], expected = new Half[64];
+        (x[0], x[1], x[2], x[8]) = ((Half)32768, (Half)(1 / 512f), (Half)(1 / 512f), (Half)(-32768));
+        Hadamard.Rotate<Half>(_host, new HadamardOptions(64, Normalized: false), 1, 64, x, expected);
+        Assert.Equal((Half)0, expected[0]);
+        using CudaBuffer<Half> source = _device.Copy<Half>(x), target = new(_device, 64);
+        Hadamard.Rotate(_device, new CudaHadamardOptions(64, Normalized: false) { TensorCores = true }, 1, 64, source, target);
+        Assert.NotEqual(expected, target.Read());
+    }
+
+    [Fact]
     public void Steps_that_quantize_have_the_bits_of_the_cpu()
     {
         using CudaBuffer<float> x = _device.Copy<float>(_x), up = _device.Copy<float>(_other);
@@ -182,6 +215,7 @@ public sealed class CudaFusedTests : IDisposable
         Assert.Throws<ArgumentException>(
             "codes.ZeroPoints", () => Fused.RmsNormQuantize(_device, Rows, Cols, input, norm, new CudaFusedCodes(s_perGroup, bytes, y)));
         Assert.Throws<ArgumentException>("rotation", () => Fused.HadamardQuantize(_device, Rows, Cols, x, new CudaHadamardOptions(128), codes));
+        Assert.Throws<ArgumentException>("rotation", () => Fused.HadamardQuantize(_device, Rows, Cols, x, rotation with { TensorCores = true }, codes));
         Assert.Throws<ArgumentNullException>("factors", () => Fused.Multiply(_device, Rows, Cols, x, (CudaBuffer<float>)null!, y));
         Assert.Throws<ArgumentNullException>("gate", () => CudaGateInput.Halves<float>(null!));
         Assert.Throws<ArgumentNullException>("up", () => CudaGateInput.Separate(x, null!));

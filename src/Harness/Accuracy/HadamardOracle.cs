@@ -19,6 +19,9 @@ internal sealed class HadamardOracle
         Hadamard.Matrix(_rest, _matrix);
     }
 
+    /// <summary>The most that tensor cores lose of the Euclidean norm of a block, by cuda_hadamard.h.</summary>
+    public double MatrixBound => (40 + _levels + (_levels < 8 ? 0 : 180) + (_rest == 1 ? 0 : 130 + (80 * ((_rest + 15) / 16)))) * Math.ScaleB(1, -24);
+
     /// <summary>The transform of a block with 1 / sqrt(n), without signs.</summary>
     public double[] Rotate(ReadOnlySpan<double> block, bool isInverse = false)
     {

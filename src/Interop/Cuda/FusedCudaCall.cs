@@ -168,7 +168,7 @@ internal unsafe struct FusedCudaCall<T>
         delegate*<krn_cuda_context*, krn_fused_options*, long, long, krn_fused_input*, int, void*, long, void*, int> apply, ElementType targetType,
         void* target, long targetLd)
     {
-        krn_hadamard_options rotation = Rotates ? Hadamard.ToNative(Context, Rotation, "rotation") : default;
+        krn_hadamard_options rotation = Rotates ? Hadamard.ToNative(Context, Rotation, "rotation", takesTensorCores: false) : default;
         krn_fused_options options = new()
         {
             struct_size = (uint)sizeof(krn_fused_options),

@@ -29,7 +29,7 @@ public static unsafe partial class Hadamard
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
         ElementType type = FloatType<T>();
-        krn_hadamard_options native = ToNative(context, options, nameof(options));
+        krn_hadamard_options native = ToNative(context, options, nameof(options), takesTensorCores: true);
         Guard.Dimension(rows);
         Guard.Dimension(cols);
         CheckMultiple(cols, options.N, nameof(cols));
@@ -46,9 +46,11 @@ public static unsafe partial class Hadamard
 
     /// <summary>Checks a rotation on a device.</summary>
     [StackTraceHidden]
-    internal static krn_hadamard_options ToNative(CudaContext context, in CudaHadamardOptions options, string name)
+    internal static krn_hadamard_options ToNative(CudaContext context, in CudaHadamardOptions options, string name, bool takesTensorCores)
     {
         CheckN(options.N, name);
+        if (options.TensorCores && !takesTensorCores)
+            throw new ArgumentException("Steps that rotate do so without tensor cores.", name);
         return new krn_hadamard_options
         {
             struct_size = (uint)sizeof(krn_hadamard_options),

@@ -12,7 +12,7 @@ namespace Kernels.Native;
 /// <summary>Bits of <c>flags</c> of krn_hadamard_options that krn_cuda_hadamard takes.</summary>
 internal enum krn_cuda_hadamard_flag : int
 {
-    /// <summary>Results within the bound above, instead of krn_hadamard's bits.</summary>
+    /// <summary>Results of f16 and bf16 within a bound of the exact ones, instead of krn_hadamard's bits.</summary>
     KRN_CUDA_HADAMARD_TENSOR_CORES = 1,
 }
 
