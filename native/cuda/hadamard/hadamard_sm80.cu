@@ -33,8 +33,9 @@ template <int32_t type> KRN_DEVICE void hadamard_by_matrices(const krn_cuda_hada
             Values<QUAD> low = {{octet[0], octet[1], octet[2], octet[3]}};
             Values<QUAD> high = {{octet[4], octet[5], octet[6], octet[7]}};
             if (!is_last) {
-                tile.store(Place{i, 0, 0}, low);
-                tile.store(Place{i, QUAD, 0}, high);
+                const int32_t at = shuffled(r, i);
+                tile.store(Place{at, 0, 0}, low);
+                tile.store(Place{at, QUAD, 0}, high);
                 continue;
             }
             finish_values(r, Place{i, 0, 0}, low);

@@ -7,7 +7,10 @@
  *   operand b   column g of tile i is column 2 g + i, so that a lane loads two columns at once; in d it then has
  *               columns 4 t .. 4 t + 3, and a row's 16 columns are written as 32 bytes by four lanes
  *
- * Rows and k behind the order are zeros. What is made goes to the target, never to the tile: warps need not wait. */
+ * Rows and k behind the order are zeros. What is made goes to the target, never to the tile: warps need not wait.
+ *
+ * The four t of a load have elements of other rows, 2^shift elements and more apart, which from 2^6 on are in the same
+ * banks. So elements are kept where shuffled() says: groups of eight change places within 32, another way for each t. */
 #ifndef KRN_CUDA_MATRIX_BASE_H
 #define KRN_CUDA_MATRIX_BASE_H
 
@@ -16,6 +19,13 @@
 namespace kernels {
 
 constexpr int32_t BASE_TILES = 3, BASE_COLUMNS = 16;
+
+/* Where element i is, if bases are read from what the first pass wrote. */
+KRN_DEVICE int32_t shuffled(const krn_cuda_rotation &r, int32_t i) {
+    if (r.num_bases == 0 || r.pass_levels[0] > 0 || r.first_levels < 6)
+        return i;
+    return i ^ (i >> (r.first_levels + 1) & 3) << 3;
+}
 
 /* The signs of rows `rows` .. `rows` + 3 and k .. k + 3, both multiples of 4, as ones of bf16: this lane's two of them. */
 KRN_DEVICE uint32_t base_pair(const krn_cuda_rotation &r, int32_t rows, int32_t k) {
@@ -50,10 +60,12 @@ KRN_DEVICE void matrix_base_pass(const Tile &t, const krn_cuda_rotation &r, int3
                 const int32_t at = k + 8 * b + 2 * pair;
                 if (at >= order)
                     continue;
-                const auto even = t.load<2>({first + 2 * g, at, shift}), odd = t.load<2>({first + 2 * g, at + 1, shift});
+                const int32_t i = first + 2 * g + (at << shift);
+                const auto even = t.load<2>({shuffled(r, i), 0, 0});
+                const auto odd = t.load<2>({shuffled(r, i + (1 << shift)), 0, 0});
                 KRN_UNROLL_ALL
-                for (int32_t i = 0; i < 2; i++)
-                    split(even.at[i], odd.at[i], high[i][b], low[i][b]);
+                for (int32_t c = 0; c < 2; c++)
+                    split(even.at[c], odd.at[c], high[c][b], low[c][b]);
             }
             KRN_UNROLL_ALL
             for (int32_t m = 0; m < BASE_TILES; m++) {

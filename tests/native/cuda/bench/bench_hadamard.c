@@ -61,7 +61,8 @@ static void *hadamard_open(bench_device *device, const bench_case *c, int32_t ro
 
 static krn_status hadamard_call(void *opaque, int32_t rotation, void *stream) {
     const hadamard_state *const state = opaque;
-    const krn_hadamard_options options = {.struct_size = sizeof options, .normalized = 1, .n = state->n, .flags = state->flags};
+    const krn_hadamard_options options = {
+        .struct_size = sizeof options, .normalized = 1, .n = state->n, .flags = state->flags};
     return krn_cuda_hadamard(state->context, &options, state->rows, state->cols, state->type,
                              state->source + rotation * state->bytes, state->cols,
                              state->target + rotation * state->bytes, state->cols, stream);
