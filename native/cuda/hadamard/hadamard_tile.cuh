@@ -1,4 +1,5 @@
-/* What the kernels of krn_cuda_hadamard have in common: the place of a block's tile in memory, and how results get there. */
+/* What the kernels of krn_cuda_hadamard have in common: the place of a block's tile in memory, and how results get
+ * there. */
 #ifndef KRN_CUDA_HADAMARD_TILE_H
 #define KRN_CUDA_HADAMARD_TILE_H
 

@@ -1,5 +1,6 @@
-/* The pass over a base by mma.sync: a base of order m times a matrix of m rows, an element's place along the base, and all
- * columns of the tile. Entries of the base are +-1, exact; elements are f32 sums, in two pieces of bf16 (matrix_levels.cuh).
+/* The pass over a base by mma.sync: a base of order m times a matrix of m rows, an element's place along the base, and
+ * all columns of the tile. Entries of the base are +-1, exact; elements are f32 sums, in two pieces of bf16
+ * (matrix_levels.cuh).
  *
  * A warp takes 16 neighbouring columns and up to 48 rows of the base, and reads all m elements of its columns for them:
  *
@@ -9,8 +10,9 @@
  *
  * Rows and k behind the order are zeros. What is made goes to the target, never to the tile: warps need not wait.
  *
- * The four t of a load have elements of other rows, 2^shift elements and more apart, which from 2^6 on are in the same
- * banks. So elements are kept where shuffled() says: groups of eight change places within 32, another way for each t. */
+ * The four t of a load have elements of other rows, 2^shift elements and more apart, which from 2^6 on are in the
+ * same banks. So elements are kept where shuffled() says: groups of eight change places within 32, another way for
+ * each t. */
 #ifndef KRN_CUDA_MATRIX_BASE_H
 #define KRN_CUDA_MATRIX_BASE_H
 
@@ -27,7 +29,8 @@ KRN_DEVICE int32_t shuffled(const krn_cuda_rotation &r, int32_t i) {
     return i ^ (i >> (r.first_levels + 1) & 3) << 3;
 }
 
-/* The signs of rows `rows` .. `rows` + 3 and k .. k + 3, both multiples of 4, as ones of bf16: this lane's two of them. */
+/* The signs of rows `rows` .. `rows` + 3 and k .. k + 3, both multiples of 4, as ones of bf16: this lane's two of
+ * them. */
 KRN_DEVICE uint32_t base_pair(const krn_cuda_rotation &r, int32_t rows, int32_t k) {
     const int32_t quads = r.orders[0] / 4, lane = ptx::lane();
     if (rows / 4 >= quads || k / 4 >= quads)

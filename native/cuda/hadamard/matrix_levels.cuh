@@ -1,8 +1,9 @@
-/* Levels of a Hadamard transform by mma.sync, four to an instruction: 256 elements are a 16 x 16 matrix X, which becomes
- * H16 X, and its rows and columns are what bits of an element's number one likes.
+/* Levels of a Hadamard transform by mma.sync, four to an instruction: 256 elements are a 16 x 16 matrix X, which
+ * becomes H16 X, and its rows and columns are what bits of an element's number one likes.
  *
- * A lane loads and stores 16 bytes, elements 0..7 from a multiple of 8 on, and the instruction's layouts (ptx/mma.h) say
- * which bits of k and of the rows and columns are then which bits of the number e of such an element and of the lane:
+ * A lane loads and stores 16 bytes, elements 0..7 from a multiple of 8 on, and the instruction's layouts (ptx/mma.h)
+ * say which bits of k and of the rows and columns are then which bits of the number e of such an element and of the
+ * lane:
  *
  *   e bit 0   the two halves of a register      k bit 0
  *   e bit 1   registers b[0], b[1]              k bit 3
@@ -10,14 +11,14 @@
  *   lane 2-4  g                                 columns, bits 0-2
  *   e bit 2   the two tiles of eight columns    columns, bit 3
  *
- * d has what was k in its rows, the lane's g first, and what were columns in its columns, a pair of them in a thread. So d
- * is the operand b of a second product, with k and columns exchanged, whose d is where the first b was: eight levels with
- * nothing moved between lanes.
+ * d has what was k in its rows, the lane's g first, and what were columns in its columns, a pair of them in a thread.
+ * So d is the operand b of a second product, with k and columns exchanged, whose d is where the first b was: eight
+ * levels with nothing moved between lanes.
  *
- * A product of inputs, which are exact, with +-1 is exact. What a second product multiplies, sums in f32, goes through it
- * in two pieces of bf16, 16 bits of 24; bf16 has the range of f32, so nothing overflows or must be scaled first. That is
- * three instructions an element, where four levels are four additions: matrices take the levels that they have to, and
- * additions those between registers of a thread.
+ * A product of inputs, which are exact, with +-1 is exact. What a second product multiplies, sums in f32, goes through
+ * it in two pieces of bf16, 16 bits of 24; bf16 has the range of f32, so nothing overflows or must be scaled first.
+ * That is three instructions an element, where four levels are four additions: matrices take the levels that they have
+ * to, and additions those between registers of a thread.
  *
  *   8 to 15 levels   bits 0-7 of a number as above, lanes in order; bits 8, 9 are the tile of 256, of which a thread
  *                    holds four: additions
@@ -54,8 +55,8 @@ using Pieces16 = Matrix16<KRN_TYPE_BF16>;
 /* Bits 0 and 1 as the signs of the two halves of a register. */
 KRN_DEVICE uint32_t sign_pair(uint32_t bits) { return (bits & 3) * 0x40008000u & 0x80008000u; }
 
-/* The signs of Sylvester's matrix of order 16 as operand a, or, as it is symmetric, registers i and i + 2 as the columns
- * 8 i .. 8 i + 7 of operand b. */
+/* The signs of Sylvester's matrix of order 16 as operand a, or, as it is symmetric, registers i and i + 2 as the
+ * columns 8 i .. 8 i + 7 of operand b. */
 KRN_DEVICE void sylvester_signs(uint32_t (&signs)[4]) {
     const int32_t g = ptx::lane() / 4, t = ptx::lane() % 4;
     KRN_UNROLL_ALL

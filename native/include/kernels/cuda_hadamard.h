@@ -12,17 +12,17 @@
  * Memory traffic: every element is read once and written once.
  *
  * With KRN_CUDA_HADAMARD_TENSOR_CORES in options->flags a rotation of f16 or bf16 may be done by matrix instructions,
- * which have no bits in common with krn_hadamard, but a bound. Where they are used, n = m 2^k with k of 5 at least and m
- * either 1 or the order of the only base, a block x becomes y + d with |d| <= e * c sqrt(n) * |x| + n 2^-126, rounded to
- * the type to nearest even; |..| is the Euclidean norm over the block, which also bounds each element, and
+ * which have no bits in common with krn_hadamard, but a bound. Where they are used, n = m 2^k with k of 5 at least and
+ * m either 1 or the order of the only base, a block x becomes y + d with |d| <= e * c sqrt(n) * |x| + n 2^-126,
+ * rounded to the type to nearest even; |..| is the Euclidean norm over the block, which also bounds each element, and
  *
  *   e = (40 + k + (k < 8 ? 0 : 180) + (m == 1 ? 0 : 130 + 80 ceil(m / 16))) * 2^-24
  *
  * about 2^-19 for n = 128, 2^-16 for 4096 and 2^-14 for 14336 = 28 * 512, of the norm of y. It supposes of a matrix
- * instruction no more than cuda_gemm.h does. docs/cuda.md has the derivation. Everything else, f32 too, is done as without
- * the flag, and so are the checks. Blocks whose sum of magnitudes is not below 2^127, or that hold infinity or NaN, become
- * infinity or NaN where they would without the flag, but not always the same of the two; other blocks do not notice. A
- * device gives the same bits every time, wherever in a tensor a block is.
+ * instruction no more than cuda_gemm.h does. docs/cuda.md has the derivation. Everything else, f32 too, is done as
+ * without the flag, and so are the checks. A block with infinity or NaN in it becomes infinity or NaN, not always the one
+ * of the two that it becomes without the flag; one whose sum of magnitudes is not below 2^127 may. Other blocks do not
+ * notice. A device gives the same bits every time, wherever in a tensor a block is.
  */
 #ifndef KERNELS_CUDA_HADAMARD_H
 #define KERNELS_CUDA_HADAMARD_H

@@ -1,5 +1,5 @@
-/* krn_cuda_hadamard with KRN_CUDA_HADAMARD_TENSOR_CORES: within the bound of its header of a float64 oracle; exact where
- * all sums are integers of 16 bits; and the CPU's bits where matrices have no part in it. */
+/* krn_cuda_hadamard with KRN_CUDA_HADAMARD_TENSOR_CORES: within the bound of its header of a float64 oracle; exact
+ * where all sums are integers of 16 bits; and the CPU's bits where matrices have no part in it. */
 #include "common/half.h"
 #include "cuda_device.h"
 
@@ -17,7 +17,7 @@ typedef struct {
     int32_t normalized, inverse, has_before, has_after, in_place;
 } choice;
 
-/* What the rows hold: numbers of one size, a few much larger ones, numbers near the ends of the type, small integers. */
+/* What rows hold: numbers of one size, a few much larger ones, numbers near the ends of the type, small integers. */
 typedef enum { EVEN, OUTLIERS, TINY, HUGE_ONES, INTEGERS, CONTENTS } content;
 
 static float widened(int32_t type, uint16_t bits) {
