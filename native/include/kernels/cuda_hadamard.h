@@ -20,9 +20,9 @@
  *
  * about 2^-19 for n = 128, 2^-16 for 4096 and 2^-14 for 14336 = 28 * 512, of the norm of y. It supposes of a matrix
  * instruction no more than cuda_gemm.h does. docs/cuda.md has the derivation. Everything else, f32 too, is done as
- * without the flag, and so are the checks. A block with infinity or NaN in it becomes infinity or NaN, not always the one
- * of the two that it becomes without the flag; one whose sum of magnitudes is not below 2^127 may. Other blocks do not
- * notice. A device gives the same bits every time, wherever in a tensor a block is.
+ * without the flag, and so are the checks. A block with infinity or NaN in it becomes infinity or NaN, not always the
+ * one of the two that it becomes without the flag; one whose sum of magnitudes is not below 2^127 may. Other blocks do
+ * not notice. A device gives the same bits every time, wherever in a tensor a block is.
  */
 #ifndef KERNELS_CUDA_HADAMARD_H
 #define KERNELS_CUDA_HADAMARD_H
