@@ -17,12 +17,13 @@ struct Device {
     const char *name;
     int32_t capability, multiprocessors;
     uint32_t shared_bytes_per_block, shared_bytes_per_multiprocessor;
+    int32_t clock_khz, memory_clock_khz, memory_bus_bits;
 };
 
-/* Figures of an H200 and of an A100, but for the memory. */
+/* Figures of an H200 and of an A100, but for how much memory there is. */
 const Device devices[] = {
-    {"emulator of compute capability 9.0", 90, 132, 227 * 1024, 228 * 1024},
-    {"emulator of compute capability 8.0", 80, 108, 163 * 1024, 164 * 1024},
+    {"emulator of compute capability 9.0", 90, 132, 227 * 1024, 228 * 1024, 1980000, 3201000, 6144},
+    {"emulator of compute capability 8.0", 80, 108, 163 * 1024, 164 * 1024, 1410000, 1593000, 5120},
 };
 constexpr int32_t NUM_DEVICES = sizeof devices / sizeof devices[0];
 constexpr int64_t MEMORY_BYTES = INT64_C(4) << 30;
@@ -79,6 +80,9 @@ krn_status properties(void *state, krn_cuda_properties *p) {
     p->registers_per_multiprocessor = 65536;
     p->l2_bytes = INT64_C(40) << 20;
     p->memory_bytes = MEMORY_BYTES;
+    p->clock_khz = device.clock_khz;
+    p->memory_clock_khz = device.memory_clock_khz;
+    p->memory_bus_bits = device.memory_bus_bits;
     p->name = device.name;
     return KRN_OK;
 }

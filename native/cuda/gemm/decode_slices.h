@@ -4,6 +4,7 @@
 #ifndef KRN_CUDA_GEMM_DECODE_SLICES_H
 #define KRN_CUDA_GEMM_DECODE_SLICES_H
 
+#include "cuda/gemm/decode_split.h"
 #include "cuda/gemm/operands.h"
 #include "cuda/ptx/copy_async.h"
 
@@ -16,10 +17,10 @@ constexpr int32_t WARPS = KRN_CUDA_DECODE_WARPS, THREADS = 32 * WARPS;
 constexpr int32_t SLICE_K = KRN_CUDA_SLICE_K, SLICE_STEPS = KRN_CUDA_SLICE_STEPS;
 
 /* A block of `units` times 16 channels and `tiles` times 8 tokens, and how its shared memory is cut. */
-template <int32_t format, int32_t units, int32_t tiles, bool deep> struct DecodeShape {
+template <int32_t format, int32_t units, int32_t tiles, DecodeKind kind> struct DecodeShape {
     static constexpr int32_t CHANNELS = 16 * units, TOKENS = 8 * tiles;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS, CHANNELS, TOKENS, deep);
+    static constexpr int32_t STAGES = krn_cuda_decode_stages(BITS, CHANNELS, TOKENS, kind == DecodeKind::DEEP);
     static constexpr int32_t CODE_BYTES = CHANNELS * SLICE_K * BITS / 8, X_BYTES = TOKENS * SLICE_K;
     static constexpr int32_t SCALES_AT = CODE_BYTES + X_BYTES, ZEROS_AT = SCALES_AT + SLICE_STEPS * CHANNELS * 4;
     static constexpr int32_t STAGE_BYTES = krn_cuda_decode_stage_bytes(BITS, CHANNELS, TOKENS);
@@ -61,13 +62,14 @@ template <bool long_groups> KRN_DEVICE Position one_turn_on(const Params &p, con
     }
 }
 
-template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool deep> class SliceLoader {
+template <int32_t format, int32_t units, int32_t tiles, DecodeKind kind> class SliceLoader {
   public:
-    using Shape = DecodeShape<format, units, tiles, deep>;
+    using Shape = DecodeShape<format, units, tiles, kind>;
 
-    KRN_DEVICE_MEMBER SliceLoader(const Params &params, SharedAddress first_stage, int32_t channel, int32_t token)
-        : p(params), ring(first_stage), to(first_stage), first_channel(channel), slice(ptx::warp()),
-          at(slice < params.tiles_k ? locate<long_groups>(params, slice * SLICE_STEPS) : Position{}),
+    KRN_DEVICE_MEMBER SliceLoader(const Params &params, const DecodePart &part, SharedAddress first_stage,
+                                  int32_t channel, int32_t token)
+        : p(params), ring(first_stage), to(first_stage), first_channel(channel), slice(part.first + ptx::warp()),
+          end(part.end), at(slice < end ? locate<LONG_GROUPS>(params, slice * SLICE_STEPS) : Position{}),
           policy(ptx::evict_first_policy()) {
         const int64_t tile = static_cast<int64_t>(channel / 64) * p.tiles_k + slice;
         codes = p.codes + tile * TILE_BYTES + channel % 64 * (SLICE_K * Shape::BITS / 8) + ptx::lane() * 16;
@@ -83,11 +85,11 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     /* Starts the copies of the warp's next slice into the next stage; past the last slice, of nothing. Ends a group of
      * copies. */
     KRN_DEVICE_MEMBER void load() {
-        if (slice < p.tiles_k) {
+        if (slice < end) {
             load_codes();
             load_x();
             load_groups();
-            at = one_turn_on<long_groups>(p, at, slice * SLICE_STEPS);
+            at = one_turn_on<LONG_GROUPS>(p, at, slice * SLICE_STEPS);
         }
         slice += WARPS;
         to = to + Shape::STAGE_BYTES == ring + Shape::RING_BYTES ? ring : to + Shape::STAGE_BYTES;
@@ -96,12 +98,14 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
 
   private:
     static constexpr int32_t TILE_BYTES = 64 * SLICE_K * Shape::BITS / 8;
+    static constexpr bool LONG_GROUPS = kind == DecodeKind::LONG_GROUPS;
 
     const Params &p;
     const SharedAddress ring;
     SharedAddress to; /* the next stage */
     const int32_t first_channel;
     int32_t slice;
+    const int32_t end;
     Position at; /* of its first step */
     const uint64_t policy;
     const uint8_t *codes;
@@ -154,6 +158,8 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     }
 
     KRN_DEVICE_MEMBER void load_scales(int32_t q, int32_t group) const {
+        if constexpr (kind == DecodeKind::SPLIT)
+            return; /* they are wanted where the sums meet */
         const int32_t size = scale_bytes(p.scale_type);
         const int64_t channel = static_cast<int64_t>(group) * p.padded_n + first_channel;
         if (ptx::lane() < Shape::CHANNELS * size / 16)

@@ -3,16 +3,17 @@
 #ifndef KRN_CUDA_GEMM_FLOAT_DECODE_PIECES_H
 #define KRN_CUDA_GEMM_FLOAT_DECODE_PIECES_H
 
+#include "cuda/gemm/decode_split.h"
 #include "cuda/gemm/float_pieces.h"
 #include "cuda/ptx/copy_async.h"
 
 namespace gemm {
 
-template <int32_t format, int32_t units, int32_t tiles, bool deep> struct FloatDecodeShape {
+template <int32_t format, int32_t units, int32_t tiles, DecodeKind kind> struct FloatDecodeShape {
     static constexpr int32_t WARPS = KRN_CUDA_DECODE_WARPS, THREADS = 32 * WARPS;
     static constexpr int32_t CHANNELS = 16 * units, TOKENS = 8 * tiles;
     static constexpr int32_t BITS = format == KRN_TYPE_S8 ? 8 : 4;
-    static constexpr int32_t STAGES = krn_cuda_float_decode_stages(BITS, CHANNELS, TOKENS, deep);
+    static constexpr int32_t STAGES = krn_cuda_float_decode_stages(BITS, CHANNELS, TOKENS, kind == DecodeKind::DEEP);
     static constexpr int32_t UNIT_BYTES = 16 * 128 * BITS / 8, ROW_BYTES = 256;
     static constexpr int32_t X_AT = units * UNIT_BYTES, SCALES_AT = X_AT + TOKENS * ROW_BYTES;
     static constexpr int32_t ZEROS_AT = SCALES_AT + CHANNELS * 4;
@@ -22,19 +23,19 @@ template <int32_t format, int32_t units, int32_t tiles, bool deep> struct FloatD
     static constexpr int32_t PITCH = CHANNELS + 4, PIECE_BYTES = TOKENS * PITCH * 4;
 };
 
-template <int32_t format, int32_t units, int32_t tiles, bool deep> class PieceLoader {
+template <int32_t format, int32_t units, int32_t tiles, DecodeKind kind> class PieceLoader {
   public:
-    using Shape = FloatDecodeShape<format, units, tiles, deep>;
+    using Shape = FloatDecodeShape<format, units, tiles, kind>;
 
-    KRN_DEVICE_MEMBER PieceLoader(const krn_cuda_gemm_params &params, ptx::SharedAddress first_stage, int32_t channel,
-                                  int32_t token)
-        : p(params), ring(first_stage), to(first_stage), first_channel(channel), first_token(token), piece(ptx::warp()),
-          policy(ptx::evict_first_policy()) {}
+    KRN_DEVICE_MEMBER PieceLoader(const krn_cuda_gemm_params &params, const DecodePart &part,
+                                  ptx::SharedAddress first_stage, int32_t channel, int32_t token)
+        : p(params), ring(first_stage), to(first_stage), first_channel(channel), first_token(token),
+          piece(part.first + ptx::warp()), end(part.end), policy(ptx::evict_first_policy()) {}
 
     /* Starts the copies of the warp's next piece into the next stage; past the last piece, of nothing. Ends a group of
      * copies. */
     KRN_DEVICE_MEMBER void load() {
-        if (piece < p.num_pieces) {
+        if (piece < end) {
             const FloatPiece at = piece_at(p, piece);
             load_codes(at);
             load_x(at);
@@ -53,6 +54,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool deep> class PieceLo
     ptx::SharedAddress to; /* the next stage */
     const int32_t first_channel, first_token;
     int32_t piece;
+    const int32_t end;
     const uint64_t policy;
 
     KRN_DEVICE_MEMBER const uint8_t *tile_of(int32_t step) const {
@@ -131,7 +133,8 @@ template <int32_t format, int32_t units, int32_t tiles, bool deep> class PieceLo
     KRN_DEVICE_MEMBER void load_group(int32_t group) const {
         const int32_t size = scale_bytes(p.scale_type);
         const int64_t channel = static_cast<int64_t>(group) * p.padded_n + first_channel;
-        if (ptx::lane() < Shape::CHANNELS * size / 16)
+        /* Of a part of K they are wanted where the sums meet. */
+        if (kind != DecodeKind::SPLIT && ptx::lane() < Shape::CHANNELS * size / 16)
             ptx::cp_async_16(to + static_cast<uint32_t>(Shape::SCALES_AT + ptx::lane() * 16),
                              static_cast<const uint8_t *>(p.scales) + channel * size + ptx::lane() * 16);
         if (format == KRN_TYPE_U4 && ptx::lane() < units)

@@ -40,8 +40,8 @@ static int64_t take(krn_cuda_gemm_workspace *parts, int64_t bytes) {
     return at;
 }
 
-static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, int32_t activation_type,
-                                             const krn_gemm_options *options, int64_t m) {
+static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_context *context, const krn_cuda_weights_layout *l,
+                                             int32_t activation_type, const krn_gemm_options *options, int64_t m) {
     const int32_t compute = options->compute, type = compute != 0 ? compute : activation_type;
     krn_cuda_gemm_workspace parts = {.codes_ld = (l->desc.k + 31) / 32 * 32, .rest_ld = (l->desc.k + 7) / 8 * 8};
     parts.x = take(&parts, m * l->padded_k * (is_half(type) ? 2 : 1));
@@ -53,6 +53,7 @@ static krn_cuda_gemm_workspace cut_workspace(const krn_cuda_weights_layout *l, i
     parts.side_ld = (int64_t)parts.num_outliers + parts.rank;
     parts.side = take(&parts, m * parts.side_ld * 4);
     parts.adapter = take(&parts, parts.rank * l->padded_n * 4);
+    parts.partials = take(&parts, krn_cuda_gemm_partial_bytes(l, type, m, &context->properties));
     if (compute == 0)
         return parts;
     parts.codes = take(&parts, m * krn_type_row_bytes(compute, parts.codes_ld));
@@ -105,7 +106,7 @@ krn_status krn_cuda_gemm_workspace_bytes(const krn_cuda_context *context, const 
      * small beside that. */
     if (m > 0 && layout->padded_k > (INT64_MAX >> 4) / m)
         return krn_fail(KRN_ERROR_SHAPE, "m is %lld, the workspace would not fit the address space", (long long)m);
-    *bytes = cut_workspace(layout, activation_type, options, m).end;
+    *bytes = cut_workspace(context, layout, activation_type, options, m).end;
     return KRN_OK;
 }
 
@@ -196,6 +197,8 @@ static krn_cuda_gemm_params params_of(const krn_cuda_gemm_call *c, const krn_cud
         .pieces_are_whole = plan->pieces_are_whole,
         .num_pieces = plan->num_pieces,
         .chunk_pieces = plan->chunk_pieces,
+        .split_length = plan->split_length,
+        .partials = plan->is_split ? c->workspace + c->parts.partials : NULL,
         .turn_groups = l->group_steps == 0 ? 0 : (int32_t)(TURN_STEPS / l->group_steps),
         .turn_steps = l->group_steps == 0 ? 0 : (int32_t)(TURN_STEPS % l->group_steps),
     };
@@ -235,8 +238,14 @@ static krn_status run(const krn_cuda_gemm_call *c) {
     const krn_cuda_gemm_params params = params_of(c, &plan, copied);
     if (plan.uses_tma)
         return run_with_tma(c, &plan, &params);
-    return krn_cuda_run(c->context, plan.kernel, plan.blocks, plan.threads, plan.shared_bytes, &params, sizeof params,
-                        c->stream);
+    status = krn_cuda_run(c->context, plan.kernel, plan.blocks, plan.threads, plan.shared_bytes, &params, sizeof params,
+                          c->stream);
+    if (status != KRN_OK || !plan.is_split)
+        return status;
+    const uint32_t blocks[3] = {plan.blocks[0], plan.blocks[1], 1};
+    const char *merge = is_half(c->activations->type) ? "krn_gemm_merge_f32" : "krn_gemm_merge_s32";
+    return krn_cuda_run(c->context, merge, blocks, plan.threads, (uint32_t)krn_cuda_merge_shared_bytes(), &params,
+                        sizeof params, c->stream);
 }
 
 krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weights, int64_t m,
@@ -279,7 +288,7 @@ krn_status krn_cuda_gemm(krn_cuda_context *context, const krn_cuda_weights *weig
         .output = output,
         .options = options,
         .workspace = workspace,
-        .parts = cut_workspace(&weights->layout, activations->type, options, m),
+        .parts = cut_workspace(context, &weights->layout, activations->type, options, m),
         .device_flags = device_flags,
         .stream = stream,
     };

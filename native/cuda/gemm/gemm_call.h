@@ -8,9 +8,9 @@
  * less 128, and their sums. For the side term, a row for each of X: the outlier columns, then the ranks of an adapter;
  * and B of the adapter as [rank][padded_n]. The others are there with `compute`: codes, scales and zero points, with
  * outlier columns what of X is quantized; with a threshold, which columns were found, their numbers and how many they
- * are. */
+ * are. Where K is split between blocks, what they leave. */
 typedef struct krn_cuda_gemm_workspace {
-    int64_t x, zeros, sums, side, adapter, codes, code_scales, code_zeros, rest, found, columns, count, end;
+    int64_t x, zeros, sums, side, adapter, codes, code_scales, code_zeros, rest, found, columns, count, partials, end;
     /* Leading dimensions of codes, of the rest and of the side term, in elements. */
     int64_t codes_ld, rest_ld, side_ld;
     /* Outlier columns, or the most that there can be, and ranks. */

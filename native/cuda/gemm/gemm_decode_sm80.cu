@@ -12,7 +12,10 @@
  * A warp adds up the groups of its slices as integers and leaves them in shared memory; when a chunk of K is done, each
  * output's thread runs its chain over the groups of the chunk, in order, as gemm.h has it.
  *
- * A piece is a group, or a part of one so long that its sum does not fit 32 bits. */
+ * A piece is a group, or a part of one so long that its sum does not fit 32 bits.
+ *
+ * Where channels are few and K is long, blocks of the same channels have a part of the slices each (decode_split.h):
+ * they leave their sums of groups in the workspace, and krn_gemm_merge_s32 runs the chain. */
 #include "cuda/gemm/decode_outputs.h"
 #include "cuda/gemm/decode_slices.h"
 #include "cuda/ptx/atomic.h"
@@ -23,9 +26,9 @@
 
 namespace gemm {
 
-template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool deep> class Decoder {
+template <int32_t format, int32_t units, int32_t tiles, DecodeKind kind> class Decoder {
   public:
-    using Shape = DecodeShape<format, units, tiles, deep>;
+    using Shape = DecodeShape<format, units, tiles, kind>;
     using Outputs = DecodeOutputs<Shape::CHANNELS, Shape::TOKENS>;
 
     KRN_DEVICE_MEMBER explicit Decoder(const Params &params)
@@ -40,24 +43,25 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             t[i] = 0;
         clear_shared();
         clear();
-        SliceLoader<format, units, tiles, long_groups, deep> loader(p, ring, outputs.first_channel,
-                                                                    outputs.first_token);
+        const DecodePart part = part_of_block<kind>(p, p.tiles_k);
+        SliceLoader<format, units, tiles, kind> loader(p, part, ring, outputs.first_channel, outputs.first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
             loader.load();
-        if (p.offsets != nullptr)
+        if (!IS_SPLIT && p.offsets != nullptr)
             outputs.add_offsets(t);
         ptx::sync_threads();
 
-        int32_t slice = ptx::warp(), done = 0;
-        Position at = slice < p.tiles_k ? locate<long_groups>(p, slice * SLICE_STEPS) : Position{};
-        for (int32_t chunk = 0; chunk < p.tiles_k; chunk += p.chunk_slices) {
-            const int32_t end = chunk + p.chunk_slices < p.tiles_k ? chunk + p.chunk_slices : p.tiles_k;
+        int32_t slice = part.first + ptx::warp();
+        int32_t done = IS_SPLIT ? locate<false>(p, part.first * SLICE_STEPS).group : 0;
+        Position at = slice < part.end ? locate<LONG_GROUPS>(p, slice * SLICE_STEPS) : Position{};
+        for (int32_t chunk = part.first; chunk < part.end; chunk += p.chunk_slices) {
+            const int32_t end = chunk + p.chunk_slices < part.end ? chunk + p.chunk_slices : part.end;
             for (; slice < end; slice += WARPS) {
                 ptx::cp_async_wait<Shape::STAGES - 2>();
                 ptx::sync_warp();
                 loader.load();
-                const Position next = one_turn_on<long_groups>(p, at, slice * SLICE_STEPS);
+                const Position next = one_turn_on<LONG_GROUPS>(p, at, slice * SLICE_STEPS);
                 const int32_t last = multiply(at, p.num_steps - slice * SLICE_STEPS);
                 /* Sums of a piece that did not end stay in registers when the next slice goes on with it. */
                 if (last >= 0 && (slice + WARPS >= end || last != piece_of(next)))
@@ -67,15 +71,21 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             }
             ptx::sync_threads();
             const int32_t complete =
-                end == p.tiles_k ? p.num_groups * p.group_pieces : piece_of(locate<long_groups>(p, end * SLICE_STEPS));
-            add_pieces(t, done, complete);
+                end == part.end ? pieces_before(end) : piece_of(locate<LONG_GROUPS>(p, end * SLICE_STEPS));
+            if constexpr (IS_SPLIT)
+                leave_pieces(done, complete);
+            else
+                add_pieces(t, done, complete);
             done = complete;
             ptx::sync_threads();
         }
-        outputs.store(t);
+        if constexpr (!IS_SPLIT)
+            outputs.store(t);
     }
 
   private:
+    static constexpr bool LONG_GROUPS = kind == DecodeKind::LONG_GROUPS, IS_SPLIT = kind == DecodeKind::SPLIT;
+
     const Params &p;
     const SharedAddress ring;
     SharedAddress from; /* the stage of the slice */
@@ -83,7 +93,17 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     const Outputs outputs;
     int32_t acc[units][tiles][4];
 
-    static KRN_DEVICE_MEMBER int32_t piece_of(const Position &at) { return long_groups ? at.piece : at.group; }
+    static KRN_DEVICE_MEMBER int32_t piece_of(const Position &at) { return LONG_GROUPS ? at.piece : at.group; }
+
+    /* Pieces that begin before a slice that ends the block's part of K. */
+    KRN_DEVICE_MEMBER int32_t pieces_before(int32_t slice) const {
+        if constexpr (!IS_SPLIT) {
+            return p.num_groups * p.group_pieces;
+        } else {
+            const int32_t steps = slice * SLICE_STEPS < p.num_steps ? slice * SLICE_STEPS : p.num_steps;
+            return locate<false>(p, steps - 1).group + 1;
+        }
+    }
 
     /* Rows of x that no token has stay zero in every stage, and so do sums that nothing has been added to. */
     KRN_DEVICE_MEMBER void clear_shared() {
@@ -115,7 +135,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
         load_b(b);
         if constexpr (format != KRN_TYPE_S8)
             load_words(words);
-        const int32_t left = long_groups ? at.piece_left : at.group_left;
+        const int32_t left = LONG_GROUPS ? at.piece_left : at.group_left;
         if (left >= SLICE_STEPS && steps >= SLICE_STEPS) {
             KRN_UNROLL_ALL
             for (int32_t q = 0; q < SLICE_STEPS; q++)
@@ -144,7 +164,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             if (at.group_left == 1 || q == steps - 1)
                 keep_scales(q, at.group);
             holds = piece_of(at);
-            if ((long_groups ? at.piece_left : at.group_left) == 1) {
+            if ((LONG_GROUPS ? at.piece_left : at.group_left) == 1) {
                 leave(holds);
                 holds = -1;
             }
@@ -154,7 +174,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
     }
 
     KRN_DEVICE_MEMBER void step_on(Position &at) const {
-        if (long_groups && --at.piece_left == 0) {
+        if (LONG_GROUPS && --at.piece_left == 0) {
             at.piece++;
             const int32_t left = at.group_left - 1;
             at.piece_left = left == 0              ? (p.piece_steps < p.group_steps ? p.piece_steps : p.group_steps)
@@ -225,6 +245,8 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
 
     /* Keeps the scales of the group that ended at step q of the slice, where the chain will look for them. */
     KRN_DEVICE_MEMBER void keep_scales(int32_t q, int32_t group) {
+        if constexpr (IS_SPLIT)
+            return;
         const int32_t at = (group & (p.ring_pieces - 1)) * Shape::CHANNELS + ptx::lane();
         if (ptx::lane() < Shape::CHANNELS)
             ptx::store_shared(
@@ -273,6 +295,21 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             scales + static_cast<uint32_t>(((group & (p.ring_pieces - 1)) * Shape::CHANNELS + channel) * 4));
     }
 
+    /* Leaves the sums of a chunk to the kernel that merges them. */
+    KRN_DEVICE_MEMBER void leave_pieces(int32_t first, int32_t end) {
+        int32_t *const to = static_cast<int32_t *>(p.partials);
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Outputs::COUNT; i++) {
+            const int32_t channel = outputs.channel_of(i), token = outputs.token_of(i);
+            if (token >= outputs.tokens)
+                continue;
+            for (int32_t group = first; group < end; group++)
+                ptx::store_global(to + partial_at(p, group + ptx::block_z(), outputs.first_token + token,
+                                                  outputs.first_channel + channel),
+                                  take_sum(group, channel, token));
+        }
+    }
+
     /* The chain over the groups of a chunk. */
     KRN_DEVICE_MEMBER void add_pieces(float (&t)[Outputs::COUNT], int32_t first, int32_t end) {
         KRN_UNROLL_ALL
@@ -280,7 +317,7 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
             const int32_t channel = outputs.channel_of(i), token = outputs.token_of(i);
             if (token >= outputs.tokens)
                 continue;
-            if constexpr (long_groups) {
+            if constexpr (LONG_GROUPS) {
                 add_long_groups(t[i], long_sums[i], first, end, channel, token);
             } else if (p.x_zeros == nullptr) {
                 KRN_UNROLL_8
@@ -323,25 +360,29 @@ template <int32_t format, int32_t units, int32_t tiles, bool long_groups, bool d
 
 } // namespace gemm
 
-#define KRN_DECODE(name, format, units, tiles, long_groups, deep, blocks)                                              \
+#define KRN_DECODE(name, format, units, tiles, kind, blocks)                                                           \
     KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, blocks) {                                       \
-        gemm::Decoder<format, units, tiles, long_groups, deep>(p).run();                                               \
+        gemm::Decoder<format, units, tiles, gemm::DecodeKind::kind>(p).run();                                          \
     }
 
-KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, false, false, 2)
-KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, false, false, 2)
-KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, false, false, 2)
-KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, false, false, 3)
-KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, false, false, 2)
-KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, false, false, 2)
-KRN_DECODE(krn_gemm_decode_u4_16x8_sm80, KRN_TYPE_U4, 1, 1, false, false, 3)
-KRN_DECODE(krn_gemm_decode_u4_32x8_sm80, KRN_TYPE_U4, 2, 1, false, false, 2)
-KRN_DECODE(krn_gemm_decode_u4_32x16_sm80, KRN_TYPE_U4, 2, 2, false, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_16x8_sm80, KRN_TYPE_S8, 1, 1, PLAIN, 2)
+KRN_DECODE(krn_gemm_decode_s8_32x8_sm80, KRN_TYPE_S8, 2, 1, PLAIN, 2)
+KRN_DECODE(krn_gemm_decode_s8_16x16_sm80, KRN_TYPE_S8, 1, 2, PLAIN, 2)
+KRN_DECODE(krn_gemm_decode_s4_16x8_sm80, KRN_TYPE_S4, 1, 1, PLAIN, 3)
+KRN_DECODE(krn_gemm_decode_s4_32x8_sm80, KRN_TYPE_S4, 2, 1, PLAIN, 2)
+KRN_DECODE(krn_gemm_decode_s4_32x16_sm80, KRN_TYPE_S4, 2, 2, PLAIN, 2)
+KRN_DECODE(krn_gemm_decode_u4_16x8_sm80, KRN_TYPE_U4, 1, 1, PLAIN, 3)
+KRN_DECODE(krn_gemm_decode_u4_32x8_sm80, KRN_TYPE_U4, 2, 1, PLAIN, 2)
+KRN_DECODE(krn_gemm_decode_u4_32x16_sm80, KRN_TYPE_U4, 2, 2, PLAIN, 2)
 /* Groups whose sums do not fit 32 bits. */
-KRN_DECODE(krn_gemm_decode_s8_long_16x8_sm80, KRN_TYPE_S8, 1, 1, true, false, 2)
-KRN_DECODE(krn_gemm_decode_s4_long_16x8_sm80, KRN_TYPE_S4, 1, 1, true, false, 2)
-KRN_DECODE(krn_gemm_decode_u4_long_16x8_sm80, KRN_TYPE_U4, 1, 1, true, false, 2)
+KRN_DECODE(krn_gemm_decode_s8_long_16x8_sm80, KRN_TYPE_S8, 1, 1, LONG_GROUPS, 2)
+KRN_DECODE(krn_gemm_decode_s4_long_16x8_sm80, KRN_TYPE_S4, 1, 1, LONG_GROUPS, 2)
+KRN_DECODE(krn_gemm_decode_u4_long_16x8_sm80, KRN_TYPE_U4, 1, 1, LONG_GROUPS, 2)
 /* Blocks that have a multiprocessor to themselves. */
-KRN_DECODE(krn_gemm_decode_s8_deep_16x8_sm80, KRN_TYPE_S8, 1, 1, false, true, 1)
-KRN_DECODE(krn_gemm_decode_s4_deep_16x8_sm80, KRN_TYPE_S4, 1, 1, false, true, 1)
-KRN_DECODE(krn_gemm_decode_u4_deep_16x8_sm80, KRN_TYPE_U4, 1, 1, false, true, 1)
+KRN_DECODE(krn_gemm_decode_s8_deep_16x8_sm80, KRN_TYPE_S8, 1, 1, DEEP, 1)
+KRN_DECODE(krn_gemm_decode_s4_deep_16x8_sm80, KRN_TYPE_S4, 1, 1, DEEP, 1)
+KRN_DECODE(krn_gemm_decode_u4_deep_16x8_sm80, KRN_TYPE_U4, 1, 1, DEEP, 1)
+/* Blocks with a part of K. */
+KRN_DECODE(krn_gemm_decode_s8_split_16x8_sm80, KRN_TYPE_S8, 1, 1, SPLIT, 2)
+KRN_DECODE(krn_gemm_decode_s4_split_16x8_sm80, KRN_TYPE_S4, 1, 1, SPLIT, 2)
+KRN_DECODE(krn_gemm_decode_u4_split_16x8_sm80, KRN_TYPE_U4, 1, 1, SPLIT, 2)

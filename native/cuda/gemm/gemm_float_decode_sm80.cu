@@ -3,7 +3,10 @@
  * As gemm_decode_sm80.cu, but on mma.m16n8k16, and what the 8 warps of a block take in turn are pieces: blocks of up to
  * 128 inputs of a group, whose sums enter the result one after the other (gemm.h). A piece is summed by one warp, in
  * order and from +0, as in gemm_float_prefill_sm80.cu, so both give the same bits. Its warp leaves the sum and the
- * scale of its group in shared memory; when a chunk of pieces is done, each output's thread runs its chain over them. */
+ * scale of its group in shared memory; when a chunk of pieces is done, each output's thread runs its chain over them.
+ *
+ * Where channels are few and K is long, blocks of the same channels have a part of the pieces each (decode_split.h):
+ * they leave the sums of pieces in the workspace, and krn_gemm_merge_f32 runs the chain. */
 #include "cuda/gemm/decode_outputs.h"
 #include "cuda/gemm/float_decode_pieces.h"
 #include "cuda/gemm/float_operands.h"
@@ -12,9 +15,9 @@
 
 namespace gemm {
 
-template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep> class FloatDecoder {
+template <int32_t format, int32_t type, int32_t units, int32_t tiles, DecodeKind kind> class FloatDecoder {
   public:
-    using Shape = FloatDecodeShape<format, units, tiles, deep>;
+    using Shape = FloatDecodeShape<format, units, tiles, kind>;
     using Outputs = DecodeOutputs<Shape::CHANNELS, Shape::TOKENS>;
 
     KRN_DEVICE_MEMBER explicit FloatDecoder(const krn_cuda_gemm_params &params)
@@ -29,15 +32,16 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
         for (int32_t i = 0; i < Outputs::COUNT; i++)
             t[i] = 0;
         clear_rows();
-        PieceLoader<format, units, tiles, deep> loader(p, ring, outputs.first_channel, outputs.first_token);
+        const DecodePart part = part_of_block<kind>(p, p.num_pieces);
+        PieceLoader<format, units, tiles, kind> loader(p, part, ring, outputs.first_channel, outputs.first_token);
         KRN_UNROLL_ALL
         for (int32_t stage = 0; stage < Shape::STAGES - 1; stage++)
             loader.load();
-        if (p.offsets != nullptr)
+        if (!IS_SPLIT && p.offsets != nullptr)
             outputs.add_offsets(t);
-        int32_t piece = ptx::warp();
-        for (int32_t chunk = 0; chunk < p.num_pieces; chunk += p.chunk_pieces) {
-            const int32_t end = chunk + p.chunk_pieces < p.num_pieces ? chunk + p.chunk_pieces : p.num_pieces;
+        int32_t piece = part.first + ptx::warp();
+        for (int32_t chunk = part.first; chunk < part.end; chunk += p.chunk_pieces) {
+            const int32_t end = chunk + p.chunk_pieces < part.end ? chunk + p.chunk_pieces : part.end;
             for (; piece < end; piece += Shape::WARPS) {
                 ptx::cp_async_wait<Shape::STAGES - 2>();
                 ptx::sync_warp();
@@ -47,14 +51,20 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
                 from = from + Shape::STAGE_BYTES == ring + Shape::RING_BYTES ? ring : from + Shape::STAGE_BYTES;
             }
             ptx::sync_threads();
-            add_pieces(t, end - chunk);
+            if constexpr (IS_SPLIT)
+                leave_pieces(chunk, end);
+            else
+                add_pieces(t, end - chunk);
             ptx::sync_threads();
         }
         ptx::cp_async_wait_all();
-        outputs.store(t);
+        if constexpr (!IS_SPLIT)
+            outputs.store(t);
     }
 
   private:
+    static constexpr bool IS_SPLIT = kind == DecodeKind::SPLIT;
+
     const krn_cuda_gemm_params &p;
     const Unpacker<format, type> unpacker;
     const ptx::SharedAddress ring;
@@ -133,9 +143,25 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
         for (int32_t u = 0; u < 2 * units; u++)
             ptx::store_shared(to + static_cast<uint32_t>(((8 * i + j) * Shape::PITCH + 8 * u) * 4),
                               acc[u / 2][i][u % 2 * 2 + j]);
-        if (ptx::lane() < Shape::CHANNELS)
+        if (!IS_SPLIT && ptx::lane() < Shape::CHANNELS)
             ptx::store_shared(scales + static_cast<uint32_t>((place * Shape::CHANNELS + ptx::lane()) * 4),
                               load_shared_scale(from + Shape::SCALES_AT, p.scale_type, ptx::lane()));
+    }
+
+    /* Leaves the sums of the pieces of a chunk to the kernel that merges them. */
+    KRN_DEVICE_MEMBER void leave_pieces(int32_t chunk, int32_t end) const {
+        float *const to = static_cast<float *>(p.partials);
+        KRN_UNROLL_ALL
+        for (int32_t i = 0; i < Outputs::COUNT; i++) {
+            const int32_t channel = outputs.channel_of(i), token = outputs.token_of(i);
+            if (token >= outputs.tokens)
+                continue;
+            const ptx::SharedAddress sum = sums + static_cast<uint32_t>((token * Shape::PITCH + channel) * 4);
+            for (int32_t piece = chunk; piece < end; piece++)
+                ptx::store_global(
+                    to + partial_at(p, piece, outputs.first_token + token, outputs.first_channel + channel),
+                    ptx::load_shared<float>(sum + static_cast<uint32_t>((piece - chunk) * Shape::PIECE_BYTES)));
+        }
     }
 
     /* The chain over the pieces of a chunk. */
@@ -159,17 +185,19 @@ template <int32_t format, int32_t type, int32_t units, int32_t tiles, bool deep>
 } // namespace gemm
 
 /* Without a multiprocessor to itself, a block leaves room for another. */
-#define KRN_FLOAT_DECODE(name, format, type, units, tiles, deep)                                                       \
-    KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS, deep ? 1 : 2) {                                 \
-        gemm::FloatDecoder<format, type, units, tiles, deep>(p).run();                                                 \
+#define KRN_FLOAT_DECODE(name, format, type, units, tiles, kind)                                                       \
+    KRN_KERNEL(name, krn_cuda_gemm_params, 32 * KRN_CUDA_DECODE_WARPS,                                                 \
+               gemm::DecodeKind::kind == gemm::DecodeKind::DEEP ? 1 : 2) {                                             \
+        gemm::FloatDecoder<format, type, units, tiles, gemm::DecodeKind::kind>(p).run();                               \
     }
 #define KRN_FLOAT_DECODE_8_TOKENS(name, format, type)                                                                  \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x8_sm80, format, type, 1, 1, false)                              \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_deep_16x8_sm80, format, type, 1, 1, true)
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x8_sm80, format, type, 1, 1, PLAIN)                              \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_deep_16x8_sm80, format, type, 1, 1, DEEP)                          \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_split_16x8_sm80, format, type, 1, 1, SPLIT)
 #define KRN_FLOAT_DECODE_4_BITS(name, format, type)                                                                    \
     KRN_FLOAT_DECODE_8_TOKENS(name, format, type)                                                                      \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_32x8_sm80, format, type, 2, 1, false)                              \
-    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x16_sm80, format, type, 1, 2, false)
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_32x8_sm80, format, type, 2, 1, PLAIN)                              \
+    KRN_FLOAT_DECODE(krn_gemm_float_decode_##name##_16x16_sm80, format, type, 1, 2, PLAIN)
 
 KRN_FLOAT_DECODE_4_BITS(s4_bf16, KRN_TYPE_S4, KRN_TYPE_BF16)
 KRN_FLOAT_DECODE_4_BITS(u4_bf16, KRN_TYPE_U4, KRN_TYPE_BF16)

@@ -58,6 +58,10 @@ typedef struct krn_cuda_gemm_params {
     /* Decode of float cells: a piece is a block of up to 128 inputs that enters the result by one fma (gemm.h). A group
      * has group_pieces of them, all of K num_pieces; a block sums chunk_pieces before they do. */
     int32_t num_pieces, chunk_pieces;
+    /* Decode with K split between blocks: how many slices, or pieces of the float cells, a block has, and where it
+     * leaves its sums of groups (int32_t) or pieces (float) (decode_split.h). */
+    int32_t split_length;
+    void *partials;
 } krn_cuda_gemm_params;
 
 /* The most steps of 32 inputs whose sum of products of signed bytes stays below 2^31. */
@@ -102,6 +106,14 @@ KRN_SHAPE int32_t krn_cuda_decode_shared_bytes(int32_t code_bits, int32_t channe
     return KRN_CUDA_DECODE_WARPS * krn_cuda_decode_stages(code_bits, channels, tokens, deep) *
                krn_cuda_decode_stage_bytes(code_bits, channels, tokens) +
            ring_pieces * krn_cuda_decode_piece_bytes(channels, tokens);
+}
+
+/* Of blocks that have a part of K, a kernel merges the sums of 16 channels and 8 tokens, so many groups or pieces at
+ * once. */
+enum { KRN_CUDA_MERGE_CHANNELS = 16, KRN_CUDA_MERGE_TOKENS = 8, KRN_CUDA_MERGE_SUMS = 64 };
+
+KRN_SHAPE int32_t krn_cuda_merge_shared_bytes(void) {
+    return KRN_CUDA_MERGE_SUMS * KRN_CUDA_MERGE_CHANNELS * (KRN_CUDA_MERGE_TOKENS + 1) * 4;
 }
 
 /* Prefill: stages of 64 inputs of all channels and tokens of a block; with groups, also the scales of up to 2 groups
