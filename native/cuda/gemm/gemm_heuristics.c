@@ -7,8 +7,8 @@ enum { RESERVED_SHARED_BYTES = 1024 };
 /* With so many pieces in a ring a chunk has a slice, whatever the groups are. */
 enum { LEAST_RING = 8 };
 /* For the split of K between blocks: the most tokens of a product that is looked at; the bytes that one multiprocessor
- * draws from memory in a clock; and the clocks of one more kernel, which merges. Estimates of an H200, on the side of no
- * split. */
+ * draws from memory in a clock; and the clocks of one more kernel, which merges. Estimates of an H200, on the side of
+ * no split. */
 enum { MOST_SPLIT_TOKENS = 16, DRAWN_PER_CLOCK = 48, MERGE_CLOCKS = 3000 };
 
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -187,7 +187,7 @@ static void plan_decode(const krn_cuda_weights_layout *l, int32_t activation_typ
     p->blocks[1] = (uint32_t)divide_up(m, p->tokens);
     p->deep = !is_long && !p->is_split &&
               wants_deep(l, device, p, krn_cuda_decode_stages(l->code_bits, 16, 8, 0),
-                                     krn_cuda_decode_shared_bytes(l->code_bits, 16, 8, 1, LEAST_RING));
+                         krn_cuda_decode_shared_bytes(l->code_bits, 16, 8, 1, LEAST_RING));
     cut_decode(l, device, p);
     snprintf(p->kernel, sizeof p->kernel, "krn_gemm_decode_%s%s_%dx%d_sm80", format_name(l),
              is_long       ? "_long"
@@ -263,9 +263,9 @@ static void plan_float_decode(const krn_cuda_weights_layout *l, int32_t activati
         p->group_pieces = (int32_t)float_pieces_of(l->group_steps);
     p->num_pieces = (int32_t)count_float_pieces(l);
     /* Two blocks to a multiprocessor where every warp still has a piece in a chunk, else as much as one can have. */
-    p->deep = !p->is_split &&
-              wants_deep(l, device, p, krn_cuda_float_decode_stages(l->code_bits, 16, 8, 0),
-                         krn_cuda_float_decode_shared_bytes(l->code_bits, 16, 8, 1, KRN_CUDA_DECODE_WARPS));
+    p->deep =
+        !p->is_split && wants_deep(l, device, p, krn_cuda_float_decode_stages(l->code_bits, 16, 8, 0),
+                                   krn_cuda_float_decode_shared_bytes(l->code_bits, 16, 8, 1, KRN_CUDA_DECODE_WARPS));
     const int64_t rings = krn_cuda_float_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, 0);
     const int64_t piece = krn_cuda_decode_piece_bytes(p->channels, p->tokens);
     int64_t chunk = (device->shared_bytes_per_multiprocessor / 2 - RESERVED_SHARED_BYTES - rings) / piece;

@@ -45,9 +45,9 @@ template <bool is_float> class Merger {
         for (int32_t i = ptx::thread_x(); i < count * outputs.tokens * CHANNELS; i += Outputs::THREADS) {
             const int32_t channel = i % CHANNELS, row = i / CHANNELS;
             const int32_t place = row / outputs.tokens, token = row - place * outputs.tokens;
-            ptx::store_shared(
-                ptx::shared_base() + static_cast<uint32_t>(place * OUTPUT_BYTES + (token * CHANNELS + channel) * 4),
-                sum_of(first + place, outputs.first_token + token, outputs.first_channel + channel));
+            ptx::store_shared(ptx::shared_base() +
+                                  static_cast<uint32_t>(place * OUTPUT_BYTES + (token * CHANNELS + channel) * 4),
+                              sum_of(first + place, outputs.first_token + token, outputs.first_channel + channel));
         }
     }
 

@@ -46,7 +46,10 @@
  *
  * How it runs. Few tokens (M <= 16, or more when N is small): every block streams its channels' weights once, all of K,
  * and its warps divide K among them; integer sums of groups meet in shared memory, where the chain over groups runs in
- * order. No partial result crosses blocks, so nothing depends on how many there are. Many tokens: tiles of 128 x 128 or
+ * order. Where channels are so few that such blocks could not draw the memory's bandwidth, and K so long that it pays
+ * (up to 16 tokens, some hundred channels, K beyond some 10,000), several blocks have a part of K each: they leave sums
+ * of groups, exact, or of blocks of 128 inputs in the workspace, and one more kernel runs the same chain over them, so
+ * Y has the same bits and nothing depends on which block is done first. Many tokens: tiles of 128 x 128 or
  * 64 x 64; in KRN_CUDA_CLASS_SM90A of 128 channels x 64, 128 or 256 tokens, by TMA and wgmma. Activations that do not
  * lie as the kernels read them are first copied into the workspace by one more kernel: KRN_TYPE_S4 and KRN_TYPE_U8,
  * leading dimensions that are no multiple of 16, weights in activation order or with groups that are no multiple of 32;

@@ -6,15 +6,26 @@
 
 typedef struct {
     const char *name;
-    int32_t multiprocessors, shared_per_block, shared_per_multiprocessor, architecture;
+    int32_t multiprocessors, shared_per_block, shared_per_multiprocessor, architecture, mhz, memory_mhz, bus_bits;
 } device_of;
 
 /* The shared memory of compute capability 8.0, 8.6 and 8.9, and 9.0. */
-static const device_of devices[] = {{"A100", 108, 163 * 1024, 164 * 1024, KRN_CUDA_CLASS_SM80},
-                                    {"A10", 72, 99 * 1024, 100 * 1024, KRN_CUDA_CLASS_SM80},
-                                    {"L40", 142, 99 * 1024, 100 * 1024, KRN_CUDA_CLASS_SM80},
-                                    {"H200", 132, 227 * 1024, 228 * 1024, KRN_CUDA_CLASS_SM80},
-                                    {"H200", 132, 227 * 1024, 228 * 1024, KRN_CUDA_CLASS_SM90A}};
+static const device_of devices[] = {{"A100", 108, 163 * 1024, 164 * 1024, KRN_CUDA_CLASS_SM80, 1410, 1593, 5120},
+                                    {"A10", 72, 99 * 1024, 100 * 1024, KRN_CUDA_CLASS_SM80, 1695, 6251, 384},
+                                    {"L40", 142, 99 * 1024, 100 * 1024, KRN_CUDA_CLASS_SM80, 2490, 9001, 384},
+                                    {"H200", 132, 227 * 1024, 228 * 1024, KRN_CUDA_CLASS_SM80, 1980, 3201, 6144},
+                                    {"H200", 132, 227 * 1024, 228 * 1024, KRN_CUDA_CLASS_SM90A, 1980, 3201, 6144}};
+enum { H200 = 3 };
+
+static krn_cuda_properties properties_of(const device_of *d) {
+    return (krn_cuda_properties){.struct_size = sizeof(krn_cuda_properties),
+                                 .multiprocessors = d->multiprocessors,
+                                 .shared_bytes_per_block = d->shared_per_block,
+                                 .shared_bytes_per_multiprocessor = d->shared_per_multiprocessor,
+                                 .clock_khz = d->mhz * 1000,
+                                 .memory_clock_khz = d->memory_mhz * 1000,
+                                 .memory_bus_bits = d->bus_bits};
+}
 
 static krn_cuda_weights_layout layout_of(int32_t format, int64_t n, int64_t k, int64_t group_size) {
     const krn_weights_desc desc = {
@@ -34,7 +45,9 @@ static void check_ring(const krn_cuda_weights_layout *l, const krn_cuda_gemm_pla
         CHECK(p->piece_steps == (l->group_steps > 0 ? l->group_steps : 1), "pieces of %d", p->piece_steps);
     else
         CHECK((int64_t)p->piece_steps * p->group_pieces >= l->group_steps, "pieces of %d", p->piece_steps);
-    for (int64_t chunk = 0; chunk < slices; chunk += p->chunk_slices) {
+    /* A block's part begins wherever its length has it. */
+    const int64_t start = p->is_split ? p->split_length : 0;
+    for (int64_t chunk = start; chunk < slices; chunk += p->chunk_slices) {
         const int64_t end = (chunk + p->chunk_slices) * 4 < l->num_steps ? (chunk + p->chunk_slices) * 4 : l->num_steps;
         const int64_t last = end - 1;
 #define PIECE(step) ((step) / l->group_steps * p->group_pieces + (step) % l->group_steps / p->piece_steps)
@@ -44,6 +57,28 @@ static void check_ring(const krn_cuda_weights_layout *l, const krn_cuda_gemm_pla
     }
     const int32_t shared = krn_cuda_decode_shared_bytes(l->code_bits, p->channels, p->tokens, p->deep, p->ring_pieces);
     CHECK((int64_t)p->shared_bytes == shared, "%u bytes, not %d", p->shared_bytes, shared);
+}
+
+/* Every slice or piece is in one part, every warp of a block has one, and there is room in the workspace for what they
+ * leave, of any rows up to m. */
+static void check_split(const krn_cuda_weights_layout *l, int32_t activation_type, int64_t m,
+                        const krn_cuda_properties *device, int64_t parts, int64_t sums, const krn_cuda_gemm_plan *p) {
+    CHECK(p->is_split == (strstr(p->kernel, "_split_") != NULL) && p->is_split == (p->blocks[2] > 1), "%s: %u parts",
+          p->kernel, p->blocks[2]);
+    CHECK(krn_cuda_gemm_partial_bytes(l, activation_type, m, device) >=
+              krn_cuda_gemm_partial_bytes(l, activation_type, m - 1, device),
+          "%s: %lld rows take less than one less", p->kernel, (long long)m);
+    if (!p->is_split)
+        return;
+    const int64_t splits = p->blocks[2], length = p->split_length;
+    CHECK(p->is_decode && !p->deep && p->channels == 16 && p->tokens == 8, "%s", p->kernel);
+    CHECK((splits - 1) * length < parts && splits * length >= parts, "%lld parts of %lld in %lld", (long long)splits,
+          (long long)length, (long long)parts);
+    CHECK(length >= KRN_CUDA_DECODE_WARPS, "parts of %lld leave warps idle", (long long)length);
+    CHECK(splits * p->blocks[0] * p->blocks[1] <= (uint32_t)device->multiprocessors * 2, "%s: %lld parts", p->kernel,
+          (long long)splits);
+    CHECK(krn_cuda_gemm_partial_bytes(l, activation_type, m, device) >= sums * m * l->padded_n * 4, "%s: no room",
+          p->kernel);
 }
 
 /* Every output has a block. Blocks walk over tiles only where there are more of them than multiprocessors, and where the
@@ -62,10 +97,7 @@ static void check_outputs(const krn_cuda_weights_layout *l, int64_t m, const dev
 }
 
 static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t activation_type, const device_of *d) {
-    const krn_cuda_properties device = {.struct_size = sizeof device,
-                                        .multiprocessors = d->multiprocessors,
-                                        .shared_bytes_per_block = d->shared_per_block,
-                                        .shared_bytes_per_multiprocessor = d->shared_per_multiprocessor};
+    const krn_cuda_properties device = properties_of(d);
     krn_cuda_gemm_plan p;
     krn_cuda_gemm_make_plan(l, activation_type, m, &device, d->architecture, &p);
     CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
@@ -87,14 +119,13 @@ static void check_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t acti
                       128 <=
                   1 << 22,
               "groups are not short");
+    const int64_t slices = l->padded_k / 128;
+    check_split(l, activation_type, m, &device, slices, l->num_groups + (int64_t)p.blocks[2] - 1, &p);
 }
 
 /* Pieces of a block of 128 inputs, the whole of K, in chunks that fit. */
 static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_t activation_type, const device_of *d) {
-    const krn_cuda_properties device = {.struct_size = sizeof device,
-                                        .multiprocessors = d->multiprocessors,
-                                        .shared_bytes_per_block = d->shared_per_block,
-                                        .shared_bytes_per_multiprocessor = d->shared_per_multiprocessor};
+    const krn_cuda_properties device = properties_of(d);
     krn_cuda_gemm_plan p;
     krn_cuda_gemm_make_plan(l, activation_type, m, &device, d->architecture, &p);
     CHECK((int64_t)p.shared_bytes <= d->shared_per_block, "%s: %u bytes of shared memory, %s has %d", p.kernel,
@@ -120,14 +151,49 @@ static void check_float_plan(const krn_cuda_weights_layout *l, int64_t m, int32_
     const int32_t shared =
         krn_cuda_float_decode_shared_bytes(l->code_bits, p.channels, p.tokens, p.deep, p.chunk_pieces);
     CHECK((int64_t)p.shared_bytes == shared, "%u bytes, not %d", p.shared_bytes, shared);
+    check_split(l, activation_type, m, &device, pieces, pieces, &p);
+}
+
+/* Into how many parts K of `n` channels is cut. */
+static void check_parts(int32_t format, int32_t activation_type, int64_t m, int64_t n, int64_t k, int64_t group_size,
+                        const krn_cuda_properties *device, uint32_t expected) {
+    const krn_cuda_weights_layout l = layout_of(format, n, k, group_size);
+    krn_cuda_gemm_plan p;
+    krn_cuda_gemm_make_plan(&l, activation_type, m, device, KRN_CUDA_CLASS_SM80, &p);
+    CHECK(p.blocks[2] == expected, "m %lld n %lld k %lld: %s, %u parts, not %u", (long long)m, (long long)n,
+          (long long)k, p.kernel, p.blocks[2], expected);
+}
+
+/* Only where blocks of all of K would take longer than their parts and the merging of them. */
+static void check_splits(void) {
+    krn_cuda_properties h200 = properties_of(&devices[H200]);
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 14336, 0, &h200, 14);
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 16, 28672, 0, &h200, 28);
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 512, 28672, 0, &h200, 8);
+    check_parts(KRN_TYPE_S4, KRN_TYPE_S8, 1, 256, 28672, 128, &h200, 16);
+    check_parts(KRN_TYPE_S4, KRN_TYPE_BF16, 8, 96, 28672, 128, &h200, 28);
+    /* Tiles of tokens are blocks, too. */
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 16, 256, 28672, 0, &h200, 8);
+    /* K is short: one more kernel takes longer. */
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 4096, 0, &h200, 1);
+    check_parts(KRN_TYPE_S4, KRN_TYPE_S8, 1, 256, 14336, 128, &h200, 1);
+    /* Blocks enough to draw what the memory gives. */
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 1024, 28672, 0, &h200, 1);
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 4096, 28672, 0, &h200, 1);
+    /* More tokens, sums of which there are too many, and groups in pieces. */
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 17, 64, 28672, 0, &h200, 1);
+    check_parts(KRN_TYPE_S4, KRN_TYPE_S8, 8, 256, 28672, 64, &h200, 1);
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 200000, 0, &h200, 1);
+    /* A device whose memory a few multiprocessors draw empty, and one that does not say. */
+    const krn_cuda_properties a10 = properties_of(&devices[1]);
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 28672, 0, &a10, 1);
+    h200.memory_clock_khz = 0;
+    check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 28672, 0, &h200, 1);
 }
 
 static void check_kernel(int32_t format, int32_t activation_type, int64_t m, int64_t n, int64_t group_size,
                          int32_t architecture, const char *expected) {
-    const krn_cuda_properties device = {.struct_size = sizeof device,
-                                        .multiprocessors = 132,
-                                        .shared_bytes_per_block = 227 * 1024,
-                                        .shared_bytes_per_multiprocessor = 228 * 1024};
+    const krn_cuda_properties device = properties_of(&devices[H200]);
     const krn_cuda_weights_layout l = layout_of(format, n, 4096, group_size);
     krn_cuda_gemm_plan p;
     krn_cuda_gemm_make_plan(&l, activation_type, m, &device, architecture, &p);
@@ -138,17 +204,18 @@ int main(void) {
     static const int32_t formats[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U4};
     static const int32_t activations[] = {KRN_TYPE_S8, KRN_TYPE_S4, KRN_TYPE_U8};
     static const int64_t ms[] = {1, 8, 9, 16, 17, 40, 49, 128, 4096};
-    static const int64_t ns[] = {1, 64, 4096, 14336, 128256};
+    static const int64_t ns[] = {1, 64, 500, 4096, 14336, 128256};
     static const int64_t ks[] = {0, 1, 100, 4096, 14336, 131072, 1000000};
     static const int64_t groups[] = {0, 16, 24, 32, 64, 96, 128, 200, 1024, 200000};
     int count = 0;
-    for (int i = 0; i < 5 * 3 * 9 * 5 * 7 * 10; i++) {
+    for (int i = 0; i < 5 * 3 * 9 * 6 * 7 * 10; i++) {
         const krn_cuda_weights_layout l =
-            layout_of(formats[i / 5 % 3], ns[i / 135 % 5], ks[i / 675 % 7], groups[i / 4725]);
+            layout_of(formats[i / 5 % 3], ns[i / 135 % 6], ks[i / 810 % 7], groups[i / 5670]);
         check_plan(&l, ms[i / 15 % 9], activations[i % 3], &devices[i % 5]);
         check_float_plan(&l, ms[i / 15 % 9], i % 2 == 0 ? KRN_TYPE_F16 : KRN_TYPE_BF16, &devices[i % 5]);
         count++;
     }
+    check_splits();
     const int32_t sm80 = KRN_CUDA_CLASS_SM80, sm90a = KRN_CUDA_CLASS_SM90A;
     check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 2048, 0, sm80, "krn_gemm_decode_s8_deep_16x8_sm80");
     check_kernel(KRN_TYPE_S8, KRN_TYPE_S8, 1, 4096, 0, sm90a, "krn_gemm_decode_s8_32x8_sm80");

@@ -51,7 +51,7 @@ static gemm_shape shape_of(const size *s, int32_t format, int i) {
 static void test_sizes(krn_cuda_context *device, krn_context *host) {
     static const size sizes[] = {{1, 17, 14336, 0},   {3, 96, 14336, 128}, {1, 256, 14336, 0},  {8, 5, 16400, 480},
                                  {9, 17, 14000, 256}, {16, 33, 14336, 0},  {1, 17, 14336, 32},  {2, 20, 15000, 1000},
-                                 {1, 1, 30001, 0},    {7, 16, 14336, 160},  {1, 31, 14336, 7168}};
+                                 {1, 1, 30001, 0},    {7, 16, 14336, 160}, {1, 31, 14336, 7168}};
     for (int i = 0; i < 11 * 3; i++) {
         const gemm_shape shape = shape_of(&sizes[i / 3], formats[i % 3], i);
         CHECK(splits_of(device, &shape, KRN_TYPE_S8) > 1, "size %d is not split", i / 3);
@@ -92,8 +92,8 @@ static void test_largest(krn_cuda_context *device, krn_context *host) {
     cuda_gemm_check(device, host, &c);
 }
 
-/* Activations that are quantized inside the call, with what is added beside the product: outlier columns of the weights,
- * those that are found, an adapter. */
+/* Activations that are quantized inside the call, with what is added beside the product: outlier columns of the
+ * weights, those that are found, an adapter. */
 static void test_side(krn_cuda_context *device, krn_context *host) {
     static const int32_t float_types[] = {KRN_TYPE_F32, KRN_TYPE_F16, KRN_TYPE_BF16};
     static const int32_t computes[] = {KRN_TYPE_S8, KRN_TYPE_U8, KRN_TYPE_S4};
