@@ -54,7 +54,7 @@ found="$build/check"
 # Programs that share the GPU at a time; but those that measure, which have it to themselves.
 readonly at_once=4
 # What only says something of the emulator: faults planted in kernels that the library does not hold.
-readonly emulator_only='^(faults|faults_.*|instructions|tensor_copies|wgmma|emulator.*|fake_driver|no_driver|arguments)$'
+readonly emulator_only='^(faults|faults_.*|atomics|instructions|tensor_copies|wgmma|emulator.*|fake_driver|no_driver|arguments)$'
 
 wanted() { [[ ,$parts, == *,$1,* ]]; }
 

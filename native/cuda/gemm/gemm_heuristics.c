@@ -77,7 +77,7 @@ static int wants_deep(const krn_cuda_weights_layout *l, const krn_cuda_propertie
 static int64_t split_length_of(const krn_cuda_weights_layout *l, int64_t m, const krn_cuda_properties *device,
                                int64_t parts, int64_t sums) {
     const int64_t tiles = divide_up(l->desc.n, 16), blocks = tiles * divide_up(m, 8);
-    if (m > MOST_SPLIT_TOKENS || 2 * blocks > device->multiprocessors || device->clock_khz <= 0)
+    if (m > MOST_SPLIT_TOKENS || blocks == 0 || 2 * blocks > device->multiprocessors || device->clock_khz <= 0)
         return parts;
     /* Two blocks to a multiprocessor, a slice for every warp. */
     int64_t most = 2 * device->multiprocessors / blocks;

@@ -27,31 +27,11 @@ KRN_DEVICE float max_f32(float a, float b) { return fmaxf(a, b); }
 KRN_DEVICE float min_f32(float a, float b) { return fminf(a, b); }
 KRN_DEVICE float abs_f32(float a) { return fabsf(a); }
 
-/* Approximations of the special function unit; the emulator rounds the exact value, so tests must allow for the
- * difference: 2^-22 of ex2, 1 unit of rcp, 2^-22.4 of rsqrt (relative), 2^-22 of lg2 (absolute), 2^-11 of tanh. */
-KRN_DEVICE float ex2_approx(float a) {
-    float d;
-    asm("ex2.approx.f32 %0, %1;" : "=f"(d) : "f"(a));
-    return d;
-}
+/* An approximation of the special function unit; the emulator rounds the exact value, so tests must allow for the
+ * difference, 2^-22 (absolute). */
 KRN_DEVICE float lg2_approx(float a) {
     float d;
     asm("lg2.approx.f32 %0, %1;" : "=f"(d) : "f"(a));
-    return d;
-}
-KRN_DEVICE float rcp_approx(float a) {
-    float d;
-    asm("rcp.approx.f32 %0, %1;" : "=f"(d) : "f"(a));
-    return d;
-}
-KRN_DEVICE float rsqrt_approx(float a) {
-    float d;
-    asm("rsqrt.approx.f32 %0, %1;" : "=f"(d) : "f"(a));
-    return d;
-}
-KRN_DEVICE float tanh_approx(float a) {
-    float d;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(d) : "f"(a));
     return d;
 }
 
@@ -94,11 +74,7 @@ KRN_DEVICE float sqrt_rn(float a) { return std::sqrt(a); }
 KRN_DEVICE float max_f32(float a, float b) { return std::fmax(a, b); }
 KRN_DEVICE float min_f32(float a, float b) { return std::fmin(a, b); }
 KRN_DEVICE float abs_f32(float a) { return std::fabs(a); }
-KRN_DEVICE float ex2_approx(float a) { return static_cast<float>(std::exp2(static_cast<double>(a))); }
 KRN_DEVICE float lg2_approx(float a) { return static_cast<float>(std::log2(static_cast<double>(a))); }
-KRN_DEVICE float rcp_approx(float a) { return 1.0f / a; }
-KRN_DEVICE float rsqrt_approx(float a) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(a))); }
-KRN_DEVICE float tanh_approx(float a) { return static_cast<float>(std::tanh(static_cast<double>(a))); }
 
 KRN_DEVICE uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) {
     return emulator::fma_pair(a, b, c, emulator::F16_FORMAT);

@@ -36,10 +36,6 @@ KRN_DEVICE void cp_async_8(SharedAddress to, const void *from, int32_t valid_byt
     asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(valid_bytes) : "memory");
 }
 
-KRN_DEVICE void cp_async_4(SharedAddress to, const void *from, int32_t valid_bytes) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid_bytes) : "memory");
-}
-
 /* Ends a group: all copies of this thread since the last group. */
 KRN_DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
@@ -67,10 +63,6 @@ KRN_DEVICE void cp_async_16_with_policy(SharedAddress to, const void *from, uint
 
 KRN_DEVICE void cp_async_8(SharedAddress to, const void *from, int32_t valid_bytes) {
     emulator::copy_async(to, from, 8, static_cast<uint32_t>(valid_bytes));
-}
-
-KRN_DEVICE void cp_async_4(SharedAddress to, const void *from, int32_t valid_bytes) {
-    emulator::copy_async(to, from, 4, static_cast<uint32_t>(valid_bytes));
 }
 
 KRN_DEVICE void cp_async_commit() { emulator::copy_async_commit(); }

@@ -165,22 +165,6 @@ template <class T> KRN_DEVICE void store_global(T *address, const T &value) {
     }
 }
 
-/* A store of what the kernel does not read again: first to leave the caches. */
-template <class T> KRN_DEVICE void store_global_streaming(T *address, const T &value) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "streams are written in words");
-    if constexpr (sizeof(T) == 16) {
-        const U32x4 v = bits_as<U32x4>(value);
-        asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.x), "r"(v.y), "r"(v.z),
-                     "r"(v.w)
-                     : "memory");
-    } else if constexpr (sizeof(T) == 8) {
-        const U32x2 v = bits_as<U32x2>(value);
-        asm volatile("st.global.cs.v2.u32 [%0], {%1, %2};" ::"l"(address), "r"(v.x), "r"(v.y) : "memory");
-    } else {
-        asm volatile("st.global.cs.u32 [%0], %1;" ::"l"(address), "r"(bits_as<uint32_t>(value)) : "memory");
-    }
-}
-
 #else
 
 KRN_DEVICE SharedAddress shared_base() { return emulator::SHARED_BASE; }
@@ -216,11 +200,6 @@ template <class T> KRN_DEVICE void store_global(T *address, const T &value) {
     static_assert(is_one_access<T>, "no instruction stores so many bytes");
     emulator::check_value("st.global", &value, sizeof(T));
     __builtin_memcpy(emulator::write_global("st.global", address, sizeof(T)), &value, sizeof(T));
-}
-
-template <class T> KRN_DEVICE void store_global_streaming(T *address, const T &value) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "streams are written in words");
-    store_global(address, value);
 }
 
 #endif

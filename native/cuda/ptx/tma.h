@@ -49,14 +49,6 @@ KRN_DEVICE void tma_load_3d(SharedAddress to, const krn_cuda_tensor_map *map, Sh
                  : "memory");
 }
 
-KRN_DEVICE void tma_load_4d(SharedAddress to, const krn_cuda_tensor_map *map, SharedAddress mbarrier, int32_t x,
-                            int32_t y, int32_t z, int32_t w) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
-                 "%5, %6}], [%2];" ::"r"(to),
-                 "l"(map), "r"(mbarrier), "r"(x), "r"(y), "r"(z), "r"(w)
-                 : "memory");
-}
-
 /* Writes the part of the box that lies within the tensor. */
 KRN_DEVICE void tma_store_2d(const krn_cuda_tensor_map *map, SharedAddress from, int32_t x, int32_t y) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(from),
@@ -96,10 +88,6 @@ KRN_DEVICE void tma_load_2d(SharedAddress to, const krn_cuda_tensor_map *map, Sh
 KRN_DEVICE void tma_load_3d(SharedAddress to, const krn_cuda_tensor_map *map, SharedAddress mbarrier, int32_t x,
                             int32_t y, int32_t z) {
     emulator::tensor_load(to, map, mbarrier, 3, {x, y, z});
-}
-KRN_DEVICE void tma_load_4d(SharedAddress to, const krn_cuda_tensor_map *map, SharedAddress mbarrier, int32_t x,
-                            int32_t y, int32_t z, int32_t w) {
-    emulator::tensor_load(to, map, mbarrier, 4, {x, y, z, w});
 }
 KRN_DEVICE void tma_store_2d(const krn_cuda_tensor_map *map, SharedAddress from, int32_t x, int32_t y) {
     emulator::tensor_store(map, from, 2, {x, y});

@@ -187,6 +187,8 @@ static void check_splits(void) {
     /* A device whose memory a few multiprocessors draw empty, and one that does not say. */
     const krn_cuda_properties a10 = properties_of(&devices[1]);
     check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 28672, 0, &a10, 1);
+    const krn_cuda_weights_layout nothing = layout_of(KRN_TYPE_S8, 0, 28672, 0);
+    CHECK(krn_cuda_gemm_partial_bytes(&nothing, KRN_TYPE_S8, 1, &h200) == 0, "no channels");
     h200.memory_clock_khz = 0;
     check_parts(KRN_TYPE_S8, KRN_TYPE_S8, 1, 256, 28672, 0, &h200, 1);
 }
