@@ -21,7 +21,9 @@ internal sealed class GemmOp : CudaOp
     ];
 
     private static readonly (long M, long N, long K)[] s_checkShapes = [(1, 40, 192), (19, 33, 150)];
-    private static readonly (long M, long N, long K) s_prefillShape = (70, 136, 256);
+
+    // Many tokens; and so few channels with so long a K that blocks share it.
+    private static readonly (long M, long N, long K)[] s_mainShapes = [(70, 136, 256), (2, 20, 28672)];
     private static readonly string[] s_caseSchemes = ["w8-a8", "w4g128-a8", "w4-a8", "w4g128-a4", "w4g128-bf16", "w8-bf16", "nf4b64-bf16", "w4g128-f16"];
     private static readonly long[] s_caseRows = [1, 16, 512, 8192];
     private static readonly (long N, long K)[] s_caseWeights = [(4096, 4096), (8192, 8192)];
@@ -29,7 +31,7 @@ internal sealed class GemmOp : CudaOp
     /// <inheritdoc/>
     public override IEnumerable<CudaCheck> Checks() =>
         from scheme in s_schemes
-        from shape in scheme is "w8-a8" or "w4g128-a8" or "w4g128-bf16" ? [.. s_checkShapes, s_prefillShape] : s_checkShapes
+        from shape in scheme is "w8-a8" or "w4g128-a8" or "w4g128-bf16" ? [.. s_checkShapes, .. s_mainShapes] : s_checkShapes
         let spec = new GemmSpec(GemmScheme.Parse(scheme), shape.M, shape.N, shape.K)
         select new CudaCheck($"{GemmSpec.OpName}/{scheme}/{spec.Shape}", shape.M * shape.N, context => Check(context, spec)) { IsExact = spec.Cell.IsInteger };
 
