@@ -2,7 +2,7 @@
 #include "common/lanes_avx2.h"
 #include "hadamard/hadamard_variants.h"
 
-enum { HELD_LEVELS = 3, HELD = 1 << HELD_LEVELS, MOST_SUMS = 0 };
+enum { HELD_LEVELS = 3, HELD = 1 << HELD_LEVELS, MOST_SUMS = 10 };
 
 /* x * 1 + y and x * -1 + y round once, as x + y and y - x do. */
 KRN_ALWAYS_INLINE lanes_f butterfly_lanes(int level, lanes_f x) {
@@ -23,6 +23,12 @@ KRN_ALWAYS_INLINE lanes_f negate_bits(lanes_f x, uint32_t bits) {
 }
 
 KRN_ALWAYS_INLINE lanes_f negate_lanes(lanes_f x, const uint8_t *signs) { return negate_bits(x, *signs); }
+
+/* See hadamard_constant_bases.h. */
+KRN_ALWAYS_INLINE lanes_f in_turn(lanes_f x) {
+    KRN_IN_ORDER(x);
+    return x;
+}
 
 #include "hadamard/hadamard_loops.h"
 

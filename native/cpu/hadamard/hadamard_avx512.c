@@ -29,6 +29,12 @@ KRN_ALWAYS_INLINE lanes_f negate_lanes(lanes_f x, const uint8_t *signs) {
     return negate_bits(x, bits);
 }
 
+/* See hadamard_constant_bases.h. */
+KRN_ALWAYS_INLINE lanes_f in_turn(lanes_f x) {
+    KRN_IN_ORDER(x);
+    return x;
+}
+
 #include "hadamard/hadamard_loops.h"
 
 const krn_hadamard_kernels krn_hadamard_avx512 = {
