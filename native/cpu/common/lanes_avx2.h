@@ -23,6 +23,20 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
     return as_f32(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
+/* Two registers of them. */
+KRN_ALWAYS_INLINE void load_two(int32_t type, const void *source, int64_t at, lanes_f x[2]) {
+    if (type != KRN_TYPE_BF16) {
+        x[0] = load_lanes(type, source, at);
+        x[1] = load_lanes(type, source, at + LANES);
+        return;
+    }
+    /* Words above zeros, within 128-bit halves: one permutation and two unpackings, which any pipe of Zen 5 takes, where
+     * widening and shifting two registers are four operations for two of its pipes. */
+    const __m256i words = _mm256_permute4x64_epi64(load_i((const uint16_t *)source + at), _MM_SHUFFLE(3, 1, 2, 0));
+    x[0] = as_f32(_mm256_unpacklo_epi16(_mm256_setzero_si256(), words));
+    x[1] = as_f32(_mm256_unpackhi_epi16(_mm256_setzero_si256(), words));
+}
+
 KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
     const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
     unsigned char buffer[LANES * sizeof(float)];

@@ -23,6 +23,12 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
     return widen(type, _mm256_loadu_si256((const __m256i *)((const uint16_t *)source + at)));
 }
 
+/* Two registers of them. */
+KRN_ALWAYS_INLINE void load_two(int32_t type, const void *source, int64_t at, lanes_f x[2]) {
+    x[0] = load_lanes(type, source, at);
+    x[1] = load_lanes(type, source, at + LANES);
+}
+
 /* Masks cost: the masked store of a whole register halves the bandwidth to memory on Zen 5. So only the rest of a
  * block, n < 16 elements, is masked. */
 KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {

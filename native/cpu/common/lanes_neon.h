@@ -126,6 +126,12 @@ KRN_ALWAYS_INLINE lanes_f load_lanes(int32_t type, const void *source, int64_t a
     return widen(type, vld1q_u16((const uint16_t *)source + at));
 }
 
+/* Two registers of them. */
+KRN_ALWAYS_INLINE void load_two(int32_t type, const void *source, int64_t at, lanes_f x[2]) {
+    x[0] = load_lanes(type, source, at);
+    x[1] = load_lanes(type, source, at + LANES);
+}
+
 KRN_ALWAYS_INLINE lanes_f load_rest(int32_t type, const void *source, int64_t at, int64_t n) {
     const int64_t size = type == KRN_TYPE_F32 ? 4 : 2;
     unsigned char buffer[LANES * sizeof(float)];

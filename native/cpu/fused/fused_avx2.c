@@ -38,6 +38,8 @@ KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
     return as_f32(_mm256_min_epi32(power, as_i(broadcast_f32(INFINITY))));
 }
 
+enum { GATE_STEPS = 2, GATE_IN_PARTS = 1 };
+
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
 

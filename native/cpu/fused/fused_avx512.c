@@ -28,6 +28,8 @@ KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
     return _mm512_scalef_ps(p, n);
 }
 
+enum { GATE_STEPS = 4, GATE_IN_PARTS = 0 };
+
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
 

@@ -2,7 +2,7 @@
  * header after it has defined the verbs:
  *
  *   lanes_f, lanes_i      LANES elements, as f32 or as 32-bit integers
- *   load_lanes            LANES elements of a type, widened
+ *   load_lanes            LANES elements of a type, widened; load_two: two registers of them
  *   store_lanes           f32 narrowed to a type
  *   magnitude_bits        the bits of |x|
  *   higher_bits           the higher of two, lane by lane; highest_bits: the highest lane
@@ -136,8 +136,12 @@ KRN_ALWAYS_INLINE void total_of(int32_t type, const void *x, int64_t n, const kr
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
         prefetch_lines(ahead, i);
         KRN_UNROLL
-        for (int u = 0; u < STEPS; u++)
-            lanes[u] = add_f(lanes[u], load_lanes(type, x, i + u * LANES));
+        for (int u = 0; u < STEPS; u += 2) {
+            lanes_f two[2];
+            load_two(type, x, i + u * LANES, two);
+            lanes[u] = add_f(lanes[u], two[0]);
+            lanes[u + 1] = add_f(lanes[u + 1], two[1]);
+        }
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
@@ -166,12 +170,16 @@ KRN_ALWAYS_INLINE void keep_magnitude(krn_row_sums *sums, const lanes_i largest[
 KRN_ALWAYS_INLINE void add_squares(int is_centred, int32_t type, const void *x, int64_t at, const float *weight,
                                    lanes_f mean, lanes_f lanes[STEPS], lanes_i largest[2]) {
     KRN_UNROLL
-    for (int u = 0; u < STEPS; u++) {
-        lanes_f d = load_lanes(type, x, at + u * LANES);
-        if (is_centred)
-            d = sub_f(d, mean);
-        lanes[u] = fma_f(d, d, lanes[u]);
-        largest[u % 2] = higher_bits(largest[u % 2], magnitude_bits(mul_f(d, load_f(weight + u * LANES))));
+    for (int u = 0; u < STEPS; u += 2) {
+        lanes_f d[2];
+        load_two(type, x, at + u * LANES, d);
+        KRN_UNROLL
+        for (int v = 0; v < 2; v++) {
+            if (is_centred)
+                d[v] = sub_f(d[v], mean);
+            lanes[u + v] = fma_f(d[v], d[v], lanes[u + v]);
+            largest[v] = higher_bits(largest[v], magnitude_bits(mul_f(d[v], load_f(weight + (u + v) * LANES))));
+        }
     }
 }
 
@@ -222,11 +230,16 @@ KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int32_t typ
                                        const float *weight, const float *bias, lanes_f mean, lanes_f inverse,
                                        float *y) {
     KRN_UNROLL
-    for (int u = 0; u < STEPS; u++) {
-        lanes_f v = normalized(is_centred, load_lanes(type, x, at + u * LANES), weight + u * LANES, mean, inverse);
-        if (has_bias)
-            v = add_f(v, load_f(bias + u * LANES));
-        store_f(y + u * LANES, v);
+    for (int u = 0; u < STEPS; u += 2) {
+        lanes_f d[2];
+        load_two(type, x, at + u * LANES, d);
+        KRN_UNROLL
+        for (int i = u; i < u + 2; i++) {
+            lanes_f v = normalized(is_centred, d[i - u], weight + i * LANES, mean, inverse);
+            if (has_bias)
+                v = add_f(v, load_f(bias + i * LANES));
+            store_f(y + i * LANES, v);
+        }
     }
 }
 
@@ -278,10 +291,15 @@ KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int32_t type, co
     for (int r = 0; r < CODE_REGISTERS; r++) {
         lanes_i q[CODE_STEPS];
         KRN_UNROLL
-        for (int u = 0; u < CODE_STEPS; u++) {
+        for (int u = 0; u < CODE_STEPS; u += 2) {
             const int64_t i = (r * CODE_STEPS + u) * LANES;
-            const lanes_f y = normalized(is_centred, load_lanes(type, x, at + i), weight + i, e->mean, e->inverse);
-            q[u] = round_i32(mul_f(y, e->scale_inverse));
+            lanes_f d[2];
+            load_two(type, x, at + i, d);
+            KRN_UNROLL
+            for (int v = 0; v < 2; v++) {
+                const lanes_f y = normalized(is_centred, d[v], weight + i + v * LANES, e->mean, e->inverse);
+                q[u + v] = round_i32(mul_f(y, e->scale_inverse));
+            }
         }
         const lanes_codes bytes = add_codes(narrow_signed(q), e->zero_codes);
         if (stream)

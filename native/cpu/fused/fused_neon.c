@@ -24,6 +24,8 @@ KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
     return mul_f(add_f(p, p), as_f32(power));
 }
 
+enum { GATE_STEPS = 4, GATE_IN_PARTS = 0 };
+
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
 

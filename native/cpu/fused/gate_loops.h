@@ -1,14 +1,15 @@
 /* The gates of fused steps in the verbs of fused_loops.h, which is included before, and
  *
  *   load_pairs            LANES pairs of elements of a type, widened: the first of each pair, and the second
- *   times_power           p * 2^n, of n rounded by the addition of KRN_ROUNDER and that sum */
+ *   load_two              two registers of elements of a type, widened
+ *   times_power           p * 2^n, of n rounded by the addition of KRN_ROUNDER and that sum
+ *   GATE_STEPS            2 or 4, and
+ *   GATE_IN_PARTS         whether gates are made in two parts */
 #ifndef KRN_GATE_LOOPS_H
 #define KRN_GATE_LOOPS_H
 
-/* activation.h, function by function, four registers at a time: operations that follow one another then do not wait for
- * each other, and more of them fit the queues of the processor (measured on Zen 5). */
-
-enum { GATE_STEPS = 4 };
+/* activation.h, function by function, GATE_STEPS registers at a time: operations that follow one another then do not wait
+ * for each other, and more of them fit the queues of the processor (measured on Zen 5: four with AVX-512). */
 
 typedef struct {
     lanes_f of[GATE_STEPS];
@@ -45,20 +46,36 @@ KRN_ALWAYS_INLINE gate_lanes mul_lanes(gate_lanes a, gate_lanes b) {
     return a;
 }
 
-KRN_ALWAYS_INLINE gate_lanes exp_negated(gate_lanes h) {
-    const gate_lanes rounded = line_of(-KRN_LOG2_E, h, KRN_ROUNDER);
-    gate_lanes n, p;
+/* h in n ln 2, where n is rounded by the addition of KRN_ROUNDER, and the rest. */
+typedef struct {
+    gate_lanes rounded, s;
+} gate_parts;
+
+KRN_ALWAYS_INLINE gate_lanes rounder_off(gate_lanes rounded) {
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
-        n.of[u] = sub_f(rounded.of[u], constant(KRN_ROUNDER));
-    const gate_lanes s = fma_lanes_by(n, KRN_LN2_LOW, fma_lanes_by(n, KRN_LN2_HIGH, h));
+        rounded.of[u] = sub_f(rounded.of[u], constant(KRN_ROUNDER));
+    return rounded;
+}
+
+KRN_ALWAYS_INLINE gate_parts parts_of(gate_lanes h) {
+    KRN_UNROLL
+    for (int u = 0; u < GATE_STEPS; u++)
+        h.of[u] = lower_f(higher_f(h.of[u], constant(KRN_GATE_LOWEST)), constant(KRN_GATE_HIGHEST));
+    const gate_lanes rounded = line_of(-KRN_LOG2_E, h, KRN_ROUNDER), n = rounder_off(rounded);
+    return (gate_parts){rounded, fma_lanes_by(n, KRN_LN2_LOW, fma_lanes_by(n, KRN_LN2_HIGH, h))};
+}
+
+KRN_ALWAYS_INLINE gate_lanes exp_negated(gate_parts parts) {
+    const gate_lanes s = parts.s, n = rounder_off(parts.rounded);
+    gate_lanes p;
     const gate_lanes square = mul_lanes(s, s);
     const gate_lanes low = line_of(KRN_EXP[1], s, -KRN_EXP[0]), middle = line_of(KRN_EXP[3], s, -KRN_EXP[2]);
     const gate_lanes e = fma_lanes(fma_lanes_by(square, -KRN_EXP[4], middle), square, low);
     p = fma_lanes(e, square, s);
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
-        p.of[u] = times_power(sub_f(constant(1.0f), p.of[u]), n.of[u], rounded.of[u]);
+        p.of[u] = times_power(sub_f(constant(1.0f), p.of[u]), n.of[u], parts.rounded.of[u]);
     return p;
 }
 
@@ -77,12 +94,12 @@ KRN_ALWAYS_INLINE gate_lanes gelu_tanh_h(gate_lanes g) {
     return mul_lanes(g, line_of(KRN_GELU_TANH[1], mul_lanes(g, g), KRN_GELU_TANH[0]));
 }
 
+KRN_ALWAYS_INLINE gate_lanes exponent_of(krn_gate_kind kind, gate_lanes g) {
+    return kind == KRN_GATE_GELU ? gelu_h(g) : kind == KRN_GATE_GELU_TANH ? gelu_tanh_h(g) : g;
+}
+
 /* g / (1 + exp(-h)) * up. */
-KRN_ALWAYS_INLINE gate_lanes gated(krn_gate_kind kind, gate_lanes g, gate_lanes up) {
-    gate_lanes h = kind == KRN_GATE_GELU ? gelu_h(g) : kind == KRN_GATE_GELU_TANH ? gelu_tanh_h(g) : g;
-    KRN_UNROLL
-    for (int u = 0; u < GATE_STEPS; u++)
-        h.of[u] = lower_f(higher_f(h.of[u], constant(KRN_GATE_LOWEST)), constant(KRN_GATE_HIGHEST));
+KRN_ALWAYS_INLINE gate_lanes gated(gate_lanes g, gate_parts h, gate_lanes up) {
     const gate_lanes e = exp_negated(h);
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
@@ -97,10 +114,33 @@ KRN_ALWAYS_INLINE void load_gates(int is_paired, int32_t type, const void *gate,
         if (is_paired) {
             load_pairs(type, gate, 2 * (at + step * LANES), &g->of[step], &u->of[step]);
         } else {
-            g->of[step] = load_lanes(type, gate, at + step * LANES);
-            u->of[step] = load_lanes(type, up, at + step * LANES);
+            if (step % 2 == 0) {
+                load_two(type, gate, at + step * LANES, &g->of[step]);
+                load_two(type, up, at + step * LANES, &u->of[step]);
+            }
         }
     }
+}
+
+KRN_ALWAYS_INLINE gate_lanes load_step(const float *from) {
+    gate_lanes x;
+    KRN_UNROLL
+    for (int u = 0; u < GATE_STEPS; u++)
+        x.of[u] = load_f(from + u * LANES);
+    return x;
+}
+
+KRN_ALWAYS_INLINE void store_step(float *to, gate_lanes x) {
+    KRN_UNROLL
+    for (int u = 0; u < GATE_STEPS; u++)
+        store_f(to + u * LANES, x.of[u]);
+}
+
+KRN_ALWAYS_INLINE void put_gated(gate_lanes v, lanes_i largest[2], float *y) {
+    KRN_UNROLL
+    for (int step = 0; step < GATE_STEPS; step++)
+        largest[step % 2] = higher_bits(largest[step % 2], magnitude_bits(v.of[step]));
+    store_step(y, v);
 }
 
 KRN_ALWAYS_INLINE void gate_block(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
@@ -108,20 +148,60 @@ KRN_ALWAYS_INLINE void gate_block(krn_gate_kind kind, int is_paired, int32_t typ
     for (int64_t at = 0; at < KRN_FUSED_LANES; at += GATE_STEPS * LANES) {
         gate_lanes g, u;
         load_gates(is_paired, type, gate, up, from + at, &g, &u);
-        const gate_lanes v = gated(kind, g, u);
-        KRN_UNROLL
-        for (int step = 0; step < GATE_STEPS; step++) {
-            largest[step % 2] = higher_bits(largest[step % 2], magnitude_bits(v.of[step]));
-            store_f(y + at + step * LANES, v.of[step]);
+        put_gated(gated(g, parts_of(exponent_of(kind, g)), u), largest, y + at);
+    }
+}
+
+/* What passes from the first part of a gate to the second; its elements, too, where they were widened. */
+enum { GATE_CHUNK = 8 * KRN_FUSED_LANES };
+
+typedef struct {
+    _Alignas(64) float g[GATE_CHUNK], up[GATE_CHUNK], rounded[GATE_CHUNK], s[GATE_CHUNK];
+} gate_space;
+
+/* Whole blocks, at most GATE_CHUNK elements, in two parts. 16 registers hold the constants of a part, not those of both:
+ * in one, constants and intermediate values are loaded and stored 15 (SiLU) to 22 times (GELU) for each register of
+ * results, of which Zen 5 does two a cycle; in two parts 12 to 14 times. */
+KRN_ALWAYS_INLINE void gate_chunk(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
+                                  int64_t from, int64_t n, const krn_ahead *ahead, lanes_i largest[2], float *y) {
+    gate_space w;
+    const int is_kept = is_paired || type != KRN_TYPE_F32;
+    for (int64_t i = 0; i < n; i += KRN_FUSED_LANES) {
+        krn_prefetch_ahead(ahead, from + i, KRN_FUSED_LANES);
+        for (int64_t at = i; at < i + KRN_FUSED_LANES; at += GATE_STEPS * LANES) {
+            gate_lanes g, u;
+            load_gates(is_paired, type, gate, up, from + at, &g, &u);
+            if (is_kept)
+                store_step(w.g + at, g);
+            if (is_paired)
+                store_step(w.up + at, u);
+            const gate_parts parts = parts_of(exponent_of(kind, g));
+            store_step(w.rounded + at, parts.rounded);
+            store_step(w.s + at, parts.s);
         }
+    }
+    for (int64_t at = 0; at < n; at += GATE_STEPS * LANES) {
+        gate_lanes g, u;
+        load_gates(0, type, gate, is_paired ? gate : up, from + at, &g, &u);
+        if (is_kept)
+            g = load_step(w.g + at);
+        if (is_paired)
+            u = load_step(w.up + at);
+        const gate_parts parts = {load_step(w.rounded + at), load_step(w.s + at)};
+        put_gated(gated(g, parts, u), largest, y + at);
     }
 }
 
 KRN_ALWAYS_INLINE void gate_of(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
                                int64_t n, const krn_ahead *ahead, float *y, krn_row_sums *sums) {
     lanes_i largest[2] = {broadcast_i32(0), broadcast_i32(0)};
+    const int64_t whole = n / KRN_FUSED_LANES * KRN_FUSED_LANES;
     int64_t i = 0;
-    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+    for (int64_t count = 0; GATE_IN_PARTS && i < whole; i += count) {
+        count = whole - i < GATE_CHUNK ? whole - i : GATE_CHUNK;
+        gate_chunk(kind, is_paired, type, gate, up, i, count, ahead, largest, y + i);
+    }
+    for (; i < whole; i += KRN_FUSED_LANES) {
         krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
         gate_block(kind, is_paired, type, gate, up, i, largest, y + i);
     }
