@@ -2,6 +2,8 @@
 #include "common/lanes_avx2.h"
 #include "hadamard/hadamard_variants.h"
 
+#include <string.h>
+
 enum { HELD_LEVELS = 3, HELD = 1 << HELD_LEVELS, MOST_SUMS = 10 };
 
 /* x * 1 + y and x * -1 + y round once, as x + y and y - x do. */
@@ -23,6 +25,39 @@ KRN_ALWAYS_INLINE lanes_f negate_bits(lanes_f x, uint32_t bits) {
 }
 
 KRN_ALWAYS_INLINE lanes_f negate_lanes(lanes_f x, const uint8_t *signs) { return negate_bits(x, *signs); }
+
+/* All ones in the words whose bits are set in memory, times the sign. */
+KRN_ALWAYS_INLINE lanes_i sign_words(const uint8_t *signs) {
+    const __m256i places =
+        _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, INT16_MIN);
+    int16_t bits;
+    memcpy(&bits, signs, sizeof bits);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi16(bits), places);
+    return _mm256_slli_epi16(_mm256_cmpeq_epi16(set, places), 15);
+}
+
+KRN_ALWAYS_INLINE void load_split(const uint16_t *source, const uint8_t *signs, lanes_f x[2]) {
+    lanes_i words = load_i(source);
+    if (signs != NULL)
+        words = _mm256_xor_si256(words, sign_words(signs));
+    x[0] = as_f32(shift_left_i32(words, 16));
+    x[1] = as_f32(and_i(words, broadcast_i32((int32_t)0xFFFF0000)));
+}
+
+/* Half of the last place, less one where the last place is even. */
+KRN_ALWAYS_INLINE lanes_i round_split(lanes_f x) {
+    const lanes_f even = as_f32(broadcast_i32(0x7FFF)), odd = as_f32(broadcast_i32(0x8000));
+    return add_i32(as_i(x), as_i(select_f(even, odd, shift_left_i32(as_i(x), 15))));
+}
+
+KRN_ALWAYS_INLINE lanes_i lower_half(lanes_i x) { return shift_right_i32(x, 16); }
+
+KRN_ALWAYS_INLINE void store_split(uint16_t *target, const uint8_t *signs, lanes_i even, lanes_i odd) {
+    lanes_i words = _mm256_blend_epi16(even, odd, 0xAA);
+    if (signs != NULL)
+        words = _mm256_xor_si256(words, sign_words(signs));
+    store_i(target, words);
+}
 
 /* See hadamard_constant_bases.h. */
 KRN_ALWAYS_INLINE lanes_f in_turn(lanes_f x) {

@@ -14,7 +14,13 @@
 #include "hadamard/hadamard_constant_rows.h"
 
 /* Registers of a line; and where a register of columns has, in place of rows a and b of a pair, a + b and a - b. */
-enum { LINE_COLUMNS = 16 / LANES, MAX_CONSTANT_ORDER = 28, PAIRS = MAX_CONSTANT_ORDER * LANES, MOST_GROUPS = 4 };
+enum {
+    LINE_COLUMNS = 16 / LANES,
+    MOST_COLUMNS = 2,
+    MAX_CONSTANT_ORDER = 28,
+    PAIRS = MAX_CONSTANT_ORDER * LANES,
+    MOST_GROUPS = 4
+};
 
 /* a + b or a - b. Zen 5 adds in two pipes and multiplies in two others: some sums are made by products with one, which
  * are exact. */
@@ -41,7 +47,8 @@ KRN_ALWAYS_INLINE void load_pair(int is_paired, const float *x, int64_t step, in
 
 /* Rows first .. first + count - 1 of the base over rows `step` apart, or over their pairs. */
 KRN_ALWAYS_INLINE void run_rows(int order, int transposed, int first, int count, int32_t to, int64_t stride,
-                                int is_paired, const float *x, int64_t step, const sink *s, int64_t at) {
+                                int is_paired, const float *x, int64_t step, const sink *s, int64_t at, int column,
+                                float *evens) {
     lanes_f sums[MOST_SUMS];
     KRN_UNROLL
     for (int q = 0; q < order / 4; q++) {
@@ -68,43 +75,45 @@ KRN_ALWAYS_INLINE void run_rows(int order, int transposed, int first, int count,
             }
         }
     }
-    put_lanes(to, s, at + first * stride, stride, count / 2, sums);
-    put_lanes(to, s, at + (first + count / 2) * stride, stride, count - count / 2, sums + count / 2);
+    put_column(to, s, at + first * stride, column, stride, count / 2, sums, evens);
+    put_column(to, s, at + (first + count / 2) * stride, column, stride, count - count / 2, sums + count / 2,
+               evens + count / 2 * LANES);
 }
 
 /* The base over `columns` registers of columns, a whole line where there is one: strides of a power of two leave lines
  * few places in the cache, from which they are gone when their second half is wanted, and streaming stores should fill a
  * line at once (out of place, 8 lanes: 5120 and 14336 took 1.9 times as long as with 16, and take 1.2 and 1.4). */
 KRN_ALWAYS_INLINE void run_constant_columns(int order, int transposed, int columns, int32_t to, int64_t stride,
-                                            const float *row, const sink *s, int64_t at) {
+                                            const float *row, const sink *s, int64_t at, float *evens) {
     const int groups = (order + MOST_SUMS - 1) / MOST_SUMS;
     if (groups == 1) {
         for (int c = 0; c < columns; c++)
-            run_rows(order, transposed, 0, order, to, stride, 0, row + at + c * LANES, stride, s, at + c * LANES);
+            run_rows(order, transposed, 0, order, to, stride, 0, row + at + c * LANES, stride, s, at, c, evens);
         return;
     }
-    _Alignas(64) float pairs[LINE_COLUMNS * PAIRS];
+    _Alignas(64) float pairs[MOST_COLUMNS * PAIRS];
     for (int c = 0; c < columns; c++)
         fill_pairs(order, row + at + c * LANES, stride, pairs + c * PAIRS);
     KRN_UNROLL
     for (int g = 0; g < MOST_GROUPS; g++) {
         const int first = order * g / groups, end = order * (g + 1) / groups;
         for (int c = 0; g < groups && c < columns; c++)
-            run_rows(order, transposed, first, end - first, to, stride, 1, pairs + c * PAIRS, LANES, s, at + c * LANES);
+            run_rows(order, transposed, first, end - first, to, stride, 1, pairs + c * PAIRS, LANES, s, at, c, evens);
     }
 }
 
 KRN_ALWAYS_INLINE void run_constant_base(int order, int transposed, int32_t to, int64_t stride, const float *row,
                                          const sink *s, int64_t n) {
     const int64_t span = stride * order;
+    _Alignas(64) float evens[MOST_SUMS * LANES] = {0};
+    const int most = to == SPLIT_BF16 ? MOST_COLUMNS : LINE_COLUMNS;
     int64_t done = 0;
     for (int64_t from = 0; from < n; from += span) {
-        for (int64_t at = from; at < from + stride; at += LINE_COLUMNS * LANES) {
+        for (int64_t at = from; at < from + stride; at += most * LANES) {
             const int64_t left = (from + stride - at) / LANES;
-            const int columns = left < LINE_COLUMNS ? (int)left : LINE_COLUMNS;
-            prefetch_ahead(s, done, order * LINE_COLUMNS * LANES);
-            done += order * LINE_COLUMNS * LANES;
-            run_constant_columns(order, transposed, columns, to, stride, row, s, at);
+            prefetch_ahead(s, done, order * most * LANES);
+            done += order * most * LANES;
+            run_constant_columns(order, transposed, left < most ? (int)left : most, to, stride, row, s, at, evens);
         }
     }
 }
