@@ -109,4 +109,23 @@ KRN_ALWAYS_INLINE lanes_codes add_codes(lanes_codes a, lanes_codes b) { return _
 /* Past the caches; `p` is aligned to the register. Ordered by KRN_STREAM_FENCE. */
 KRN_ALWAYS_INLINE void stream_codes(uint8_t *p, lanes_codes a) { _mm256_stream_si256((__m256i *)(void *)p, a); }
 
+/* bf16 in split registers: the even and the odd ones of 2 LANES in the upper halves of the lanes of two. First f32, which
+ * is not NaN unless its lower half is 0, with the bits of the nearest bf16 in the upper half and any in the lower one:
+ * half of the last place is added, less one where the last place is even. */
+KRN_ALWAYS_INLINE lanes_i round_bf16(lanes_f x) {
+    const lanes_f even = as_f32(broadcast_i32(0x7FFF)), odd = as_f32(broadcast_i32(0x8000));
+    return add_i32(as_i(x), as_i(select_f(even, odd, shift_left_i32(as_i(x), 15))));
+}
+
+KRN_ALWAYS_INLINE lanes_i lower_half(lanes_i x) { return shift_right_i32(x, 16); }
+
+/* Even ones in the lower halves and odd ones in the upper halves, among other bits, of lanes. */
+KRN_ALWAYS_INLINE lanes_i join_bf16(lanes_i even, lanes_i odd) { return _mm256_blend_epi16(even, odd, 0xAA); }
+
+/* Widened. */
+KRN_ALWAYS_INLINE void split_bf16(lanes_i words, lanes_f x[2]) {
+    x[0] = as_f32(shift_left_i32(words, 16));
+    x[1] = as_f32(and_i(words, broadcast_i32((int32_t)0xFFFF0000)));
+}
+
 #endif

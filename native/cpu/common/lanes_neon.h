@@ -195,4 +195,29 @@ KRN_ALWAYS_INLINE void stream_codes(uint8_t *p, lanes_codes a) { store_i(p, a); 
 /* 4 pairs of registers of numbers in -128..127 to codes. */
 KRN_ALWAYS_INLINE lanes_codes narrow_signed(const lanes_i q[4]) { return low_bytes(q); }
 
+KRN_ALWAYS_INLINE int32x4_t halves_down(int32x4_t x) {
+    return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x), 16));
+}
+
+KRN_ALWAYS_INLINE lanes_i lower_half(lanes_i x) { return (lanes_i){halves_down(x.low), halves_down(x.high)}; }
+
+/* bf16 in split registers: the even and the odd ones of 2 LANES in the upper halves of the lanes of two. First f32, which
+ * is not NaN unless its lower half is 0, with the bits of the nearest bf16 in the upper half and any in the lower one:
+ * half of the last place is added, less one where the last place is even. */
+KRN_ALWAYS_INLINE lanes_i round_bf16(lanes_f x) {
+    const lanes_i odd = and_i(lower_half(as_i(x)), broadcast_i32(1));
+    return add_i32(as_i(x), add_i32(odd, broadcast_i32(0x7FFF)));
+}
+
+/* Even ones in the lower halves and odd ones in the upper halves, among other bits, of lanes. */
+KRN_ALWAYS_INLINE lanes_i join_bf16(lanes_i even, lanes_i odd) {
+    return or_i(even, and_i(odd, broadcast_i32((int32_t)0xFFFF0000)));
+}
+
+/* Widened. */
+KRN_ALWAYS_INLINE void split_bf16(lanes_i words, lanes_f x[2]) {
+    x[0] = as_f32(shift_left_i32(words, 16));
+    x[1] = as_f32(and_i(words, broadcast_i32((int32_t)0xFFFF0000)));
+}
+
 #endif

@@ -40,20 +40,11 @@ KRN_ALWAYS_INLINE void load_split(const uint16_t *source, const uint8_t *signs, 
     lanes_i words = load_i(source);
     if (signs != NULL)
         words = _mm256_xor_si256(words, sign_words(signs));
-    x[0] = as_f32(shift_left_i32(words, 16));
-    x[1] = as_f32(and_i(words, broadcast_i32((int32_t)0xFFFF0000)));
+    split_bf16(words, x);
 }
-
-/* Half of the last place, less one where the last place is even. */
-KRN_ALWAYS_INLINE lanes_i round_split(lanes_f x) {
-    const lanes_f even = as_f32(broadcast_i32(0x7FFF)), odd = as_f32(broadcast_i32(0x8000));
-    return add_i32(as_i(x), as_i(select_f(even, odd, shift_left_i32(as_i(x), 15))));
-}
-
-KRN_ALWAYS_INLINE lanes_i lower_half(lanes_i x) { return shift_right_i32(x, 16); }
 
 KRN_ALWAYS_INLINE void store_split(uint16_t *target, const uint8_t *signs, lanes_i even, lanes_i odd) {
-    lanes_i words = _mm256_blend_epi16(even, odd, 0xAA);
+    lanes_i words = join_bf16(even, odd);
     if (signs != NULL)
         words = _mm256_xor_si256(words, sign_words(signs));
     store_i(target, words);

@@ -39,20 +39,11 @@ KRN_ALWAYS_INLINE void load_split(const uint16_t *source, const uint8_t *signs, 
     lanes_i words = load_i(source);
     if (signs != NULL)
         words = negate_words(words, signs);
-    x[0] = as_f32(shift_left_i32(words, 16));
-    x[1] = as_f32(and_i(words, broadcast_i32((int32_t)0xFFFF0000)));
+    split_bf16(words, x);
 }
-
-/* Half of the last place, less one where the last place is even. */
-KRN_ALWAYS_INLINE lanes_i round_split(lanes_f x) {
-    const __mmask16 odd = _mm512_test_epi32_mask(as_i(x), broadcast_i32(0x10000));
-    return add_i32(as_i(x), _mm512_mask_blend_epi32(odd, broadcast_i32(0x7FFF), broadcast_i32(0x8000)));
-}
-
-KRN_ALWAYS_INLINE lanes_i lower_half(lanes_i x) { return shift_right_i32(x, 16); }
 
 KRN_ALWAYS_INLINE void store_split(uint16_t *target, const uint8_t *signs, lanes_i even, lanes_i odd) {
-    const lanes_i words = _mm512_mask_blend_epi16(0xAAAAAAAA, even, odd);
+    const lanes_i words = join_bf16(even, odd);
     store_i(target, signs == NULL ? words : negate_words(words, signs));
 }
 

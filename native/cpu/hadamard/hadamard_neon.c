@@ -41,24 +41,11 @@ KRN_ALWAYS_INLINE void load_split(const uint16_t *source, const uint8_t *signs, 
         high = negate_words(high, signs[1]);
     }
     const lanes_i words = {vreinterpretq_s32_u16(low), vreinterpretq_s32_u16(high)};
-    x[0] = as_f32(shift_left_i32(words, 16));
-    x[1] = as_f32(and_i(words, broadcast_i32((int32_t)0xFFFF0000)));
-}
-
-KRN_ALWAYS_INLINE int32x4_t halves_down(int32x4_t x) {
-    return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x), 16));
-}
-
-KRN_ALWAYS_INLINE lanes_i lower_half(lanes_i x) { return (lanes_i){halves_down(x.low), halves_down(x.high)}; }
-
-/* Half of the last place, less one where the last place is even. */
-KRN_ALWAYS_INLINE lanes_i round_split(lanes_f x) {
-    const lanes_i odd = and_i(lower_half(as_i(x)), broadcast_i32(1));
-    return add_i32(as_i(x), add_i32(odd, broadcast_i32(0x7FFF)));
+    split_bf16(words, x);
 }
 
 KRN_ALWAYS_INLINE void store_split(uint16_t *target, const uint8_t *signs, lanes_i even, lanes_i odd) {
-    const lanes_i words = or_i(even, and_i(odd, broadcast_i32((int32_t)0xFFFF0000)));
+    const lanes_i words = join_bf16(even, odd);
     uint16x8_t low = vreinterpretq_u16_s32(words.low), high = vreinterpretq_u16_s32(words.high);
     if (signs != NULL) {
         low = negate_words(low, signs[0]);
