@@ -206,4 +206,9 @@ typedef struct krn_attention_kernels {
     void (*put_output)(const float *acc, float factor, int64_t head_dim, int32_t type, void *output, int64_t first);
 } krn_attention_kernels;
 
+/* The functions of a variant whose file names them so, for its initializer. */
+#define KRN_ATTENTION_STEPS                                                                                            \
+    .widen_query = widen_query, .quantize_query = quantize_query, .round_query = round_query, .scores = scores,        \
+    .adjust = adjust, .softmax = softmax, .values = values, .accumulate = accumulate, .put_output = put_output
+
 #endif
