@@ -17,8 +17,8 @@ internal sealed record InterleaverOptions
     /// <summary>A sample lasts at least this long.</summary>
     public TimeSpan MinSampleTime { get; init; } = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>Before a turn: threads of the contestant before may still spin, which pools do for some milliseconds.</summary>
-    public TimeSpan Pause { get; init; } = TimeSpan.FromMilliseconds(5);
+    /// <summary>Before a turn: threads of the contestant before may still spin. Most pools do for some milliseconds, OpenBLAS for 2^26 cycles.</summary>
+    public TimeSpan Pause { get; init; } = TimeSpan.FromMilliseconds(30);
 
     /// <summary>A call slower than this is measured once in a turn and has no call before it to warm up.</summary>
     public TimeSpan SlowCall { get; init; } = TimeSpan.FromMilliseconds(100);
