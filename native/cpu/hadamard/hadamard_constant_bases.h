@@ -14,13 +14,7 @@
 #include "hadamard/hadamard_constant_rows.h"
 
 /* Registers of a line; and where a register of columns has, in place of rows a and b of a pair, a + b and a - b. */
-enum {
-    LINE_COLUMNS = 16 / LANES,
-    MOST_COLUMNS = 2,
-    MAX_CONSTANT_ORDER = 28,
-    PAIRS = MAX_CONSTANT_ORDER * LANES,
-    MOST_GROUPS = 4
-};
+enum { LINE_COLUMNS = 16 / LANES, MOST_COLUMNS = 2, MAX_CONSTANT_ORDER = 28, PAIRS = MAX_CONSTANT_ORDER * LANES };
 
 /* a + b or a - b. Zen 5 adds in two pipes and multiplies in two others: some sums are made by products with one, which
  * are exact. */
@@ -80,6 +74,13 @@ KRN_ALWAYS_INLINE void run_rows(int order, int transposed, int first, int count,
                evens + count / 2 * LANES);
 }
 
+/* Group g of the groups that the rows are cut into. */
+KRN_ALWAYS_INLINE void run_group(int order, int transposed, int g, int groups, int32_t to, int64_t stride,
+                                 const float *pairs, const sink *s, int64_t at, int column, float *evens) {
+    const int first = order * g / groups, end = order * (g + 1) / groups;
+    run_rows(order, transposed, first, end - first, to, stride, 1, pairs, LANES, s, at, column, evens);
+}
+
 /* The base over `columns` registers of columns, a whole line where there is one: strides of a power of two leave lines
  * few places in the cache, from which they are gone when their second half is wanted, and streaming stores should fill a
  * line at once (out of place, 8 lanes: 5120 and 14336 took 1.9 times as long as with 16, and take 1.2 and 1.4). */
@@ -94,12 +95,15 @@ KRN_ALWAYS_INLINE void run_constant_columns(int order, int transposed, int colum
     _Alignas(64) float pairs[MOST_COLUMNS * PAIRS];
     for (int c = 0; c < columns; c++)
         fill_pairs(order, row + at + c * LANES, stride, pairs + c * PAIRS);
-    KRN_UNROLL
-    for (int g = 0; g < MOST_GROUPS; g++) {
-        const int first = order * g / groups, end = order * (g + 1) / groups;
-        for (int c = 0; g < groups && c < columns; c++)
-            run_rows(order, transposed, first, end - first, to, stride, 1, pairs + c * PAIRS, LANES, s, at, c, evens);
-    }
+    /* Two to four groups. Clang does not unroll a loop around so much. */
+    for (int c = 0; c < columns; c++)
+        run_group(order, transposed, 0, groups, to, stride, pairs + c * PAIRS, s, at, c, evens);
+    for (int c = 0; c < columns; c++)
+        run_group(order, transposed, 1, groups, to, stride, pairs + c * PAIRS, s, at, c, evens);
+    for (int c = 0; groups > 2 && c < columns; c++)
+        run_group(order, transposed, 2, groups, to, stride, pairs + c * PAIRS, s, at, c, evens);
+    for (int c = 0; groups > 3 && c < columns; c++)
+        run_group(order, transposed, 3, groups, to, stride, pairs + c * PAIRS, s, at, c, evens);
 }
 
 KRN_ALWAYS_INLINE void run_constant_base(int order, int transposed, int32_t to, int64_t stride, const float *row,
