@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using BenchmarkDotNet.Attributes;
 using BenchmarkDotNet.Configs;
 using BenchmarkDotNet.Diagnosers;
@@ -11,12 +12,17 @@ using Perfolizer.Horology;
 
 namespace Kernels.Harness.Benchmarks;
 
-/// <summary>The one configuration of BenchmarkDotNet.</summary>
+/// <summary>The configuration of BenchmarkDotNet.</summary>
 internal static class BenchmarkConfig
 {
+    // The calls that fill an iteration. Long against the clock's 100 ns and the scheduler's ticks, short enough that fifteen of them see one
+    // state of a machine that drifts over seconds.
+    private static readonly TimeSpan s_iteration = TimeSpan.FromMilliseconds(10);
+
     /// <summary>Makes the configuration.</summary>
     /// <param name="artifacts">A folder for what BenchmarkDotNet writes; nothing in it is kept.</param>
-    public static IConfig Make(string artifacts) => ManualConfig.CreateEmpty()
+    /// <param name="call">About how long a call takes.</param>
+    public static IConfig Make(string artifacts, TimeSpan call) => ManualConfig.CreateEmpty()
         .WithArtifactsPath(artifacts)
         .AddLogger(NullLogger.Instance)
         // Bytes allocated per call; every case must have 0.
@@ -28,18 +34,20 @@ internal static class BenchmarkConfig
             // The operands are hundreds of MB in this process: another process could not share them, and a published program has no
             // project from which BenchmarkDotNet could build one.
             .WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: false))
-            // The calls that fill an iteration. Long against the clock's 100 ns and the scheduler's ticks, short enough that fifteen of
-            // them see one state of a machine that drifts over seconds.
-            .WithIterationTime(TimeInterval.FromMilliseconds(20))
-            // The clock rises, threads wake, and every copy of the weights has been touched.
-            .WithWarmupCount(3)
-            // The fewest of which a median and a 95th percentile say something.
-            .WithIterationCount(15)
+            .WithTimes(call >= s_iteration)
             // One call is microseconds at least: a loop around it costs nothing that unrolling could save, and unrolling would multiply
             // the slowest cases by 16.
             .WithUnrollFactor(1)
             // An empty call costs about a nanosecond. The sampler does not take it off either.
             .WithEvaluateOverhead(false));
+
+    // A call that fills an iteration averages over its own length what iterations of short calls average over many, and a run of all cases
+    // is mostly slow calls: it gets as many samples as the sampler takes at least, and is not piloted.
+    private static Job WithTimes(this Job job, bool isSlow) => isSlow
+        ? job.WithInvocationCount(1).WithWarmupCount(1).WithIterationCount(new SamplerOptions().MinSamples)
+        // Warm: the clock rises, threads wake, and every copy of the weights has been touched. Fifteen: the fewest of which a median and a
+        // 95th percentile say something.
+        : job.WithIterationTime(TimeInterval.FromMilliseconds(s_iteration.TotalMilliseconds)).WithWarmupCount(3).WithIterationCount(15);
 }
 
 /// <summary>Takes times with BenchmarkDotNet, inside this process.</summary>
@@ -53,12 +61,15 @@ internal sealed class BenchmarkDotNetTimer : ICaseTimer, IDisposable
     /// <inheritdoc/>
     public SampleSet Measure(Action call, Action? lookAtCeilings = null)
     {
+        long start = Stopwatch.GetTimestamp();
+        call();
+        TimeSpan estimate = Stopwatch.GetElapsedTime(start);
         lookAtCeilings?.Invoke();
         CallBenchmark.Current = call;
         Summary summary;
         try
         {
-            summary = BenchmarkRunner.Run<CallBenchmark>(BenchmarkConfig.Make(_artifacts.FullName));
+            summary = BenchmarkRunner.Run<CallBenchmark>(BenchmarkConfig.Make(_artifacts.FullName, estimate));
         }
         finally
         {

@@ -23,66 +23,40 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
         if (peers.Count == 0)
             return [];
         var problem = new PeerProblem(spec, WeightsOf(own.Weights), own.Activations, layer.Activations, spec.M <= GemmCase.ColdBatch ? coldBytes : 0);
-        var contestants = new List<(IPeer Peer, IPeerCall Call)>();
-        try
-        {
-            foreach (IPeer peer in peers)
-                contestants.AddRange(peer.PrepareGemm(problem, threads).Select(call => (peer, call)));
-            return contestants.Count == 0 ? [] : Measure(problem, own, contestants);
-        }
-        finally
-        {
-            contestants.ForEach(contestant => contestant.Call.Dispose());
-        }
+        return Compare(own.Invoke, threads, peer => peer.PrepareGemm(problem, threads), call => PeerCheck.Check(problem, call));
     }
 
     /// <summary>What the peers say to a rotation.</summary>
     public IReadOnlyList<PeerResult> Compare(HadamardSpec spec, int threads, HadamardCase own)
     {
         var problem = new HadamardProblem(spec, own.Values, own.Copies);
-        var contestants = new List<(IPeer Peer, IPeerCall Call)>();
-        try
-        {
-            foreach (IPeer peer in peers)
-                contestants.AddRange(peer.PrepareHadamard(problem, threads).Select(call => (peer, call)));
-            if (contestants.Count == 0)
-                return [];
-            double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
-            return [.. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], PeerCheck.Check(problem, contestant.Call)))];
-        }
-        finally
-        {
-            contestants.ForEach(contestant => contestant.Call.Dispose());
-        }
+        return Compare(own.Invoke, threads, peer => peer.PrepareHadamard(problem, threads), call => PeerCheck.Check(problem, call));
     }
 
     /// <summary>What the peers say to attention.</summary>
     public IReadOnlyList<PeerResult> Compare(AttentionSpec spec, int threads, AttentionCase own)
     {
         AttentionProblem problem = own.ToProblem(spec.Way.IsDecode ? coldBytes : 0);
+        return Compare(own.Invoke, threads, peer => peer.PrepareAttention(problem, threads), call => PeerCheck.Check(problem, call));
+    }
+
+    private IReadOnlyList<PeerResult> Compare(
+        Action own, int threads, Func<IPeer, IEnumerable<IPeerCall>> prepare, Func<IPeerCall, PeerVerdict> check)
+    {
         var contestants = new List<(IPeer Peer, IPeerCall Call)>();
         try
         {
             foreach (IPeer peer in peers)
-                contestants.AddRange(peer.PrepareAttention(problem, threads).Select(call => (peer, call)));
+                contestants.AddRange(prepare(peer).Select(call => (peer, call)));
             if (contestants.Count == 0)
                 return [];
-            double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
-            return [.. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], PeerCheck.Check(problem, contestant.Call)))];
+            double[] times = interleaver.Medians([own, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)], threads);
+            return [.. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], check(contestant.Call)))];
         }
         finally
         {
             contestants.ForEach(contestant => contestant.Call.Dispose());
         }
-    }
-
-    private PeerResult[] Measure(PeerProblem problem, GemmCase own, List<(IPeer Peer, IPeerCall Call)> contestants)
-    {
-        double[] times = interleaver.Medians([own.Invoke, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)]);
-        return
-        [
-            .. contestants.Select((contestant, i) => ToResult(contestant, times[i + 1], times[0], PeerCheck.Check(problem, contestant.Call))),
-        ];
     }
 
     private static PeerResult ToResult((IPeer Peer, IPeerCall Call) contestant, double time, double ownTime, PeerVerdict verdict)

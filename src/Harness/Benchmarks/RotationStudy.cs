@@ -55,7 +55,8 @@ internal static class RotationStudy
             () => Hadamard.Rotate<float>(context, rotation, m, size, tokens.AsSpan()),
             () => Quantizer.Quantize<float>(context, quantization, m, size, tokens, quantized.Codes, quantized.Scales),
             () => Gemm.Run(context, weights, m, Activations.Of(quantized), new GemmOutput<float>(output)),
-        ]);
+        ],
+        threads: 1);
         return new RotationCost(m, size, times[0], times[1], times[2]);
     }
 

@@ -109,7 +109,8 @@ internal static class BenchVerb
         using BenchmarkDotNetTimer? precise = options.Full ? new BenchmarkDotNetTimer() : null;
         ICaseTimer timer = precise is not null ? precise : new Sampler(plan.IsModel ? SamplerOptions.ForManySmallCases : new SamplerOptions());
         long coldBytes = ColdBytesFor(l3);
-        var interleaver = new Interleaver(plan.IsModel ? InterleaverOptions.ForManySmallCases : new InterleaverOptions());
+        var interleaver = new Interleaver(
+            plan.IsModel ? InterleaverOptions.ForManySmallCases : options.Full ? InterleaverOptions.ForEveryCase : new InterleaverOptions());
         var peers = new PeerBench(FindPeers(options, terminal), interleaver, PeerColdBytes(coldBytes));
         IReadOnlyList<CaseResult> cases = terminal.WithProgress(report =>
             new BenchRunner(contexts, meter, timer, peers, coldBytes, options.Seed) { OnProgress = report }.Run(plan.Layers, plan.Others));

@@ -66,9 +66,23 @@ public sealed class TimerTests
         int looks = 0;
         SampleSet samples = timer.Measure(() => Thread.Sleep(3), () => looks++);
         Assert.Equal(2, looks);
-        Assert.True(samples.Nanoseconds.Length >= 10);
+        Assert.True(samples.Nanoseconds.Length >= 5);
         Assert.All(samples.Nanoseconds, time => Assert.InRange(time, 2.9e6, 3e9));
         Assert.True(timer.Measure(() => GC.KeepAlive(new byte[1000])).AllocatedBytes >= 1000);
+    }
+
+    [Fact]
+    public void BenchmarkDotNetMakesASlowCallAFewTimesOnly()
+    {
+        using var timer = new BenchmarkDotNetTimer();
+        int calls = 0;
+        SampleSet samples = timer.Measure(() =>
+        {
+            calls++;
+            Thread.Sleep(30);
+        });
+        Assert.Equal((5, 1), (samples.Nanoseconds.Length, samples.CallsPerSample));
+        Assert.InRange(calls, 7, 12);
     }
 
     [Fact]

@@ -74,7 +74,7 @@ public sealed class PeerBenchTests
     {
         var order = new List<int>();
         var interleaver = new Interleaver(s_short with { SlowCall = TimeSpan.Zero });
-        interleaver.Medians([() => order.Add(0), () => order.Add(1), () => order.Add(2)]);
+        interleaver.Medians([() => order.Add(0), () => order.Add(1), () => order.Add(2)], threads: 1);
         // Once each to see how slow it is, then rounds that begin with another one each time.
         Assert.Equal([0, 1, 2, 0, 1, 2, 1, 2, 0, 2, 0, 1], order);
     }
@@ -82,7 +82,7 @@ public sealed class PeerBenchTests
     [Fact]
     public void TimesAreThoseOfTheCalls()
     {
-        double[] medians = new Interleaver(s_short).Medians([() => Thread.Sleep(2), () => Thread.Sleep(8)]);
+        double[] medians = new Interleaver(s_short).Medians([() => Thread.Sleep(2), () => Thread.Sleep(8)], threads: 1);
         // A sleep may end late, on a busy machine by much, and hardly early.
         Assert.True(medians[0] >= 1.9e6 && medians[1] >= 7.9e6, $"{medians[0]} and {medians[1]} ns");
     }
