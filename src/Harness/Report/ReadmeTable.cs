@@ -4,8 +4,8 @@ using Kernels.Harness.Results;
 
 namespace Kernels.Harness.Report;
 
-/// <summary>The table of a README: a function of a results file, between two comments of which the first names the file. Of a run with GEMM it is
-/// that of one layer; of a run without, one of every op (<see cref="StepTables"/>).</summary>
+/// <summary>The tables of a README: a function of a results file, between two comments of which the first names the file. Of a run with GEMM they are
+/// that of one layer, beside peers, and that of its other shapes; of a run without, one of every op (<see cref="StepTables"/>).</summary>
 internal static class ReadmeTable
 {
     /// <summary>How the first comment begins; the file's name and " -->" follow.</summary>
@@ -68,9 +68,43 @@ internal static class ReadmeTable
 
         if (peers.Count > 0)
             text.Append("\nPeers: ").AppendJoin("; ", peers.Select((name, i) => $"{i + 1} {name}")).Append(".\n");
-
+        WriteOtherShapes(run, n, k, text);
         return text.ToString();
     }
+
+    // All batches of a shape in one field, in percent, without peers and on the fewest threads: as wide as a page.
+    private static void WriteOtherShapes(RunResult run, long n, long k, StringBuilder text)
+    {
+        CaseResult[] shown = [.. run.Cases.Where(c => IsShown(c) && (c.Shape["n"] != n || c.Shape["k"] != k))];
+        if (shown.Length == 0)
+            return;
+        int threads = shown.Min(c => c.Threads);
+        CaseResult[] cases = [.. shown.Where(c => c.Threads == threads)];
+        (long N, long K, long[] Batches)[] shapes =
+        [
+            .. cases.GroupBy(c => (N: c.Shape["n"], K: c.Shape["k"]))
+                .Select(group => (group.Key.N, group.Key.K, group.Select(c => c.Shape["m"]).Distinct().Order().ToArray())),
+        ];
+        text.Append(CultureInfo.InvariantCulture, $"\nOther layers (N x K), {(threads == 1 ? "one thread" : $"{threads} threads")}, shares in percent:\n\n| cell | variant |");
+        foreach ((long otherN, long otherK, long[] batches) in shapes)
+            text.Append(CultureInfo.InvariantCulture, $" {otherN} x {otherK}, M = ").AppendJoin(", ", batches).Append(" |");
+        text.Append("\n|---|---|").Insert(text.Length, "---:|", shapes.Length).Append('\n');
+        foreach (var row in cases.GroupBy(c => (c.Scheme, c.Isa)))
+        {
+            text.Append($"| `{row.Key.Scheme}` | {row.Key.Isa} |");
+            foreach ((long otherN, long otherK, _) in shapes)
+            {
+                IEnumerable<CaseResult> ofShape = row.Where(c => c.Shape["n"] == otherN && c.Shape["k"] == otherK);
+                text.Append(' ').AppendJoin(", ", ofShape.OrderBy(c => c.Shape["m"]).Select(Share)).Append(" |");
+            }
+
+            text.Append('\n');
+        }
+    }
+
+    private static string Share(CaseResult result) => result.KernelError?.Mismatches > 0
+        ? "WRONG"
+        : (100 * result.OfCeiling!.Value).ToString("F0", CultureInfo.InvariantCulture);
 
     private readonly record struct Block(string Source, int Begin, int End);
 

@@ -42,6 +42,28 @@ public sealed class ReadmeTableTests : IDisposable
     }
 
     [Fact]
+    public void OtherShapesHaveAColumnEach()
+    {
+        CaseResult Of(int m, long n, double share, int threads = 1) =>
+            Sample.Gemm(m: m, share: share) with { Threads = threads, Shape = new Dictionary<string, long> { ["m"] = m, ["n"] = n, ["k"] = 4096 } };
+        CaseResult[] square = [Of(1, 4096, 0.8), Of(8, 4096, 0.7), Of(8, 4096, 0.7, threads: 2)];
+        string table = ReadmeTable.Write(
+            Sample.Run([.. square, Of(8, 1024, 0.914), Of(1, 1024, 0.5), Of(1, 1024, 0.123, threads: 2), Of(512, 28672, 0.4) with { KernelError = new KernelError("exact", 64, 64, 5, 1, 1) }]),
+            "r.json");
+        Assert.EndsWith(
+            """
+
+            Other layers (N x K), one thread, shares in percent:
+
+            | cell | variant | 1024 x 4096, M = 1, 8 | 28672 x 4096, M = 512 |
+            |---|---|---:|---:|
+            | `w8-a8` | avx512vnni | 50, 91 | WRONG |
+
+            """, table, StringComparison.Ordinal);
+        Assert.DoesNotContain("Other layers", ReadmeTable.Write(Sample.Run(square), "r.json"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void OnlyWhatIsBetweenTheCommentsChanges()
     {
         RunResult run = Sample.Run(Sample.Gemm());
