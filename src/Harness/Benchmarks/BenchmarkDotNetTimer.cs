@@ -15,9 +15,17 @@ namespace Kernels.Harness.Benchmarks;
 /// <summary>The configuration of BenchmarkDotNet.</summary>
 internal static class BenchmarkConfig
 {
-    // The calls that fill an iteration. Long against the clock's 100 ns and the scheduler's ticks, short enough that fifteen of them see one
+    // The calls that fill an iteration. Long against the clock's 100 ns and the scheduler's ticks, short enough that those of a run see one
     // state of a machine that drifts over seconds.
     private static readonly TimeSpan s_iteration = TimeSpan.FromMilliseconds(10);
+
+    // The fewest of which a median says something.
+    private static readonly int s_iterations = new SamplerOptions().MinSamples;
+
+    /// <summary>How often a case is run with this: three times, so that there are looks at the ceilings in between and a 95th percentile says
+    /// something, or once, because a run of all cases is mostly slow calls.</summary>
+    /// <param name="call">About how long a call takes.</param>
+    public static int RunsFor(TimeSpan call) => call >= s_iteration ? 1 : 3;
 
     /// <summary>Makes the configuration.</summary>
     /// <param name="artifacts">A folder for what BenchmarkDotNet writes; nothing in it is kept.</param>
@@ -41,13 +49,12 @@ internal static class BenchmarkConfig
             // An empty call costs about a nanosecond. The sampler does not take it off either.
             .WithEvaluateOverhead(false));
 
-    // A call that fills an iteration averages over its own length what iterations of short calls average over many, and a run of all cases
-    // is mostly slow calls: it gets as many samples as the sampler takes at least, and is not piloted.
-    private static Job WithTimes(this Job job, bool isSlow) => isSlow
-        ? job.WithInvocationCount(1).WithWarmupCount(1).WithIterationCount(new SamplerOptions().MinSamples)
-        // Warm: the clock rises, threads wake, and every copy of the weights has been touched. Fifteen: the fewest of which a median and a
-        // 95th percentile say something.
-        : job.WithIterationTime(TimeInterval.FromMilliseconds(s_iteration.TotalMilliseconds)).WithWarmupCount(3).WithIterationCount(15);
+    // A call that fills an iteration averages over its own length what iterations of short calls average over many, and is not piloted.
+    // Warm-up: the clock rises, threads wake, and every copy of the weights has been touched.
+    private static Job WithTimes(this Job job, bool isSlow) => (isSlow
+            ? job.WithInvocationCount(1)
+            : job.WithIterationTime(TimeInterval.FromMilliseconds(s_iteration.TotalMilliseconds)))
+        .WithWarmupCount(1).WithIterationCount(s_iterations);
 }
 
 /// <summary>Takes times with BenchmarkDotNet, inside this process.</summary>
@@ -64,30 +71,37 @@ internal sealed class BenchmarkDotNetTimer : ICaseTimer, IDisposable
         long start = Stopwatch.GetTimestamp();
         call();
         TimeSpan estimate = Stopwatch.GetElapsedTime(start);
+        IConfig config = BenchmarkConfig.Make(_artifacts.FullName, estimate);
+        var measured = new List<Measurement>();
+        long allocated = 0;
         lookAtCeilings?.Invoke();
+        for (int runs = BenchmarkConfig.RunsFor(estimate); runs > 0; runs--)
+        {
+            BenchmarkReport report = Run(call, config);
+            measured.AddRange(report.AllMeasurements.Where(m => m is { IterationMode: IterationMode.Workload, IterationStage: IterationStage.Actual }));
+            allocated = Math.Max(allocated, report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase) ?? 0);
+            lookAtCeilings?.Invoke();
+        }
+
+        return new SampleSet(
+            [.. measured.Select(m => m.Nanoseconds / m.Operations)], (int)Math.Min(int.MaxValue, measured[0].Operations), allocated);
+    }
+
+    private static BenchmarkReport Run(Action call, IConfig config)
+    {
         CallBenchmark.Current = call;
-        Summary summary;
         try
         {
-            summary = BenchmarkRunner.Run<CallBenchmark>(BenchmarkConfig.Make(_artifacts.FullName, estimate));
+            Summary summary = BenchmarkRunner.Run<CallBenchmark>(config);
+            if (summary.Reports.FirstOrDefault() is { Success: true } report)
+                return report;
+            string reason = summary.ValidationErrors.FirstOrDefault()?.Message ?? "the benchmark failed";
+            throw new InvalidOperationException($"BenchmarkDotNet took no time: {reason}.");
         }
         finally
         {
             CallBenchmark.Current = null;
         }
-
-        lookAtCeilings?.Invoke();
-        BenchmarkReport? report = summary.Reports.FirstOrDefault();
-        if (report is not { Success: true })
-        {
-            string reason = summary.ValidationErrors.FirstOrDefault()?.Message ?? "the benchmark failed";
-            throw new InvalidOperationException($"BenchmarkDotNet took no time: {reason}.");
-        }
-
-        Measurement[] measured = [.. report.AllMeasurements.Where(m => m is { IterationMode: IterationMode.Workload, IterationStage: IterationStage.Actual })];
-        double[] nanoseconds = [.. measured.Select(m => m.Nanoseconds / m.Operations)];
-        long allocated = report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase) ?? 0;
-        return new SampleSet(nanoseconds, (int)Math.Min(int.MaxValue, measured[0].Operations), allocated);
     }
 
     /// <inheritdoc/>

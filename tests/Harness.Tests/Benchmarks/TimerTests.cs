@@ -65,8 +65,8 @@ public sealed class TimerTests
         using var timer = new BenchmarkDotNetTimer();
         int looks = 0;
         SampleSet samples = timer.Measure(() => Thread.Sleep(3), () => looks++);
-        Assert.Equal(2, looks);
-        Assert.True(samples.Nanoseconds.Length >= 5);
+        // Three runs of five; on a machine that stalls, a call may seem slow, and one run is all.
+        Assert.Contains((looks, samples.Nanoseconds.Length), new[] { (4, 15), (2, 5) });
         Assert.All(samples.Nanoseconds, time => Assert.InRange(time, 2.9e6, 3e9));
         Assert.True(timer.Measure(() => GC.KeepAlive(new byte[1000])).AllocatedBytes >= 1000);
     }
