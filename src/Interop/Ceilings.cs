@@ -24,7 +24,7 @@ public static unsafe class Ceilings
     /// <summary>Runs a ceiling's loop on the calling thread.</summary>
     /// <param name="context">The context; any number of threads may use it here at once.</param>
     /// <param name="ceiling">The ceiling.</param>
-    /// <param name="buffer">For <see cref="Ceiling.Read"/> and <see cref="Ceiling.Copy"/>: a multiple of 4096 bytes, aligned to 64, as in an
+    /// <param name="buffer">For <see cref="Ceiling.Read"/>, <see cref="Ceiling.Copy"/> and <see cref="Ceiling.Narrow"/>: a multiple of 4096 bytes, aligned to 64, as in an
     /// <see cref="AlignedBuffer"/>; otherwise ignored.</param>
     /// <param name="iterations">Passes over the buffer, or turns of the register loop, each of a few hundred operations; at least 1.</param>
     /// <returns>The work done: operations or bytes, as the ceiling says.</returns>
@@ -34,7 +34,7 @@ public static unsafe class Ceilings
         ArgumentNullException.ThrowIfNull(context);
         Guard.Defined(ceiling);
         ArgumentOutOfRangeException.ThrowIfLessThan(iterations, 1);
-        bool usesBuffer = ceiling is Ceiling.Read or Ceiling.Copy;
+        bool usesBuffer = ceiling is Ceiling.Read or Ceiling.Copy or Ceiling.Narrow;
         if (usesBuffer && (buffer.IsEmpty || buffer.Length % BufferGranularity != 0))
             throw new ArgumentException($"The buffer has {buffer.Length} bytes; a multiple of {BufferGranularity} is needed.", nameof(buffer));
 

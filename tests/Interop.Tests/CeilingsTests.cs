@@ -41,6 +41,24 @@ public class CeilingsTests
     }
 
     [Fact]
+    public void Narrowing_adds_four_lines_to_one()
+    {
+        using var context = new KernelContext();
+        using var buffer = new AlignedBuffer(4096);
+        Numbers.Bytes(4096, 1).CopyTo(buffer.Span);
+        Assert.Equal(12 * 5 * 64, Ceilings.Run(context, Ceiling.Narrow, buffer.Span, 1));
+        ReadOnlySpan<int> words = buffer.AsSpan<int>();
+        for (int line = 0; line < 12; line++)
+        {
+            for (int i = 0; i < 16; i++)
+            {
+                int from = (64 * line) + i;
+                Assert.Equal(unchecked(words[from] + words[from + 16] + words[from + 32] + words[from + 48]), words[(12 * 64) + (16 * line) + i]);
+            }
+        }
+    }
+
+    [Fact]
     public void Misuse_is_refused()
     {
         using var context = new KernelContext();

@@ -5,10 +5,11 @@
 
 #include <string.h>
 
-enum { GRANULE = 4096, NUM_CEILINGS = 6 };
+enum { GRANULE = 4096, NUM_CEILINGS = 7 };
 
 static const int32_t ceilings[NUM_CEILINGS] = {KRN_CEILING_INT8_DOT, KRN_CEILING_INT16_MADD, KRN_CEILING_BF16_DOT,
-                                               KRN_CEILING_F32_FMA,  KRN_CEILING_READ,       KRN_CEILING_COPY};
+                                               KRN_CEILING_F32_FMA,  KRN_CEILING_READ,       KRN_CEILING_COPY,
+                                               KRN_CEILING_NARROW};
 
 /* What a context of a level runs: levels inherit what they do not improve. Operations of one turn; 0 for memory. */
 static const struct {
@@ -25,6 +26,7 @@ static const struct {
     {KRN_CEILING_F32_FMA, KRN_ISA_NEON, "neon", 16 * 4 * 2},
     {KRN_CEILING_READ, KRN_ISA_NEON, "neon", 0},
     {KRN_CEILING_COPY, KRN_ISA_NEON, "neon", 0},
+    {KRN_CEILING_NARROW, KRN_ISA_NEON, "neon", 0},
 #else
     {KRN_CEILING_INT8_DOT, KRN_ISA_AVX512VNNI, "avx512vnni", 16 * 64 * 2},
     {KRN_CEILING_INT8_DOT, KRN_ISA_AVX2, "avx2", 14 * 32 * 2},
@@ -37,9 +39,12 @@ static const struct {
     {KRN_CEILING_READ, KRN_ISA_AVX2, "avx2", 0},
     {KRN_CEILING_COPY, KRN_ISA_AVX512, "avx512", 0},
     {KRN_CEILING_COPY, KRN_ISA_AVX2, "avx2", 0},
+    {KRN_CEILING_NARROW, KRN_ISA_AVX512, "avx512", 0},
+    {KRN_CEILING_NARROW, KRN_ISA_AVX2, "avx2", 0},
 #endif
     {KRN_CEILING_READ, KRN_ISA_REF, "ref", 0},
     {KRN_CEILING_COPY, KRN_ISA_REF, "ref", 0},
+    {KRN_CEILING_NARROW, KRN_ISA_REF, "ref", 0},
 };
 enum { NUM_EXPECTED = sizeof expected / sizeof expected[0] };
 
@@ -71,7 +76,8 @@ static void runs_what_the_variant_says(const krn_context *context, int32_t ceili
         /* Register loops ignore the buffer. */
         void *memory = operations > 0 ? NULL : buffer;
         CHECK_OK(krn_ceiling_run(context, ceiling, memory, operations > 0 ? -1 : GRANULE, iterations[i], &work));
-        const double unit = (double)(operations > 0 ? operations : GRANULE);
+        const double moved = ceiling == KRN_CEILING_NARROW ? GRANULE / 320 * 320 : GRANULE;
+        const double unit = operations > 0 ? (double)operations : moved;
         CHECK(work == unit * (double)iterations[i], "ceiling %d on %s: %.0f of work in %lld iterations", ceiling, isa,
               work, (long long)iterations[i]);
     }
@@ -101,6 +107,36 @@ static void touches_only_its_buffer(const krn_context *context, int64_t bytes) {
     }
 }
 
+static uint32_t word_at(const unsigned char *bytes) {
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* A line for every four, behind them; what is left of the buffer is left alone. */
+static void narrows_four_lines_to_one(const krn_context *context, int64_t bytes) {
+    enum { LINE = 64 };
+    const int64_t lines = bytes / (5 * LINE), read = 4 * lines * LINE, end = read + lines * LINE;
+    unsigned char *buffer = guarded_allocate(bytes, GUARD_END);
+    unsigned char *before = guarded_allocate(bytes, GUARD_END);
+    test_random random = {(uint64_t)bytes};
+    for (int64_t i = 0; i < bytes; i++)
+        before[i] = (unsigned char)random_next(&random);
+    memcpy(buffer, before, (size_t)bytes);
+    double work = 0;
+    CHECK_OK(krn_ceiling_run(context, KRN_CEILING_NARROW, buffer, bytes, 2, &work));
+    CHECK(work == 2.0 * (double)end, "narrowing tells %.0f for %lld bytes", work, (long long)bytes);
+    CHECK(memcmp(buffer, before, (size_t)read) == 0, "narrowing changed what it reads");
+    CHECK(memcmp(buffer + end, before + end, (size_t)(bytes - end)) == 0, "narrowing wrote behind its lines");
+    for (int64_t at = 0; at < lines * LINE; at += 4) {
+        uint32_t sum = 0;
+        for (int64_t i = 0; i < 4; i++)
+            sum += word_at(before + (4 * (at / LINE) + i) * LINE + at % LINE);
+        CHECK(word_at(buffer + read + at) == sum, "the word at %lld is %u, not %u", (long long)at,
+              word_at(buffer + read + at), sum);
+    }
+}
+
 static void refused(const krn_context *context, int32_t ceiling, void *buffer, int64_t bytes, int64_t iterations,
                     krn_status status, const char *argument) {
     double work = -1;
@@ -111,10 +147,10 @@ static void refused(const krn_context *context, int32_t ceiling, void *buffer, i
 
 static void refuses_misuse(const krn_context *context) {
     unsigned char *buffer = guarded_allocate(2 * GRANULE, GUARD_END);
-    static const int32_t memory_ceilings[] = {KRN_CEILING_READ, KRN_CEILING_COPY};
+    static const int32_t memory_ceilings[] = {KRN_CEILING_READ, KRN_CEILING_COPY, KRN_CEILING_NARROW};
     static const int64_t bad_sizes[] = {0, -GRANULE, 1, GRANULE - 64, GRANULE + 64, INT64_MIN, INT64_MAX};
-    static const int32_t not_ceilings[] = {0, -1, 5, 9, 12, INT32_MAX, INT32_MIN};
-    for (int i = 0; i < 2; i++) {
+    static const int32_t not_ceilings[] = {0, -1, 5, 9, 13, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 3; i++) {
         const int32_t ceiling = memory_ceilings[i];
         refused(NULL, ceiling, buffer, GRANULE, 1, KRN_ERROR_NULL_ARGUMENT, "context");
         refused(context, ceiling, NULL, GRANULE, 1, KRN_ERROR_NULL_ARGUMENT, "buffer");
@@ -143,6 +179,8 @@ int main(void) {
         static const int64_t sizes[] = {GRANULE, 2 * GRANULE, 3 * GRANULE, 64 * GRANULE, 771 * GRANULE};
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
             touches_only_its_buffer(context, sizes[i]);
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+            narrows_four_lines_to_one(context, sizes[i]);
         refuses_misuse(context);
         guarded_free_all();
         krn_context_destroy(context);

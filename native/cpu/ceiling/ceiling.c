@@ -29,6 +29,7 @@ static ceiling_loop loop_of(const krn_ceiling_variant_loops *variant, int32_t ce
     case KRN_CEILING_F32_FMA: loop.turns = variant->f32_fma; break;
     case KRN_CEILING_READ: loop.passes = variant->read; break;
     case KRN_CEILING_COPY: loop.passes = variant->copy; break;
+    case KRN_CEILING_NARROW: loop.passes = variant->narrow; break;
     }
     return loop;
 }
@@ -45,8 +46,8 @@ static ceiling_loop find_loop(const krn_context *context, int32_t ceiling) {
 }
 
 static bool is_ceiling(int32_t ceiling) {
-    return (ceiling >= KRN_CEILING_INT8_DOT && ceiling <= KRN_CEILING_F32_FMA) || ceiling == KRN_CEILING_READ ||
-           ceiling == KRN_CEILING_COPY;
+    return (ceiling >= KRN_CEILING_INT8_DOT && ceiling <= KRN_CEILING_F32_FMA) ||
+           (ceiling >= KRN_CEILING_READ && ceiling <= KRN_CEILING_NARROW);
 }
 
 static krn_status check_buffer(const void *buffer, int64_t buffer_bytes) {
@@ -86,6 +87,9 @@ krn_status krn_ceiling_run(const krn_context *context, int32_t ceiling, void *bu
     if (status != KRN_OK)
         return status;
     loop.passes(buffer, buffer_bytes, iterations);
-    *work = (double)buffer_bytes * (double)iterations;
+    const int64_t moved = ceiling == KRN_CEILING_NARROW
+                              ? krn_ceiling_lines_written(buffer_bytes) * KRN_CEILING_LINES_MOVED * KRN_CEILING_LINE
+                              : buffer_bytes;
+    *work = (double)moved * (double)iterations;
     return KRN_OK;
 }

@@ -53,4 +53,5 @@ const krn_ceiling_variant_loops krn_ceiling_avx2 = {
     .f32_fma = f32_fma,
     .read = read_buffer,
     .copy = copy_buffer,
+    .narrow = narrow_buffer,
 };

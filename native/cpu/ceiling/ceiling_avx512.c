@@ -46,4 +46,5 @@ const krn_ceiling_variant_loops krn_ceiling_avx512 = {
     .f32_fma = f32_fma,
     .read = read_buffer,
     .copy = copy_buffer,
+    .narrow = narrow_buffer,
 };

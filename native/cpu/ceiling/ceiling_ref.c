@@ -34,5 +34,20 @@ static void copy_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
         memcpy(buffer + half, buffer, half);
 }
 
+static void narrow_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
+    enum { WORDS = KRN_CEILING_LINE / (int)sizeof(uint32_t) };
+    const int64_t lines = krn_ceiling_lines_written(bytes);
+    unsigned char *sums = buffer + lines * KRN_CEILING_LINES_READ * KRN_CEILING_LINE;
+    for (int64_t pass = 0; pass < passes; pass++) {
+        for (int64_t line = 0; line < lines; line++) {
+            uint32_t words[KRN_CEILING_LINES_READ * WORDS], sum[WORDS] = {0};
+            memcpy(words, buffer + line * (int64_t)sizeof words, sizeof words);
+            for (int i = 0; i < KRN_CEILING_LINES_READ * WORDS; i++)
+                sum[i % WORDS] += words[i];
+            memcpy(sums + line * (int64_t)sizeof sum, sum, sizeof sum);
+        }
+    }
+}
+
 const krn_ceiling_variant_loops krn_ceiling_ref = {
-    .name = "ref", .isa = KRN_ISA_REF, .read = read_buffer, .copy = copy_buffer};
+    .name = "ref", .isa = KRN_ISA_REF, .read = read_buffer, .copy = copy_buffer, .narrow = narrow_buffer};

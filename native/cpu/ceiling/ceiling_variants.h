@@ -21,6 +21,7 @@ typedef struct {
     krn_ceiling_turns *f32_fma;
     krn_ceiling_passes *read;
     krn_ceiling_passes *copy;
+    krn_ceiling_passes *narrow;
 } krn_ceiling_variant_loops;
 
 /* Best first: a context runs the first one that it can and that has the loop. To add one, write one file
@@ -46,6 +47,14 @@ typedef struct {
 #define KRN_CEILING_DECLARE(variant) extern const krn_ceiling_variant_loops variant;
 KRN_CEILING_VARIANTS(KRN_CEILING_DECLARE)
 #undef KRN_CEILING_DECLARE
+
+/* Lines of 64 bytes that the narrowing loop reads for each that it writes. */
+enum { KRN_CEILING_LINE = 64, KRN_CEILING_LINES_READ = 4, KRN_CEILING_LINES_MOVED = KRN_CEILING_LINES_READ + 1 };
+
+/* Lines that the narrowing loop writes in a buffer. */
+static inline int64_t krn_ceiling_lines_written(int64_t bytes) {
+    return bytes / (KRN_CEILING_LINES_MOVED * KRN_CEILING_LINE);
+}
 
 /* The value, hidden from the optimizer: what it does not know it cannot fold, and what it cannot prove equal it
  * computes twice. */

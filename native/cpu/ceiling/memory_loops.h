@@ -48,4 +48,26 @@ static void copy_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
     KRN_STREAM_FENCE();
 }
 
+static void narrow_buffer(unsigned char *buffer, int64_t bytes, int64_t passes) {
+    const int64_t lines = krn_ceiling_lines_written(bytes);
+    unsigned char *sums = buffer + lines * KRN_CEILING_LINES_READ * KRN_CEILING_LINE;
+    for (int64_t pass = 0; pass < passes; pass++) {
+        for (int64_t line = 0; line < lines; line++) {
+            const unsigned char *from = buffer + line * KRN_CEILING_LINES_READ * KRN_CEILING_LINE;
+            lanes_i sum[KRN_CEILING_LINE / LANE_BYTES];
+            KRN_UNROLL
+            for (int i = 0; i < KRN_CEILING_LINE / LANE_BYTES; i++)
+                sum[i] = load_i(from + LANE_BYTES * i);
+            KRN_UNROLL
+            for (int i = KRN_CEILING_LINE / LANE_BYTES; i < KRN_CEILING_LINES_READ * KRN_CEILING_LINE / LANE_BYTES; i++)
+                sum[i % (KRN_CEILING_LINE / LANE_BYTES)] =
+                    add_i32(sum[i % (KRN_CEILING_LINE / LANE_BYTES)], load_i(from + LANE_BYTES * i));
+            KRN_UNROLL
+            for (int i = 0; i < KRN_CEILING_LINE / LANE_BYTES; i++)
+                stream_i(sums + line * KRN_CEILING_LINE + LANE_BYTES * i, sum[i]);
+        }
+    }
+    KRN_STREAM_FENCE();
+}
+
 #endif

@@ -28,6 +28,10 @@ enum krn_ceiling {
     /** Copying the first half of the buffer to the second with streaming stores. Work: bytes read plus bytes
      *  written. */
     KRN_CEILING_COPY = 11,
+    /** Reading the first four fifths of the buffer and writing a line of 64 bytes, the sum of four lines as 32-bit
+     *  integers, for every four to what follows, with streaming stores: the traffic of f32 that become 8-bit codes.
+     *  Work: bytes read plus bytes written, the largest multiple of 320 in the buffer. */
+    KRN_CEILING_NARROW = 12,
 };
 
 /** Name of the instruction sequence that a ceiling runs in this context, such as "avx512vnni"; NULL when the context's
@@ -35,7 +39,7 @@ enum krn_ceiling {
 KRN_API const char *krn_ceiling_variant(const krn_context *context, int32_t ceiling);
 
 /** Runs a ceiling's loop on the calling thread and tells the work that was done.
- *  buffer            for KRN_CEILING_READ and _COPY: `buffer_bytes` bytes, a positive multiple of 4096, aligned to 64;
+ *  buffer            for KRN_CEILING_READ, _COPY and _NARROW: `buffer_bytes` bytes, a positive multiple of 4096, aligned to 64;
  *                    else ignored
  *  iterations        passes over the buffer, or turns of the register loop, each of 192 to 2048 operations; at least 1
  *  work              operations or bytes, as the ceiling says

@@ -75,7 +75,7 @@ internal sealed class FusedCase : MeasuredCase
     public override CaseBytes Bytes { get; }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Demand> Demands => _variant == "ref" ? [] : Roofline.OfPass(BytesMoved);
+    public override IReadOnlyList<Demand> Demands => _variant == "ref" ? [] : Roofline.OfStep(InputBytes, SumBytes + _codeBytes + ScaleBytes);
 
     private long InputBytes => _spec.Way.HasSecond ? 2 * _matrixBytes : _matrixBytes;
 

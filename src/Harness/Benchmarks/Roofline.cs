@@ -59,4 +59,9 @@ internal static class Roofline
 
     /// <summary>What a pass over memory needs: a copy of as many bytes, read and written.</summary>
     public static IReadOnlyList<Demand> OfPass(double bytesReadAndWritten) => [new Demand(Ceiling.Copy, bytesReadAndWritten)];
+
+    /// <summary>What a step that reads its input once and writes its output once needs: a loop of such traffic. One that mostly reads is slower than
+    /// a copy, whose two directions memory serves at once.</summary>
+    public static IReadOnlyList<Demand> OfStep(double bytesRead, double bytesWritten) =>
+        [new Demand(bytesRead > 3 * bytesWritten ? Ceiling.Narrow : Ceiling.Copy, bytesRead + bytesWritten)];
 }

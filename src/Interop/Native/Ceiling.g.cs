@@ -24,6 +24,8 @@ internal enum krn_ceiling : int
     KRN_CEILING_READ = 10,
     /// <summary>Copying the first half of the buffer to the second with streaming stores. Work: bytes read plus bytes written.</summary>
     KRN_CEILING_COPY = 11,
+    /// <summary>Reading the first four fifths of the buffer and writing a line of 64 bytes, the sum of four lines as 32-bit integers, for every four to what follows, with streaming stores: the traffic of f32 that become 8-bit codes. Work: bytes read plus bytes written, the largest multiple of 320 in the buffer.</summary>
+    KRN_CEILING_NARROW = 12,
 }
 
 /// <summary>The functions of ceiling.h.</summary>
@@ -35,7 +37,7 @@ internal static unsafe partial class NativeMethods
     public static extern sbyte* krn_ceiling_variant([NativeTypeName("const krn_context *")] krn_context* context, [NativeTypeName("int32_t")] int ceiling);
 
     /// <summary>Runs a ceiling's loop on the calling thread and tells the work that was done.</summary>
-    /// <param name="buffer">for KRN_CEILING_READ and _COPY: <c>buffer_bytes</c> bytes, a positive multiple of 4096, aligned to 64; else ignored</param>
+    /// <param name="buffer">for KRN_CEILING_READ, _COPY and _NARROW: <c>buffer_bytes</c> bytes, a positive multiple of 4096, aligned to 64; else ignored</param>
     /// <param name="iterations">passes over the buffer, or turns of the register loop, each of 192 to 2048 operations; at least 1</param>
     /// <param name="work">operations or bytes, as the ceiling says</param>
     /// <returns>Errors: KRN_ERROR_UNSUPPORTED when the context's instruction set has none, and those of the arguments.</returns>

@@ -46,6 +46,14 @@ public sealed class RooflineTests
         Assert.Throws<ArgumentException>(() => Roofline.Bind([(new Demand(Ceiling.Read, 1), 0)]));
     }
 
+    [Theory]
+    [InlineData(4, 1, Ceiling.Narrow)]
+    [InlineData(8, 1, Ceiling.Narrow)]
+    [InlineData(2, 1, Ceiling.Copy)]
+    [InlineData(8, 5, Ceiling.Copy)]
+    public void AStepIsHeldAgainstTrafficLikeItsOwn(double read, double written, Ceiling ceiling) =>
+        Assert.Equal([new Demand(ceiling, read + written)], Roofline.OfStep(read, written));
+
     [Fact]
     public void TheMeterKeepsSamplesApartAndTakesMedians()
     {
