@@ -52,6 +52,24 @@ KRN_ALWAYS_INLINE void prefetch_lines(const krn_ahead *ahead, int64_t i) {
     }
 }
 
+/* The same where `lines` of one stream is a constant: a block then takes that many instructions, where asking takes 20.
+ * MANY: as `ahead` says. */
+enum { MANY = -1 };
+
+/* Only where instructions are the limit: f32 waits for memory, and its loops would be made three times in vain. */
+KRN_ALWAYS_INLINE int lines_of(int32_t type, const krn_ahead *ahead) {
+    if (type == KRN_TYPE_F32 || ahead->streams > 1 || ahead->bytes_per_64 > 64)
+        return MANY;
+    return ahead->streams;
+}
+
+KRN_ALWAYS_INLINE void prefetch_some(int lines, const krn_ahead *ahead, int64_t i) {
+    if (lines == MANY)
+        prefetch_lines(ahead, i);
+    else if (lines == 1)
+        KRN_PREFETCH_ONCE(ahead->stream[0] + i);
+}
+
 /* Sums of half precision on their way to memory. */
 enum { SUM_CHUNK = 16 * KRN_FUSED_LANES };
 
@@ -155,12 +173,12 @@ KRN_ALWAYS_INLINE void store_sums(krn_row_sums *sums, const lanes_f lanes[STEPS]
         store_f(sums->lanes + u * LANES, lanes[u]);
 }
 
-KRN_ALWAYS_INLINE void total_of(int32_t type, const void *x, int64_t n, const krn_ahead *ahead, krn_row_sums *sums) {
+KRN_ALWAYS_INLINE void total_of(int lines, int32_t type, const void *x, int64_t n, const krn_ahead *ahead, krn_row_sums *sums) {
     lanes_f lanes[STEPS];
     load_sums(sums, lanes);
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        prefetch_lines(ahead, i);
+        prefetch_some(lines, ahead, i);
         KRN_UNROLL
         for (int u = 0; u < STEPS; u += 2) {
             lanes_f two[2];
@@ -179,11 +197,19 @@ KRN_ALWAYS_INLINE void total_of(int32_t type, const void *x, int64_t n, const kr
     store_sums(sums, lanes);
 }
 
+KRN_ALWAYS_INLINE void total_type(int32_t type, const void *x, int64_t n, const krn_ahead *ahead, krn_row_sums *sums) {
+    switch (lines_of(type, ahead)) {
+    case 0: total_of(0, type, x, n, ahead, sums); break;
+    case 1: total_of(1, type, x, n, ahead, sums); break;
+    default: total_of(MANY, type, x, n, ahead, sums); break;
+    }
+}
+
 static void total(int32_t type, const void *x, int64_t n, krn_ahead ahead, krn_row_sums *sums) {
     switch (type) {
-    case KRN_TYPE_F32: total_of(KRN_TYPE_F32, x, n, &ahead, sums); break;
-    case KRN_TYPE_F16: total_of(KRN_TYPE_F16, x, n, &ahead, sums); break;
-    default: total_of(KRN_TYPE_BF16, x, n, &ahead, sums); break;
+    case KRN_TYPE_F32: total_type(KRN_TYPE_F32, x, n, &ahead, sums); break;
+    case KRN_TYPE_F16: total_type(KRN_TYPE_F16, x, n, &ahead, sums); break;
+    default: total_type(KRN_TYPE_BF16, x, n, &ahead, sums); break;
     }
 }
 
@@ -209,14 +235,14 @@ KRN_ALWAYS_INLINE void add_squares(int is_centred, int32_t type, const void *x, 
     }
 }
 
-KRN_ALWAYS_INLINE void squares_of(int is_centred, int32_t type, const void *x, const float *weight, int64_t n,
-                                  float mean, const krn_ahead *ahead, krn_row_sums *sums) {
+KRN_ALWAYS_INLINE void squares_of(int lines, int is_centred, int32_t type, const void *x, const float *weight,
+                                  int64_t n, float mean, const krn_ahead *ahead, krn_row_sums *sums) {
     lanes_f lanes[STEPS];
     lanes_i largest[2] = {broadcast_i32(0), broadcast_i32(0)};
     load_sums(sums, lanes);
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        prefetch_lines(ahead, i);
+        prefetch_some(lines, ahead, i);
         add_squares(is_centred, type, x, i, weight + i, broadcast_f32(mean), lanes, largest);
     }
     if (i < n) {
@@ -229,13 +255,22 @@ KRN_ALWAYS_INLINE void squares_of(int is_centred, int32_t type, const void *x, c
     keep_magnitude(sums, largest);
 }
 
+KRN_ALWAYS_INLINE void squares_centred(int is_centred, int32_t type, const void *x, const float *weight, int64_t n,
+                                       float mean, const krn_ahead *ahead, krn_row_sums *sums) {
+    switch (lines_of(type, ahead)) {
+    case 0: squares_of(0, is_centred, type, x, weight, n, mean, ahead, sums); break;
+    case 1: squares_of(1, is_centred, type, x, weight, n, mean, ahead, sums); break;
+    default: squares_of(MANY, is_centred, type, x, weight, n, mean, ahead, sums); break;
+    }
+}
+
 KRN_ALWAYS_INLINE void squares_type(int32_t type, const void *x, const float *weight, int64_t n, float mean,
                                     const krn_ahead *ahead, krn_row_sums *sums) {
     /* To take 0 off changes nothing. */
     if (mean == 0)
-        squares_of(0, type, x, weight, n, mean, ahead, sums);
+        squares_centred(0, type, x, weight, n, mean, ahead, sums);
     else
-        squares_of(1, type, x, weight, n, mean, ahead, sums);
+        squares_centred(1, type, x, weight, n, mean, ahead, sums);
 }
 
 static void squares(int32_t type, const void *x, const float *weight, int64_t n, float mean, krn_ahead ahead,
@@ -335,11 +370,12 @@ KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int32_t type, co
     }
 }
 
-KRN_ALWAYS_INLINE void encode_of(int is_centred, int stream, int32_t type, const void *x, const float *weight,
-                                 int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
+KRN_ALWAYS_INLINE void encode_of(int lines, int is_centred, int stream, int32_t type, const void *x,
+                                 const float *weight, int64_t n, float mean, const row_encoder *e,
+                                 const krn_ahead *ahead, uint8_t *codes) {
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        prefetch_lines(ahead, i);
+        prefetch_some(lines, ahead, i);
         encode_block(is_centred, stream, type, x, i, weight + i, e, codes + i);
     }
     if (i < n) {
@@ -351,17 +387,27 @@ KRN_ALWAYS_INLINE void encode_of(int is_centred, int stream, int32_t type, const
     }
 }
 
+KRN_ALWAYS_INLINE void encode_lines(int is_centred, int stream, int32_t type, const void *x, const float *weight,
+                                    int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead,
+                                    uint8_t *codes) {
+    switch (lines_of(type, ahead)) {
+    case 0: encode_of(0, is_centred, stream, type, x, weight, n, mean, e, ahead, codes); break;
+    case 1: encode_of(1, is_centred, stream, type, x, weight, n, mean, e, ahead, codes); break;
+    default: encode_of(MANY, is_centred, stream, type, x, weight, n, mean, e, ahead, codes); break;
+    }
+}
+
 KRN_ALWAYS_INLINE void encode_type(int32_t type, const void *x, const float *weight, int64_t n, float mean,
                                    int32_t stream, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
     const int streams = stream && (uintptr_t)codes % CODE_BYTES == 0;
     if (mean != 0 && streams)
-        encode_of(1, 1, type, x, weight, n, mean, e, ahead, codes);
+        encode_lines(1, 1, type, x, weight, n, mean, e, ahead, codes);
     else if (mean != 0)
-        encode_of(1, 0, type, x, weight, n, mean, e, ahead, codes);
+        encode_lines(1, 0, type, x, weight, n, mean, e, ahead, codes);
     else if (streams)
-        encode_of(0, 1, type, x, weight, n, mean, e, ahead, codes);
+        encode_lines(0, 1, type, x, weight, n, mean, e, ahead, codes);
     else
-        encode_of(0, 0, type, x, weight, n, mean, e, ahead, codes);
+        encode_lines(0, 0, type, x, weight, n, mean, e, ahead, codes);
 }
 
 static void encode(int32_t type, const void *x, const float *weight, int64_t n, float mean, float inverse,
