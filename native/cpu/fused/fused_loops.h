@@ -173,7 +173,8 @@ KRN_ALWAYS_INLINE void store_sums(krn_row_sums *sums, const lanes_f lanes[STEPS]
         store_f(sums->lanes + u * LANES, lanes[u]);
 }
 
-KRN_ALWAYS_INLINE void total_of(int lines, int32_t type, const void *x, int64_t n, const krn_ahead *ahead, krn_row_sums *sums) {
+KRN_ALWAYS_INLINE void total_of(int lines, int32_t type, const void *x, int64_t n, const krn_ahead *ahead,
+                                krn_row_sums *sums) {
     lanes_f lanes[STEPS];
     load_sums(sums, lanes);
     int64_t i = 0;
