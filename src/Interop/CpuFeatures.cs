@@ -35,6 +35,9 @@ public enum CpuFeatures : ulong
     /// <summary>AVX-512 bfloat16 dot product.</summary>
     Avx512Bf16 = 256,
 
+    /// <summary>AVX-512 permutations of bytes.</summary>
+    Avx512Vbmi = 512,
+
     /// <summary>NEON (Advanced SIMD) of 64-bit ARM.</summary>
     Neon = 4096,
 

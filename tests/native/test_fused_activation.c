@@ -91,7 +91,7 @@ int main(void) {
     worst w = {0};
     for (int v = 0; v < NUM_VARIANTS; v++) {
         available[v] = 1;
-        for (uint64_t bit = 1; bit <= KRN_CPU_AVX512BF16; bit *= 2)
+        for (uint64_t bit = 1; bit <= KRN_CPU_AVX512VBMI; bit *= 2)
             if ((variants[v]->features & bit) != 0 && (krn_cpu_features() & bit) == 0)
                 available[v] = 0;
     }

@@ -35,6 +35,10 @@ uint64_t krn_isa_features(int32_t isa) {
     return 0;
 }
 
+uint64_t krn_isa_optional_features(int32_t isa) {
+    return (krn_isa_features(isa) & KRN_CPU_AVX512VNNI) != 0 ? KRN_CPU_AVX512VBMI : 0;
+}
+
 int32_t krn_isa_best(void) {
     const uint64_t present = krn_cpu_features();
     for (int i = 0; i < NUM_LEVELS; i++)

@@ -1,4 +1,4 @@
-/* What the processor and the operating system offer, and what each krn_isa level asks for. */
+/* What the processor and the operating system offer, and what each krn_isa level asks for or can use. */
 #ifndef KRN_CPU_FEATURES_H
 #define KRN_CPU_FEATURES_H
 
@@ -6,5 +6,10 @@
 
 /* The features that code of a level may use. 0 for KRN_ISA_REF and for numbers that are not a level. */
 uint64_t krn_isa_features(int32_t isa);
+
+/* Features that code of a level uses where the processor has them, and does without where it has not: AVX-512 VBMI,
+ * which some processors with VNNI or BF16 lack. KRN_ISA_AVX512 never uses it, which is how machines that have it test
+ * what runs on those that do not. */
+uint64_t krn_isa_optional_features(int32_t isa);
 
 #endif

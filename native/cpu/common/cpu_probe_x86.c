@@ -39,6 +39,7 @@ uint64_t krn_cpu_features(void) {
         features |= bit(leaf7[EBX], 17, KRN_CPU_AVX512DQ);
         features |= bit(leaf7[EBX], 30, KRN_CPU_AVX512BW);
         features |= bit(leaf7[EBX], 31, KRN_CPU_AVX512VL);
+        features |= bit(leaf7[ECX], 1, KRN_CPU_AVX512VBMI);
         features |= bit(leaf7[ECX], 11, KRN_CPU_AVX512VNNI);
         features |= bit(leaf7_1[EAX], 5, KRN_CPU_AVX512BF16);
     }

@@ -50,11 +50,21 @@ KRN_ALWAYS_INLINE zmm_f widen_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
 }
 
-/* Within each lane of 128 bits: a0 b0 a1 b1, a2 b2 a3 b3, and the same of qwords. */
+/* Within each lane of 128 bits: a0 b0 a1 b1, a2 b2 a3 b3, and the same of qwords; of the lower or higher half of bytes
+ * or words. */
+KRN_ALWAYS_INLINE zmm_i unpack_low_i8(zmm_i a, zmm_i b) { return _mm512_unpacklo_epi8(a, b); }
+KRN_ALWAYS_INLINE zmm_i unpack_high_i8(zmm_i a, zmm_i b) { return _mm512_unpackhi_epi8(a, b); }
+KRN_ALWAYS_INLINE zmm_i unpack_low_i16(zmm_i a, zmm_i b) { return _mm512_unpacklo_epi16(a, b); }
+KRN_ALWAYS_INLINE zmm_i unpack_high_i16(zmm_i a, zmm_i b) { return _mm512_unpackhi_epi16(a, b); }
 KRN_ALWAYS_INLINE zmm_i unpack_low_i32(zmm_i a, zmm_i b) { return _mm512_unpacklo_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i unpack_high_i32(zmm_i a, zmm_i b) { return _mm512_unpackhi_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i unpack_low_i64(zmm_i a, zmm_i b) { return _mm512_unpacklo_epi64(a, b); }
 KRN_ALWAYS_INLINE zmm_i unpack_high_i64(zmm_i a, zmm_i b) { return _mm512_unpackhi_epi64(a, b); }
+/* Lanes of 128 bits: a0 a1 b0 b1, a2 a3 b2 b3, a0 a2 b0 b2, a1 a3 b1 b3. */
+KRN_ALWAYS_INLINE zmm_i low_lanes(zmm_i a, zmm_i b) { return _mm512_shuffle_i32x4(a, b, 0x44); }
+KRN_ALWAYS_INLINE zmm_i high_lanes(zmm_i a, zmm_i b) { return _mm512_shuffle_i32x4(a, b, 0xEE); }
+KRN_ALWAYS_INLINE zmm_i even_lanes(zmm_i a, zmm_i b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
+KRN_ALWAYS_INLINE zmm_i odd_lanes(zmm_i a, zmm_i b) { return _mm512_shuffle_i32x4(a, b, 0xDD); }
 /* The first `count` dwords, 1..4, of a lane of 128 bits, and nothing behind them; `lane` is a constant. */
 KRN_ALWAYS_INLINE void store_lane_i32(void *p, zmm_i a, int lane, int32_t count) {
     __m128i dwords = lane == 0   ? _mm512_castsi512_si128(a)
@@ -112,6 +122,8 @@ KRN_ALWAYS_INLINE __mmask16 greater_f(zmm_f a, zmm_f b) { return _mm512_cmp_ps_m
 /* a * b + c, rounded once. */
 KRN_ALWAYS_INLINE zmm_f fma_f(zmm_f a, zmm_f b, zmm_f c) { return _mm512_fmadd_ps(a, b, c); }
 
+/* Dword i of the result is dword order[i] mod 16 of a. */
+KRN_ALWAYS_INLINE zmm_i permute_i32(zmm_i a, zmm_i order) { return _mm512_permutexvar_epi32(order, a); }
 /* table[index mod 16] for every dword: bits 4 and up of an index are ignored. */
 KRN_ALWAYS_INLINE zmm_f lookup_f32(zmm_f table, zmm_i index) { return _mm512_permutexvar_ps(index, table); }
 /* The 32 floats low, high at index mod 32 for every dword: bits 5 and up of an index are ignored. */
@@ -124,6 +136,16 @@ KRN_ALWAYS_INLINE zmm_f select_f(zmm_f a, zmm_f b, zmm_i choice, int bit) {
 }
 /* table[index mod 32] for every word: bits 5 and up of an index are ignored. */
 KRN_ALWAYS_INLINE zmm_i lookup_u16(zmm_i table, zmm_i index) { return _mm512_permutexvar_epi16(index, table); }
+
+#if defined(__AVX512VBMI__)
+/* Byte i of the result is byte order[i] mod 64 of a. */
+KRN_ALWAYS_INLINE zmm_i permute_u8(zmm_i a, zmm_i order) { return _mm512_permutexvar_epi8(order, a); }
+/* The 256 bytes of table at the index that each byte is. */
+KRN_ALWAYS_INLINE zmm_i lookup_u8x4(const zmm_i table[4], zmm_i index) {
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), _mm512_permutex2var_epi8(table[0], index, table[1]),
+                                  _mm512_permutex2var_epi8(table[2], index, table[3]));
+}
+#endif
 
 #if defined(__AVX512VNNI__)
 /* acc + sum over the 4 bytes of each dword of u8 * s8, exact modulo 2^32. */

@@ -7,6 +7,7 @@
 
 #if defined(KRN_X86_64)
 #define KRN_SCALES_VARIANTS(V)                                                                                         \
+    V(krn_scales_avx512vbmi, KRN_NEEDS_AVX512 | KRN_CPU_AVX512VBMI)                                                    \
     V(krn_scales_avx512, KRN_NEEDS_AVX512)                                                                             \
     V(krn_scales_avx2, KRN_NEEDS_AVX2)                                                                                 \
     V(krn_scales_ref, 0)

@@ -46,6 +46,8 @@ internal enum krn_cpu_feature : int
     KRN_CPU_AVX512VL = 64,
     KRN_CPU_AVX512VNNI = 128,
     KRN_CPU_AVX512BF16 = 256,
+    /// <summary>Of no level: from KRN_ISA_AVX512VNNI on, used where the processor has it.</summary>
+    KRN_CPU_AVX512VBMI = 512,
     KRN_CPU_NEON = 4096,
     KRN_CPU_NEON_DOTPROD = 8192,
     KRN_CPU_NEON_I8MM = 16384,
