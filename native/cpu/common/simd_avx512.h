@@ -93,6 +93,7 @@ KRN_ALWAYS_INLINE zmm_i shift_right_by_i32(zmm_i a, unsigned bits) {
 KRN_ALWAYS_INLINE zmm_i shift_right_i16(zmm_i a, uint8_t bits) { return _mm512_srli_epi16(a, bits); }
 KRN_ALWAYS_INLINE zmm_i add_i32(zmm_i a, zmm_i b) { return _mm512_add_epi32(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i32(zmm_i a, zmm_i b) { return _mm512_sub_epi32(a, b); }
+KRN_ALWAYS_INLINE zmm_i sub_i8(zmm_i a, zmm_i b) { return _mm512_sub_epi8(a, b); }
 KRN_ALWAYS_INLINE zmm_i sub_i16(zmm_i a, zmm_i b) { return _mm512_sub_epi16(a, b); }
 KRN_ALWAYS_INLINE zmm_i mul_i32(zmm_i a, zmm_i b) { return _mm512_mullo_epi32(a, b); }
 /* a.low * b.low + a.high * b.high for the two s16 of each dword. */
@@ -136,6 +137,11 @@ KRN_ALWAYS_INLINE zmm_f select_f(zmm_f a, zmm_f b, zmm_i choice, int bit) {
 }
 /* table[index mod 32] for every word: bits 5 and up of an index are ignored. */
 KRN_ALWAYS_INLINE zmm_i lookup_u16(zmm_i table, zmm_i index) { return _mm512_permutexvar_epi16(index, table); }
+
+/* table[index mod 32] in the upper word of every dword, by the index there, and 0 in the lower one. */
+KRN_ALWAYS_INLINE zmm_i lookup_upper_u16(zmm_i table, zmm_i index) {
+    return _mm512_maskz_permutexvar_epi16(0xAAAAAAAA, index, table);
+}
 
 #if defined(__AVX512VBMI__)
 /* Byte i of the result is byte order[i] mod 64 of a. */

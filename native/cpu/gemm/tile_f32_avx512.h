@@ -5,7 +5,8 @@
  *           subtraction takes zero point and exponent away at once
  *   8-bit   a byte under the exponent of 2^23 is the float 2^23 + u (one shift, one ternary), minus 2^23 + 128
  *
- * Both are exact, and so is the difference of a code and its zero point: the only roundings are those of the fma. */
+ * Both are exact, and so is the difference of a code and its zero point: the only roundings are those of the fma. One or
+ * two rows of codes that stand for integers have a loop of their own (tile_f32_low_avx512.h). */
 #ifndef KRN_GEMM_TILE_F32_AVX512_H
 #define KRN_GEMM_TILE_F32_AVX512_H
 
@@ -26,26 +27,19 @@ KRN_ALWAYS_INLINE zmm_f byte_to_f32(zmm_i raw, unsigned byte) {
     return sub_f(as_f32(and_or_i(shift_right_i32(raw, 8 * byte), low, exponent)), broadcast_f32(8388608.0f + 128.0f));
 }
 
-/* Forms of a zero point z: 2^23 + z, and 2^19 + z for nibbles that stay 4 bits higher, which saves one or two rows every
- * other shift. Taller tiles have no registers for the second form. */
+/* 2^23 + z of zero points z. */
 KRN_ALWAYS_INLINE void f32_zeros(zmm_i zeros[], const uint8_t *stored) {
     KRN_UNROLL
-    for (int half = 0; half < 2; half++) {
-        const zmm_f zero = to_f32(widen_s16(stored + 32 * half));
-        zeros[half] = as_i(add_f(zero, broadcast_f32(8388608.0f)));
-        zeros[2 + half] = as_i(add_f(zero, broadcast_f32(524288.0f)));
-    }
+    for (int half = 0; half < 2; half++)
+        zeros[half] = as_i(add_f(to_f32(widen_s16(stored + 32 * half)), broadcast_f32(8388608.0f)));
 }
 
-KRN_ALWAYS_INLINE zmm_f nibble_to_f32(const float_codes *codes, zmm_i raw, unsigned nibble, int half, int has_zeros,
-                                      int32_t rows) {
+KRN_ALWAYS_INLINE zmm_f nibble_to_f32(const float_codes *codes, zmm_i raw, unsigned nibble, int half, int has_zeros) {
+    const zmm_i shifted = shift_right_i32(raw, 4 * nibble);
     if (!has_zeros)
-        return lookup_f32(as_f32(codes->table), shift_right_i32(raw, 4 * nibble));
-    const unsigned higher = rows <= SIDE_ROWS ? nibble % 2 : 0;
-    const zmm_i shifted = shift_right_i32(raw, 4 * (nibble - higher));
-    const zmm_i exponent = broadcast_i32(higher ? 0x49000000 : 0x4B000000);
-    const zmm_i value = and_or_i(shifted, broadcast_i32(higher ? 0xF0 : 0x0F), exponent);
-    return sub_f(as_f32(value), as_f32(codes->zeros[2 * higher + (unsigned)half]));
+        return lookup_f32(as_f32(codes->table), shifted);
+    const zmm_i value = and_or_i(shifted, broadcast_i32(0x0F), broadcast_i32(0x4B000000));
+    return sub_f(as_f32(value), as_f32(codes->zeros[half]));
 }
 
 KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
@@ -70,7 +64,7 @@ KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, cons
             zmm_f w[2];
             KRN_UNROLL
             for (int32_t half = 0; half < 2; half++)
-                w[half] = bits == 4 ? nibble_to_f32(&codes[s], raw[s][half], (unsigned)p, half, has_zeros, rows)
+                w[half] = bits == 4 ? nibble_to_f32(&codes[s], raw[s][half], (unsigned)p, half, has_zeros)
                                     : byte_to_f32(raw[s][half], (unsigned)p);
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
@@ -85,7 +79,7 @@ KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, cons
 KRN_ALWAYS_INLINE void tile_f32(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
-                             .side = {bits == 4 && !has_zeros ? 4 : 2, 2},
+                             .side = {bits == 4 ? 4 : 2, 2},
                              .least_group = 0,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(float),
                              .load_zeros = f32_zeros,

@@ -11,7 +11,6 @@
 
 enum {
     MAX_SIDE = 4,
-    MAX_ZERO_FORMS = 2,
     SIDE_ROWS = 2,
     /* Bytes that the streams together look ahead, at least. */
     SIDE_PREFETCH_DISTANCE = 8192,
@@ -24,8 +23,10 @@ KRN_ALWAYS_INLINE int32_t float_kept_rows(int32_t rows) { return rows <= MAX_KEP
 /* What turns codes into numbers: floats or bf16, as the tile has them. */
 typedef struct {
     zmm_i table;
-    /* Of the 32 channels of a group, if they have any, in the forms that the tile subtracts. */
-    zmm_i zeros[MAX_ZERO_FORMS * 2];
+    /* Entries 16..31 and all of them in bf16, if the tile uses them (tile_f32_low_avx512.h). */
+    zmm_i upper_table, words;
+    /* Of the 32 channels of a group, if they have any, in the form that the tile subtracts. */
+    zmm_i zeros[2];
 } float_codes;
 
 /* Blocks of weights at equal distances, and the activations that they meet. */
@@ -55,7 +56,11 @@ typedef struct {
     const uint8_t *w, *x;
     int64_t w_stride, x_stride;
     int64_t count, blocks;
-    int64_t group, groups_per_sum;
+    int64_t groups_per_sum;
+    /* Of the first sum, and how far it is to those of the next one. */
+    const uint8_t *scales, *zeros;
+    int64_t scales_stride, zeros_stride;
+    int32_t scale_type;
 } sum_run;
 
 KRN_ALWAYS_INLINE void zero_sums(zmm_f acc[][2], int32_t rows) {
@@ -83,7 +88,7 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
     for (int32_t s = 0; s < side; s++) {
         own[s] = *codes;
         if (tile->has_zeros)
-            tile->load_zeros(own[s].zeros, krn_tile_zeros(job, run->group + (first + s) * run->groups_per_sum));
+            tile->load_zeros(own[s].zeros, run->zeros + (first + s) * run->zeros_stride);
     }
     for (int64_t b = 0; b < run->blocks; b++, w += KRN_BLOCK_BYTES, x += tile->x_block_bytes * rows) {
         const block_run blocks = {w, x, run->w_stride, run->x_stride};
@@ -98,7 +103,7 @@ KRN_ALWAYS_INLINE void fold_side_by_side(zmm_f t[][2], const krn_tile_job *job, 
     KRN_UNROLL
     for (int32_t s = 0; s < side; s++) {
         zmm_f scales[2];
-        load_scales(scales, job, run->group + (first + s) * run->groups_per_sum);
+        load_floats(scales, run->scale_type, run->scales + (first + s) * run->scales_stride);
         KRN_UNROLL
         for (int32_t r = 0; r < rows; r++)
             fold_row(t, job->t, r, acc[s * rows + r], scales, float_kept_rows(rows));
@@ -157,7 +162,7 @@ KRN_ALWAYS_INLINE sum_run next_run(const krn_tile_job *job, int64_t per_sum, int
     const krn_layout *layout = job->layout;
     const int64_t blocks = krn_tile_blocks(job, g), end = job->group + job->num_groups;
     const int64_t alike = end < layout->num_groups || layout->last_group_blocks == blocks ? end : end - 1;
-    sum_run run = {.w = krn_tile_group(job, g) + (job->first_block + first) * KRN_BLOCK_BYTES, .group = g};
+    sum_run run = {.w = krn_tile_group(job, g) + (job->first_block + first) * KRN_BLOCK_BYTES};
     if (blocks <= per_sum) {
         run.blocks = blocks;
         run.count = g < alike ? alike - g : 1;
@@ -169,6 +174,14 @@ KRN_ALWAYS_INLINE sum_run next_run(const krn_tile_job *job, int64_t per_sum, int
         run.w_stride = run.blocks * KRN_BLOCK_BYTES;
     }
     run.x_stride = run.blocks * x_bytes;
+    /* What is stored of a group lies where it lies in the group before it, if both are alike. */
+    run.scale_type = job->scales != NULL ? KRN_TYPE_F32 : layout->scale_type;
+    run.scales = job->scales != NULL ? (const uint8_t *)(job->scales + (g - job->group) * KRN_PANEL_CHANNELS)
+                                     : krn_tile_scales(job, g);
+    run.scales_stride =
+        run.groups_per_sum * (job->scales != NULL ? KRN_PANEL_CHANNELS * (int64_t)sizeof(float) : run.w_stride);
+    run.zeros = krn_layout_has_zeros(layout) ? krn_tile_zeros(job, g) : NULL;
+    run.zeros_stride = run.groups_per_sum * run.w_stride;
     return run;
 }
 
