@@ -64,14 +64,18 @@ void krn_scales_avx512vbmi_widen(const krn_scales_job *job) {
     const uint8_t *codes = krn_nested_codes(job);
     const zmm_f offset = broadcast_f32(krn_nested_offset(job->layout, job->packed));
     float *scales = job->scales;
+    const uint8_t *ahead = job->ahead;
     zmm_i planes[PLANES][PLANE_REGISTERS];
     split_map(planes, krn_scale_map(job->layout, job->packed));
     for (int64_t g = 0; g < job->num_groups;) {
         float nested[KRN_PANEL_CHANNELS];
         const int64_t same = krn_load_nested(job, job->group + g, nested);
         const int64_t end = same < job->num_groups - g ? g + same : job->num_groups;
-        for (; g + PAIR <= end; g += PAIR, codes += 64, scales += 64)
+        for (; g + PAIR <= end; g += PAIR, codes += 64, scales += 64) {
+            for (int i = 0; ahead != NULL && i < 2 * PAIR; i++, ahead += KRN_LINE_BYTES)
+                KRN_PREFETCH(ahead);
             widen_groups(scales, planes, load_i(codes), nested, offset, PAIR);
+        }
         for (; g < end; g++, codes += KRN_PANEL_CHANNELS, scales += KRN_PANEL_CHANNELS)
             widen_groups(scales, planes, load_first_i32(codes, KRN_PANEL_CHANNELS / 4), nested, offset, 1);
     }

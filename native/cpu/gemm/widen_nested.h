@@ -13,8 +13,9 @@ KRN_ALWAYS_INLINE int64_t krn_load_nested(const krn_scales_job *job, int64_t gro
     for (int64_t c = 0; c < KRN_PANEL_CHANNELS; c++) {
         const int64_t channel = job->panel * KRN_PANEL_CHANNELS + c;
         /* Channels of the padding take the last scale there is. */
-        const int64_t index = krn_layout_scale_index(layout, channel < layout->n ? channel : layout->n - 1, group);
-        const int64_t left = KRN_NESTED_BLOCK - index % KRN_NESTED_BLOCK;
+        const uint64_t index =
+            (uint64_t)krn_layout_scale_index(layout, channel < layout->n ? channel : layout->n - 1, group);
+        const int64_t left = (int64_t)(KRN_NESTED_BLOCK - index % KRN_NESTED_BLOCK);
         nested[c] = table[index / KRN_NESTED_BLOCK];
         same = left < same ? left : same;
     }
