@@ -5,7 +5,7 @@
  *
  * A code less its zero point is an index of 5 bits, modulo 32, made for four codes at a time: the nibbles at even
  * places, then those at odd ones, one a byte. A block of 128 bytes takes 50 instructions with zero points, 38 without;
- * one nibble at a time 54 and 46, of which 16 more on two pipes. */
+ * one nibble at a time, it took 54 and 46. */
 #ifndef KRN_GEMM_TILE_F32_LOW_AVX512_H
 #define KRN_GEMM_TILE_F32_LOW_AVX512_H
 
