@@ -1,6 +1,6 @@
-/* Double-quantized scales for AVX-512 VBMI: the map as four planes of 256 bytes in 16 registers, in which 12 lookups and
- * blends find the bytes of 64 scales, and 8 unpacks put them together. As floats the map takes 16 registers too, and 64
- * scales 60 lookups and blends. */
+/* Double-quantized scales for AVX-512 VBMI: the map as four planes of 256 bytes in 16 registers, in which 12 lookups
+ * and blends find the bytes of 64 scales, and 8 unpacks put them together. As floats the map takes 16 registers too,
+ * and 64 scales 60 lookups and blends. */
 #include "common/simd_avx512.h"
 #include "gemm/scales_variants.h"
 #include "gemm/widen_nested.h"
