@@ -34,19 +34,23 @@ KRN_ALWAYS_INLINE int64_t block_end(int64_t from, int64_t count, int64_t block) 
 }
 
 KRN_ALWAYS_INLINE float magnitude_of(int32_t type, const void *source, int64_t from, int64_t to) {
-    /* One accumulator would chain every step to the one before it; two keep up with two loads per cycle. */
-    lanes_i largest[2] = {broadcast_i32(0), broadcast_i32(0)};
+    /* One accumulator would chain every step to the one before it; four keep up with two loads per cycle where a
+     * maximum takes two cycles. */
+    lanes_i largest[UNROLL];
+    KRN_UNROLL
+    for (int u = 0; u < UNROLL; u++)
+        largest[u] = broadcast_i32(0);
     int64_t i = from;
     for (; i + UNROLL * STEP <= to; i += UNROLL * STEP) {
         KRN_UNROLL
         for (int u = 0; u < UNROLL; u++)
-            largest[u % 2] = higher_bits(largest[u % 2], magnitude_bits(load_lanes(type, source, i + u * STEP)));
+            largest[u] = higher_bits(largest[u], magnitude_bits(load_lanes(type, source, i + u * STEP)));
     }
     for (; i + STEP <= to; i += STEP)
         largest[0] = higher_bits(largest[0], magnitude_bits(load_lanes(type, source, i)));
     if (i < to)
         largest[1] = higher_bits(largest[1], magnitude_bits(load_rest(type, source, i, to - i)));
-    return highest_bits(higher_bits(largest[0], largest[1]));
+    return highest_bits(higher_bits(higher_bits(largest[0], largest[1]), higher_bits(largest[2], largest[3])));
 }
 
 KRN_ALWAYS_INLINE void magnitudes_of(int32_t type, const void *source, int64_t count, int64_t block, float *magnitude) {
