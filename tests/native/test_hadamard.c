@@ -207,7 +207,7 @@ static void row_kernels_agree(test_random *random, const runner *runners, int nu
         for (int r = 0; r < num_runners; r++) {
             float *row = guarded_allocate(c.cols * 4, c.side);
             memcpy(row, c.source, (size_t)c.cols * 4);
-            krn_hadamard_kernels_of(runners[r].context)->row(&plan, c.cols / n, (krn_ahead){0}, row);
+            krn_hadamard_kernels_of(runners[r].context)->row(&plan, KRN_TYPE_F32, c.cols / n, row, (krn_ahead){0}, row);
             CHECK(memcmp(row, expected, (size_t)c.cols * 4) == 0, "row of %s, n %lld", runners[r].name, (long long)n);
         }
         guarded_free_all();

@@ -94,7 +94,7 @@ static int prepare_token(const krn_attention_call *call, const krn_attention_ent
             bias = call->scale * (float)dot_mean(floats, krn_kv_mean(cache, entry->sequence, head), call->head_dim);
         krn_attention_floats(call, call->space.q_bias)[row] = bias;
         if (cache->desc.rotate_keys)
-            call->hadamard->row(&cache->rotation, 1, (krn_ahead){0}, floats);
+            call->hadamard->row(&cache->rotation, KRN_TYPE_F32, 1, floats, (krn_ahead){0}, floats);
         prepare_row(call, floats, head, row);
     }
     return 1;

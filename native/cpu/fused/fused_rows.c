@@ -40,12 +40,18 @@ static unsigned char *at(krn_row_matrix matrix, int64_t row, int64_t col, int64_
 
 static int is_norm(const krn_fused_job *job) { return job->op == KRN_FUSED_RMSNORM || job->op == KRN_FUSED_LAYERNORM; }
 
-/* How many lines each pass brings near for 64 elements of a stream, where they have four in f32 and two in half
- * precision: memory should be as busy in all passes, and is so in these ways (measured on Zen 5). */
+/* Without a weight a row that is only rotated goes from the source to f32 on its way. */
+static int is_rotated_at_once(const krn_fused_job *job) {
+    return job->op == KRN_FUSED_MULTIPLY && job->rotate != NULL && !job->is_weighted;
+}
+
+/* How many lines, 0, 1, 2 or 4, each pass brings near for 64 elements of a stream, where they have four in f32 and two
+ * in half precision: memory should be as busy in all passes, and is so in these ways (measured on Zen 5). */
 static const uint8_t *lines_of_passes(const krn_fused_job *job) {
     static const uint8_t EVEN[2][MOST_PASSES] = {{2, 2}, {1, 1}}, FIRST[2][MOST_PASSES] = {{4}, {2}};
     static const uint8_t SUM[2][MOST_PASSES] = {{2, 1, 1}, {2}}, CENTRED[2][MOST_PASSES] = {{1, 1, 2}, {1, 1}};
-    static const uint8_t ROTATED_NORM[2][MOST_PASSES] = {{1, 0, 2, 1}, {1, 0, 1}};
+    static const uint8_t ROTATED_NORM[2][MOST_PASSES] = {{1, 0, 2, 1}, {1, 0, 1}},
+                         ROTATED[2][MOST_PASSES] = {{0, 4}, {0, 2}};
     const int is_half = job->type != KRN_TYPE_F32;
     if (job->op == KRN_FUSED_GATE)
         return job->rotate == NULL ? FIRST[is_half] : EVEN[is_half];
@@ -53,6 +59,8 @@ static const uint8_t *lines_of_passes(const krn_fused_job *job) {
         return SUM[is_half];
     if (job->op == KRN_FUSED_LAYERNORM)
         return CENTRED[is_half];
+    if (is_rotated_at_once(job))
+        return ROTATED[is_half];
     return is_norm(job) && job->rotate != NULL ? ROTATED_NORM[is_half] : EVEN[is_half];
 }
 
@@ -287,20 +295,12 @@ static int64_t quantize_tile(tile *t) {
 
 /* Everything else: a whole row in f32. */
 
-/* f32 that is only rotated goes from the source to the row on its way; the rotation brings the next row near. */
-static int is_rotated_at_once(const krn_fused_job *job) {
-    return is_measured_later(job) && !job->is_weighted && job->type == KRN_TYPE_F32;
-}
-
 static void rotate(tile *t) {
     const krn_fused_job *job = t->job;
-    const int64_t blocks = job->cols / job->plan.n;
-    if (is_rotated_at_once(job)) {
-        const krn_hadamard_hints hints = {.ahead_bytes = t->first + 1 < t->end ? job->source.ld_bytes : 0};
-        job->rotate->run(&job->plan, KRN_TYPE_F32, blocks, at(job->source, t->first, 0, 1), t->y, NULL, hints);
-    } else {
-        job->rotate->row(&job->plan, blocks, take_ahead(t, job->cols), t->y);
-    }
+    const int at_once = is_rotated_at_once(job);
+    const void *source = at_once ? (const void *)at(job->source, t->first, 0, 1) : t->y;
+    job->rotate->row(&job->plan, at_once ? job->type : KRN_TYPE_F32, job->cols / job->plan.n, source,
+                     take_ahead(t, job->cols), t->y);
     end_pass(t);
 }
 

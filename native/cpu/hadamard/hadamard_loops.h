@@ -5,6 +5,7 @@
  *   HELD                  registers that a pass holds at a time, 2^HELD_LEVELS
  *   MOST_SUMS             see hadamard_constant_bases.h
  *   load_lanes            LANES elements of a type, widened
+ *   load_two              two registers of them
  *   load_rest             n < LANES of them
  *   store_lanes           f32 narrowed to a type
  *   store_rest            the first n lanes only
@@ -56,8 +57,9 @@ KRN_ALWAYS_INLINE lanes_f difference_of(lanes_f low, lanes_f high) {
     return LANES == 8 ? fma_f(high, broadcast_f32(-1), low) : sub_f(low, high);
 }
 
-/* Levels first .. end - 1 over every 2^end of `count` registers, in order. */
-KRN_ALWAYS_INLINE void butterfly_registers(int first, int end, int count, lanes_f *x) {
+/* Levels first .. end - 1 over every 2^end of `count` registers, in order; differences of the first `products` of all
+ * levels as products. */
+KRN_ALWAYS_INLINE void butterfly_registers(int first, int end, int count, int products, lanes_f *x) {
     KRN_UNROLL
     for (int level = first; level < end; level++) {
         const int h = 1 << level;
@@ -66,7 +68,7 @@ KRN_ALWAYS_INLINE void butterfly_registers(int first, int end, int count, lanes_
             const int a = pair / h * 2 * h + pair % h;
             const lanes_f low = x[a], high = x[a + h];
             x[a] = add_f(low, high);
-            x[a + h] = difference_of(low, high);
+            x[a + h] = level < products ? difference_of(low, high) : sub_f(low, high);
         }
     }
 }
@@ -83,7 +85,10 @@ KRN_ALWAYS_INLINE void load_head(int levels, int count, int32_t from, const void
         const int end = first + TOGETHER < count ? first + TOGETHER : count;
         KRN_UNROLL
         for (int r = first; from != SPLIT_BF16 && r < end; r++) {
-            x[r] = load_lanes(from, start, r * LANES);
+            if (count == 1)
+                x[r] = load_lanes(from, start, r * LANES);
+            else if (r % 2 == 0)
+                load_two(from, start, r * LANES, x + r);
             if (signs != NULL)
                 x[r] = negate_lanes(x[r], signs + (uint64_t)at / 8 + r * (LANES / 8));
         }
@@ -91,7 +96,7 @@ KRN_ALWAYS_INLINE void load_head(int levels, int count, int32_t from, const void
         for (int r = first; from == SPLIT_BF16 && r < end; r += 2) {
             load_split((const uint16_t *)source + at + r * LANES,
                        signs == NULL ? NULL : signs + (uint64_t)at / 8 + r * (LANES / 8), x + r);
-            butterfly_registers(0, 1, 2, x + r);
+            butterfly_registers(0, 1, 2, 1, x + r);
         }
         KRN_UNROLL
         for (int level = 0; level < LANE_LEVELS; level++) {
@@ -100,7 +105,7 @@ KRN_ALWAYS_INLINE void load_head(int levels, int count, int32_t from, const void
                 x[r] = butterfly_lanes(level, x[r]);
         }
     }
-    butterfly_registers(from == SPLIT_BF16 ? 1 : 0, levels, count, x);
+    butterfly_registers(from == SPLIT_BF16 ? 1 : 0, levels, count, levels, x);
 }
 
 KRN_ALWAYS_INLINE void step_head(int levels, int count, int32_t from, int32_t to, const void *source,
@@ -205,7 +210,7 @@ KRN_ALWAYS_INLINE void run_levels(int levels, int32_t to, int64_t stride, const 
                 KRN_UNROLL
                 for (int r = 0; r < count; r++)
                     x[r] = load_f(row + at + column * LANES + r * stride);
-                butterfly_registers(0, levels, count, x);
+                butterfly_registers(0, levels, count, HELD_LEVELS - 1, x);
                 put_column(to, s, at, column, stride, count, x, evens);
             }
         }
@@ -224,115 +229,6 @@ KRN_ALWAYS_INLINE void run_any_levels(int levels, int32_t to, int64_t stride, co
 
 #include "hadamard/hadamard_base_loops.h"
 
-/* How many levels a pass takes of those that are left. */
-static int levels_of_pass(int left) { return left < HELD_LEVELS ? left : HELD_LEVELS; }
-
-/* All levels of the head: with one more than HEAD_LEVELS where that saves a pass. */
-static int levels_of_head(int levels) {
-    if (levels <= HEAD_LEVELS)
-        return levels;
-    return (levels - HEAD_LEVELS) % HELD_LEVELS == 1 ? HEAD_LEVELS + 1 : HEAD_LEVELS;
-}
-
-static int is_one_pass(const krn_hadamard_plan *plan) {
-    return plan->num_bases == 0 && levels_of_head(plan->levels) == plan->levels;
-}
-
-/* Whether bf16 is split. With 16 lanes a pass directly behind the head writes whole lines far apart in bursts, for which
- * memory takes longer: 5 to 28% at 4096. */
-static int is_split(const krn_hadamard_plan *plan) {
-    const int left = plan->levels - levels_of_head(plan->levels);
-    const int more_passes = (left + HELD_LEVELS - 1) / HELD_LEVELS + plan->num_bases;
-    return plan->levels >= HEAD_LEVELS && (LANES == 8 || more_passes != 1);
-}
-
-/* One block. `to` is the type, or STREAMED_F32; `ahead` is what the head brings near unless it is the last pass. */
-KRN_ALWAYS_INLINE void run_block(const krn_hadamard_plan *plan, int32_t type, int32_t to, const void *source,
-                                 const krn_ahead *ahead, const sink *final, float *row) {
-    const sink unfinished = {.target = row};
-    const sink head = {.target = row, .ahead = *ahead};
-    int level = levels_of_head(plan->levels);
-    if (level == plan->levels && plan->num_bases == 0) {
-        run_any_head(level, type, to, source, plan->signs_before, final, plan->n);
-        return;
-    }
-    run_any_head(level, type, UNFINISHED, source, plan->signs_before, &head, plan->n);
-    while (level < plan->levels) {
-        const int levels = levels_of_pass(plan->levels - level);
-        const int64_t stride = (int64_t)1 << level;
-        level += levels;
-        if (level == plan->levels && plan->num_bases == 0)
-            run_any_levels(levels, to, stride, row, final, plan->n);
-        else
-            run_any_levels(levels, UNFINISHED, stride, row, &unfinished, plan->n);
-    }
-    int64_t stride = (int64_t)1 << plan->levels;
-    for (int32_t b = 0; b < plan->num_bases; b++) {
-        if (b == plan->num_bases - 1)
-            run_base(to, &plan->bases[b], stride, row, final, plan->n);
-        else
-            run_base(UNFINISHED, &plan->bases[b], stride, row, &unfinished, plan->n);
-        stride *= plan->bases[b].order;
-    }
-}
-
-/* Consecutive blocks. f32 that stays in the caches needs no other row on the way than the target. */
-KRN_ALWAYS_INLINE void run_blocks(const krn_hadamard_plan *plan, int32_t type, int32_t to, int64_t blocks,
-                                  const void *source, void *target, float *scratch, const krn_ahead *ahead) {
-    const int64_t size = size_of(type);
-    if (is_one_pass(plan) && plan->signs_before == NULL && plan->signs_after == NULL) {
-        const sink final = {.target = target, .scale = plan->scale, .ahead = *ahead};
-        run_any_head(plan->levels, type, to, source, NULL, &final, blocks * plan->n);
-        return;
-    }
-    for (int64_t b = 0; b < blocks; b++) {
-        const char *from = (const char *)source + b * plan->n * size;
-        const sink final = {
-            .target = (char *)target + b * plan->n * size,
-            .scale = plan->scale,
-            .signs = plan->signs_after,
-            .ahead = half_of(ahead, b * plan->n, plan->n, 1),
-        };
-        const krn_ahead first = half_of(ahead, b * plan->n, plan->n, 0);
-        run_block(plan, type, to, from, &first, &final, to == KRN_TYPE_F32 ? final.target : scratch);
-    }
-}
-
-/* With the distance of what is read next a constant of the type, for which prefetches are laid out. */
-KRN_ALWAYS_INLINE void run_matrix(const krn_hadamard_plan *plan, int32_t type, int32_t to, int64_t blocks,
-                                  const void *source, void *target, float *scratch, int32_t is_ahead,
-                                  const char *next) {
-    const krn_ahead ahead = {.streams = is_ahead, .stream = {next}, .bytes_per_64 = 64 * size_of(type)};
-    run_blocks(plan, type, to, blocks, source, target, scratch, &ahead);
-}
-
-/* Small blocks behind each other are over before memory answers (f32 in place, 8 lanes, n = 256: 1.4 to 1.1 times the time
- * of 16 lanes; 16 lanes, n = 1024 and 2048: 11% less time). */
-enum { LEAST_AHEAD_BYTES = 16384 };
-
-static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, void *target,
-                float *scratch, krn_hadamard_hints hints) {
-    const int is_aligned = ((uintptr_t)target | (uintptr_t)plan->n * sizeof(float)) % (LANES * sizeof(float)) == 0;
-    const int32_t is_ahead = hints.ahead_bytes != 0 && !is_one_pass(plan);
-    const int64_t block_bytes = plan->n * size_of(type);
-    int64_t ahead_bytes = hints.ahead_bytes;
-    while (hints.ahead_bytes == block_bytes && ahead_bytes < LEAST_AHEAD_BYTES)
-        ahead_bytes += block_bytes;
-    const char *next = (const char *)source + ahead_bytes;
-    if (type == KRN_TYPE_F32 && hints.stream && is_aligned && plan->levels >= LANE_LEVELS)
-        run_matrix(plan, KRN_TYPE_F32, STREAMED_F32, blocks, source, target, scratch, is_ahead, next);
-    else if (type == KRN_TYPE_F32)
-        run_matrix(plan, KRN_TYPE_F32, KRN_TYPE_F32, blocks, source, target, scratch, is_ahead, next);
-    else if (type == KRN_TYPE_F16)
-        run_matrix(plan, KRN_TYPE_F16, KRN_TYPE_F16, blocks, source, target, scratch, is_ahead, next);
-    else if (is_split(plan))
-        run_matrix(plan, SPLIT_BF16, SPLIT_BF16, blocks, source, target, scratch, is_ahead, next);
-    else
-        run_matrix(plan, KRN_TYPE_BF16, KRN_TYPE_BF16, blocks, source, target, scratch, is_ahead, next);
-}
-
-static void row(const krn_hadamard_plan *plan, int64_t blocks, krn_ahead ahead, float *x) {
-    run_blocks(plan, KRN_TYPE_F32, KRN_TYPE_F32, blocks, x, x, NULL, &ahead);
-}
+#include "hadamard/hadamard_blocks.h"
 
 #endif

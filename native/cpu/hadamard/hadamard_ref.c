@@ -6,10 +6,14 @@ typedef float number;
 
 #include "hadamard/hadamard_scalar.h"
 
-static void row(const krn_hadamard_plan *plan, int64_t blocks, krn_ahead ahead, float *x) {
+static void row(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, krn_ahead ahead,
+                float *x) {
     (void)ahead;
-    for (int64_t b = 0; b < blocks; b++)
+    for (int64_t b = 0; b < blocks; b++) {
+        for (int64_t i = b * plan->n; i < (b + 1) * plan->n; i++)
+            x[i] = krn_float_at(type, source, i);
         transform_row(plan, plan->scale, x + b * plan->n);
+    }
 }
 
 static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, void *target,

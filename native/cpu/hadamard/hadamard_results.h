@@ -9,16 +9,30 @@ typedef struct {
     void *target;
     float scale;
     const uint8_t *signs;
-    /* This pass's half of what is read next. */
+    /* This pass's share of what is read next. */
     krn_ahead ahead;
 } sink;
 
-/* The head and the last pass of a block fetch half each of what comes after it, spread over all of their steps: memory
- * works while they compute. */
+/* Lines first .. end - 1, which are constants: loops whose length is known only at run time are slower. */
+KRN_ALWAYS_INLINE void prefetch_lines(const char *from, int64_t first, int64_t end) {
+    KRN_UNROLL
+    for (int64_t line = first; line < end; line++)
+        KRN_PREFETCH(from + 64 * line);
+}
+
+/* The head and the last pass of a block fetch a share each of what comes after it, spread over all of their steps: memory
+ * works while they compute. There are 1, 2 or 4 lines for 64 elements; `count` is a power of two below 64 or a multiple
+ * of 64. */
 KRN_ALWAYS_INLINE void prefetch_stream(const sink *s, int stream, int64_t at, int64_t count) {
-    const char *from = s->ahead.stream[stream] + at * s->ahead.bytes_per_64 / 64;
-    for (int64_t line = 0; line < count * s->ahead.bytes_per_64 / 64; line += 64)
-        KRN_PREFETCH(from + line);
+    const int64_t lines = s->ahead.bytes_per_64 / 64, blocks = count < 64 ? 1 : count / 64;
+    const char *from = s->ahead.stream[stream] + at * lines;
+    if (count < 64 && at % 64 != 0)
+        return;
+    prefetch_lines(from, 0, blocks);
+    if (lines > 1)
+        prefetch_lines(from, blocks, 2 * blocks);
+    if (lines > 2)
+        prefetch_lines(from, 2 * blocks, 4 * blocks);
 }
 
 KRN_ALWAYS_INLINE void prefetch_ahead(const sink *s, int64_t at, int64_t count) {
@@ -28,14 +42,23 @@ KRN_ALWAYS_INLINE void prefetch_ahead(const sink *s, int64_t at, int64_t count) 
         prefetch_stream(s, 1, at, count);
 }
 
-/* The half, the first or the second, of what `elements` elements from number `first` on bring near. */
-KRN_ALWAYS_INLINE krn_ahead half_of(const krn_ahead *ahead, int64_t first, int64_t elements, int is_second) {
-    krn_ahead half = *ahead;
-    half.bytes_per_64 /= 2;
-    const int64_t skipped = first * ahead->bytes_per_64 / 64 + (is_second ? elements * half.bytes_per_64 / 64 : 0);
+/* The share of the head, or of the last pass, in what `elements` elements from number `first` on bring near: whole lines
+ * of all streams, or a stream each where there is one line of two. */
+KRN_ALWAYS_INLINE krn_ahead share_of(const krn_ahead *ahead, int64_t first, int64_t elements, int is_last) {
+    const int64_t lines = ahead->bytes_per_64 / 64, of_head = (lines + 1) / 2, of_last = lines / 2;
+    krn_ahead share = *ahead;
+    share.bytes_per_64 = 64 * (is_last ? of_last : of_head);
+    const int64_t skipped = first * lines + (is_last ? elements * of_head : 0);
     for (int32_t s = 0; s < KRN_AHEAD_STREAMS; s++)
-        half.stream[s] = s < ahead->streams ? ahead->stream[s] + skipped : NULL;
-    return half;
+        share.stream[s] = s < ahead->streams ? ahead->stream[s] + skipped : NULL;
+    if (lines == 1 && ahead->streams == 2) {
+        share.streams = 1;
+        share.bytes_per_64 = 64;
+        share.stream[0] = ahead->stream[is_last] + first;
+    } else if (share.bytes_per_64 == 0) {
+        share.streams = 0;
+    }
+    return share;
 }
 
 KRN_ALWAYS_INLINE lanes_i rounded_split(const sink *s, lanes_f x) {

@@ -34,9 +34,11 @@ typedef struct krn_hadamard_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
-    /* Transforms `blocks` consecutive blocks of plan->n floats in place: what another op does on the way, with a row
-     * that it holds in the caches. `ahead` changes no result, and a variant may ignore it. */
-    void (*row)(const krn_hadamard_plan *plan, int64_t blocks, krn_ahead ahead, float *row);
+    /* Transforms `blocks` consecutive blocks of plan->n elements of `type` (KRN_TYPE_F32, _F16 or _BF16) to floats, in
+     * place or not: what another op does on the way, with a row that it holds in the caches. `ahead` changes no result,
+     * and a variant may ignore it. */
+    void (*row)(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, krn_ahead ahead,
+                float *row);
     /* Transforms `blocks` consecutive blocks of `type` (KRN_TYPE_F32, _F16 or _BF16) from source to target, which are
      * the same or do not overlap. `scratch`, NULL for f32, has room for plan->n floats, aligned to 64. */
     void (*run)(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source, void *target,

@@ -53,7 +53,8 @@ static void transform(const weights_job *job, const side *s, void *numbers, int6
     if (job->is_f64)
         krn_hadamard_row_f64(&s->plan, s->scale, (double *)numbers + first);
     else
-        job->kernels->row(&s->plan, 1, (krn_ahead){0}, (float *)numbers + first);
+        job->kernels->row(&s->plan, KRN_TYPE_F32, 1, (float *)numbers + first, (krn_ahead){0},
+                          (float *)numbers + first);
 }
 
 static void read_row(void *task_context, int64_t row) {

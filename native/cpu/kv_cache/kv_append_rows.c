@@ -82,7 +82,7 @@ int32_t krn_kv_prepare_keys(const krn_kv_append_job *job, const krn_kv_run *run,
                 key[c] = key[c] - mean[c];
         }
         if (cache->desc.rotate_keys)
-            job->hadamard->row(&cache->rotation, run->count, (krn_ahead){0}, floats->rows);
+            job->hadamard->row(&cache->rotation, KRN_TYPE_F32, run->count, floats->rows, (krn_ahead){0}, floats->rows);
         keys->type = KRN_TYPE_F32;
         keys->first = floats->rows;
         keys->ld_bytes = dim * (int64_t)sizeof(float);

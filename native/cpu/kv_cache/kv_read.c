@@ -109,7 +109,7 @@ static void read_key(const read_pass *pass, int64_t token, int64_t h, const unsi
             row[c] = block[krn_kv_key32_at(c, at % KRN_KV_BLOCK)];
     }
     if (cache->desc.rotate_keys)
-        pass->hadamard->row(&cache->inverse_rotation, 1, (krn_ahead){0}, row);
+        pass->hadamard->row(&cache->inverse_rotation, KRN_TYPE_F32, 1, row, (krn_ahead){0}, row);
     if (cache->desc.center_keys) {
         const float *mean = krn_kv_mean(cache, pass->sequence, h);
         for (int32_t c = 0; c < dim; c++)
