@@ -25,43 +25,25 @@ static int is_split(const krn_hadamard_plan *plan) {
     return plan->levels >= HEAD_LEVELS && (LANES == 8 || more_passes != 1);
 }
 
-/* Levels level .. end - 1 of floats on their way. */
-static void run_inner_levels(int level, int end, float *row, int64_t n) {
-    const sink unfinished = {.target = row};
-    while (level < end) {
-        const int levels = levels_of_pass(end - level);
-        run_any_levels(levels, UNFINISHED, (int64_t)1 << level, row, &unfinished, n);
-        level += levels;
-    }
-}
-
-/* The head of a block that takes more passes; where bases follow all levels, piece by piece: a row that is wider than the
- * first-level cache goes through it once, not once for each pass. Orders of bases are multiples of 4. */
+/* The head of a block that takes more passes. */
 KRN_ALWAYS_INLINE void start_block(const krn_hadamard_plan *plan, int32_t type, const void *source, krn_ahead ahead,
                                    float *row) {
-    enum { MOST_PIECE = 8192 };
-    const int levels = levels_of_head(plan->levels), is_piecewise = plan->num_bases > 0 && levels < plan->levels;
-    const int64_t span = (int64_t)1 << plan->levels, spans = 4 * span <= MOST_PIECE ? 4 * span : span;
-    const int64_t piece = is_piecewise ? spans : plan->n;
-    for (int64_t at = 0; at < plan->n; at += piece) {
-        const sink head = {.target = row + at, .ahead = krn_ahead_from(ahead, at)};
-        run_any_head(levels, type, UNFINISHED, (const char *)source + at * size_of(type),
-                     plan->signs_before == NULL ? NULL : plan->signs_before + at / 8, &head, piece);
-        if (is_piecewise)
-            run_inner_levels(levels, plan->levels, row + at, piece);
-    }
+    const sink head = {.target = row, .ahead = ahead};
+    run_any_head(levels_of_head(plan->levels), type, UNFINISHED, source, plan->signs_before, &head, plan->n);
 }
 
 /* The passes behind that. */
 KRN_ALWAYS_INLINE void finish_block(const krn_hadamard_plan *plan, int32_t to, const sink *final, float *row) {
-    const int first = levels_of_head(plan->levels);
-    if (plan->num_bases == 0) {
-        const int last = (plan->levels - first - 1) % HELD_LEVELS + 1;
-        run_inner_levels(first, plan->levels - last, row, plan->n);
-        run_any_levels(last, to, (int64_t)1 << (plan->levels - last), row, final, plan->n);
-        return;
-    }
     const sink unfinished = {.target = row};
+    int level = levels_of_head(plan->levels);
+    while (level < plan->levels) {
+        const int left = plan->levels - level, levels = levels_of_pass(left);
+        if (plan->num_bases == 0 && left == levels)
+            run_any_levels(levels, to, (int64_t)1 << level, row, final, plan->n);
+        else
+            run_any_levels(levels, UNFINISHED, (int64_t)1 << level, row, &unfinished, plan->n);
+        level += levels;
+    }
     int64_t stride = (int64_t)1 << plan->levels;
     for (int32_t b = 0; b < plan->num_bases; b++) {
         if (b == plan->num_bases - 1)
