@@ -18,6 +18,27 @@
 
 enum { STEPS = KRN_FUSED_LANES / LANES };
 
+/* KRN_SWAPS_MIDDLE: norms take bf16 with elements 4..7 and 8..11 of every 16 in each other's place, see swaps_middle of
+ * krn_fused_kernels, by
+ *
+ *   load_swapped          two registers of bf16, widened
+ *   narrow_swapped        CODE_STEPS registers of such numbers in -128..127 to bytes in order
+ *   store_swapped         two registers, in order; from swapped to swapped memory it swaps, too */
+#ifdef KRN_SWAPS_MIDDLE
+enum { SWAPS_MIDDLE = 1 };
+#else
+enum { SWAPS_MIDDLE = 0 };
+
+KRN_ALWAYS_INLINE void load_swapped(const uint16_t *x, lanes_f y[2]) { load_two(KRN_TYPE_BF16, x, 0, y); }
+
+KRN_ALWAYS_INLINE lanes_codes narrow_swapped(const lanes_i q[]) { return narrow_signed(q); }
+
+KRN_ALWAYS_INLINE void store_swapped(float *target, const lanes_f y[2]) {
+    store_f(target, y[0]);
+    store_f(target + LANES, y[1]);
+}
+#endif
+
 /* Steps of a register of codes, and such registers in a block. */
 enum { CODE_STEPS = 4, CODE_BYTES = CODE_STEPS * LANES, CODE_REGISTERS = STEPS / CODE_STEPS };
 
@@ -25,6 +46,16 @@ KRN_ALWAYS_INLINE int64_t type_bytes(int32_t type) { return type == KRN_TYPE_F32
 
 KRN_ALWAYS_INLINE const char *address_of(int32_t type, const void *row, int64_t at) {
     return (const char *)row + at * type_bytes(type);
+}
+
+KRN_ALWAYS_INLINE int is_swapped(int32_t type) { return SWAPS_MIDDLE && type == KRN_TYPE_BF16; }
+
+/* Two registers of what a norm is of. */
+KRN_ALWAYS_INLINE void load_normed(int32_t type, const void *x, int64_t at, lanes_f y[2]) {
+    if (is_swapped(type))
+        load_swapped((const uint16_t *)x + at, y);
+    else
+        load_two(type, x, at, y);
 }
 
 /* The last n elements of a row from `at` on, widened, with `fill` behind them. */
@@ -35,6 +66,16 @@ KRN_ALWAYS_INLINE void widen_rest(int32_t type, const void *row, int64_t at, int
         store_f(rest + u * LANES, load_lanes(type, raw, u * LANES));
     for (int64_t i = n; i < KRN_FUSED_LANES; i++)
         rest[i] = fill;
+}
+
+/* The same in the order of load_normed. */
+KRN_ALWAYS_INLINE void widen_normed_rest(int32_t type, const void *row, int64_t at, int64_t n, float fill,
+                                         float *rest) {
+    widen_rest(type, row, at, n, fill, rest);
+    for (int i = 0; is_swapped(type) && i < KRN_FUSED_LANES; i += 2 * LANES) {
+        const lanes_f pair[2] = {load_f(rest + i), load_f(rest + i + LANES)};
+        store_swapped(rest + i, pair);
+    }
 }
 
 /* For KRN_FUSED_LANES elements from number i on: whole lines, at most MOST_LINES of them in each stream. Written out,
@@ -70,97 +111,6 @@ KRN_ALWAYS_INLINE void prefetch_some(int lines, const krn_ahead *ahead, int64_t 
         KRN_PREFETCH_ONCE(ahead->stream[0] + i);
 }
 
-/* Sums of half precision on their way to memory. */
-enum { SUM_CHUNK = 16 * KRN_FUSED_LANES };
-
-/* The sums of 2 LANES bf16, which are no NaN with anything in the lower half. */
-KRN_ALWAYS_INLINE lanes_i add_words(const uint16_t *x, const uint16_t *residual) {
-    lanes_f a[2], b[2];
-    split_bf16(load_i(x), a);
-    split_bf16(load_i(residual), b);
-    return join_bf16(lower_half(round_bf16(add_f(a[0], b[0]))), round_bf16(add_f(a[1], b[1])));
-}
-
-KRN_ALWAYS_INLINE void add_bf16_block(const uint16_t *x, const uint16_t *residual, uint16_t *sums, float *y) {
-    KRN_UNROLL
-    for (int i = 0; i < KRN_FUSED_LANES; i += 2 * LANES) {
-        lanes_f sum[2];
-        store_i(sums + i, add_words(x + i, residual + i));
-        load_two(KRN_TYPE_BF16, sums, i, sum);
-        store_f(y + i, sum[0]);
-        store_f(y + i + LANES, sum[1]);
-    }
-}
-
-/* Whole blocks: sums in f32 to y, and rounded to `sums`. */
-KRN_ALWAYS_INLINE void add_blocks(int32_t type, int stream, const void *x, const void *residual, int64_t n,
-                                  const krn_ahead *ahead, int64_t from, void *sums, float *y) {
-    for (int64_t i = 0; i < n; i += KRN_FUSED_LANES) {
-        prefetch_lines(ahead, from + i);
-        /* Half the operations; 16 lanes wait for memory in any case, and lose 4 to 15%. */
-        if (type == KRN_TYPE_BF16 && LANES == 8) {
-            add_bf16_block((const uint16_t *)x + from + i, (const uint16_t *)residual + from + i, (uint16_t *)sums + i,
-                           y + i);
-            continue;
-        }
-        KRN_UNROLL
-        for (int u = 0; u < STEPS; u++) {
-            const int64_t at = i + u * LANES;
-            const lanes_f sum = add_f(load_lanes(type, x, from + at), load_lanes(type, residual, from + at));
-            if (type == KRN_TYPE_F32 && stream)
-                stream_f((float *)sums + at, sum);
-            else
-                store_lanes(type, sums, at, sum);
-            store_f(y + at, type == KRN_TYPE_F32 ? sum : load_lanes(type, sums, at));
-        }
-    }
-}
-
-KRN_ALWAYS_INLINE void add_of(int32_t type, int stream, const void *x, const void *residual, int64_t n,
-                              const krn_ahead *ahead, void *sum, float *y) {
-    _Alignas(64) unsigned char made[SUM_CHUNK * sizeof(uint16_t)];
-    const int64_t whole = n / KRN_FUSED_LANES * KRN_FUSED_LANES;
-    if (stream && type != KRN_TYPE_F32) {
-        for (int64_t i = 0; i < whole; i += SUM_CHUNK) {
-            const int64_t count = whole - i < SUM_CHUNK ? whole - i : SUM_CHUNK;
-            uint8_t *target = (uint8_t *)sum + i * type_bytes(type);
-            add_blocks(type, 0, x, residual, count, ahead, i, made, y + i);
-            for (int64_t at = 0; at < count * type_bytes(type); at += CODE_BYTES)
-                stream_codes(target + at, load_i(made + at));
-        }
-    } else {
-        add_blocks(type, stream, x, residual, whole, ahead, 0, sum, y);
-    }
-    if (whole == n)
-        return;
-    _Alignas(64) float rest[KRN_FUSED_LANES], other[KRN_FUSED_LANES];
-    _Alignas(64) unsigned char rounded[KRN_FUSED_LANES * sizeof(float)];
-    widen_rest(type, x, whole, n - whole, 0, rest);
-    widen_rest(type, residual, whole, n - whole, 0, other);
-    for (int u = 0; u < STEPS; u++) {
-        store_lanes(type, rounded, u * LANES, add_f(load_f(rest + u * LANES), load_f(other + u * LANES)));
-        store_f(y + whole + u * LANES, load_lanes(type, rounded, u * LANES));
-    }
-    memcpy((char *)sum + whole * type_bytes(type), rounded, (size_t)((n - whole) * type_bytes(type)));
-}
-
-KRN_ALWAYS_INLINE void add_type(int32_t type, int32_t stream, const void *x, const void *residual, int64_t n,
-                                const krn_ahead *ahead, void *sum, float *y) {
-    if (stream && (uintptr_t)sum % CODE_BYTES == 0)
-        add_of(type, 1, x, residual, n, ahead, sum, y);
-    else
-        add_of(type, 0, x, residual, n, ahead, sum, y);
-}
-
-static void add(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,
-                void *sum, float *y) {
-    switch (type) {
-    case KRN_TYPE_F32: add_type(KRN_TYPE_F32, stream, x, residual, n, &ahead, sum, y); break;
-    case KRN_TYPE_F16: add_type(KRN_TYPE_F16, stream, x, residual, n, &ahead, sum, y); break;
-    default: add_type(KRN_TYPE_BF16, stream, x, residual, n, &ahead, sum, y); break;
-    }
-}
-
 KRN_ALWAYS_INLINE void load_sums(const krn_row_sums *sums, lanes_f lanes[STEPS]) {
     KRN_UNROLL
     for (int u = 0; u < STEPS; u++)
@@ -183,14 +133,14 @@ KRN_ALWAYS_INLINE void total_of(int lines, int32_t type, const void *x, int64_t 
         KRN_UNROLL
         for (int u = 0; u < STEPS; u += 2) {
             lanes_f two[2];
-            load_two(type, x, i + u * LANES, two);
+            load_normed(type, x, i + u * LANES, two);
             lanes[u] = add_f(lanes[u], two[0]);
             lanes[u + 1] = add_f(lanes[u + 1], two[1]);
         }
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
-        widen_rest(type, x, i, n - i, 0, rest);
+        widen_normed_rest(type, x, i, n - i, 0, rest);
         KRN_UNROLL
         for (int u = 0; u < STEPS; u++)
             lanes[u] = add_f(lanes[u], load_f(rest + u * LANES));
@@ -225,7 +175,7 @@ KRN_ALWAYS_INLINE void add_squares(int is_centred, int32_t type, const void *x, 
     KRN_UNROLL
     for (int u = 0; u < STEPS; u += 2) {
         lanes_f d[2];
-        load_two(type, x, at + u * LANES, d);
+        load_normed(type, x, at + u * LANES, d);
         KRN_UNROLL
         for (int v = 0; v < 2; v++) {
             if (is_centred)
@@ -249,7 +199,7 @@ KRN_ALWAYS_INLINE void squares_of(int lines, int is_centred, int32_t type, const
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
         /* Differences of 0. */
-        widen_rest(type, x, i, n - i, mean, rest);
+        widen_normed_rest(type, x, i, n - i, mean, rest);
         add_squares(is_centred, KRN_TYPE_F32, rest, 0, weight + i, broadcast_f32(mean), lanes, largest);
     }
     store_sums(sums, lanes);
@@ -288,20 +238,23 @@ KRN_ALWAYS_INLINE lanes_f normalized(int is_centred, lanes_f x, const float *wei
     return mul_f(mul_f(d, load_f(weight)), inverse);
 }
 
-KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int32_t type, const void *x, int64_t at,
-                                       const float *weight, const float *bias, lanes_f mean, lanes_f inverse,
-                                       float *y) {
+KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int swapped, int32_t type, const void *x,
+                                       int64_t at, const float *weight, const float *bias, lanes_f mean,
+                                       lanes_f inverse, float *y) {
     KRN_UNROLL
     for (int u = 0; u < STEPS; u += 2) {
         lanes_f d[2];
-        load_two(type, x, at + u * LANES, d);
+        load_normed(type, x, at + u * LANES, d);
         KRN_UNROLL
         for (int i = u; i < u + 2; i++) {
-            lanes_f v = normalized(is_centred, d[i - u], weight + i * LANES, mean, inverse);
+            d[i - u] = normalized(is_centred, d[i - u], weight + i * LANES, mean, inverse);
             if (has_bias)
-                v = add_f(v, load_f(bias + i * LANES));
-            store_f(y + i * LANES, v);
+                d[i - u] = add_f(d[i - u], load_f(bias + i * LANES));
+            if (!swapped)
+                store_f(y + i * LANES, d[i - u]);
         }
+        if (swapped)
+            store_swapped(y + u * LANES, d);
     }
 }
 
@@ -312,12 +265,14 @@ KRN_ALWAYS_INLINE void normalize_of(int is_centred, int has_bias, int32_t type, 
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
         prefetch_lines(ahead, i);
-        normalize_block(is_centred, has_bias, type, x, i, weight + i, bias + i, means, inverses, y + i);
+        normalize_block(is_centred, has_bias, is_swapped(type), type, x, i, weight + i, bias + i, means, inverses,
+                        y + i);
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
-        widen_rest(type, x, i, n - i, mean, rest);
-        normalize_block(is_centred, has_bias, KRN_TYPE_F32, rest, 0, weight + i, bias + i, means, inverses, y + i);
+        widen_normed_rest(type, x, i, n - i, mean, rest);
+        normalize_block(is_centred, has_bias, is_swapped(type), KRN_TYPE_F32, rest, 0, weight + i, bias + i, means,
+                        inverses, y + i);
     }
 }
 
@@ -347,7 +302,7 @@ typedef struct {
     lanes_codes zero_codes;
 } row_encoder;
 
-KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int32_t type, const void *x, int64_t at,
+KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int swapped, int32_t type, const void *x, int64_t at,
                                     const float *weight, const row_encoder *e, uint8_t *codes) {
     KRN_UNROLL
     for (int r = 0; r < CODE_REGISTERS; r++) {
@@ -356,14 +311,14 @@ KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int32_t type, co
         for (int u = 0; u < CODE_STEPS; u += 2) {
             const int64_t i = (r * CODE_STEPS + u) * LANES;
             lanes_f d[2];
-            load_two(type, x, at + i, d);
+            load_normed(type, x, at + i, d);
             KRN_UNROLL
             for (int v = 0; v < 2; v++) {
                 const lanes_f y = normalized(is_centred, d[v], weight + i + v * LANES, e->mean, e->inverse);
                 q[u + v] = round_i32(mul_f(y, e->scale_inverse));
             }
         }
-        const lanes_codes bytes = add_codes(narrow_signed(q), e->zero_codes);
+        const lanes_codes bytes = add_codes(swapped ? narrow_swapped(q) : narrow_signed(q), e->zero_codes);
         if (stream)
             stream_codes(codes + r * CODE_BYTES, bytes);
         else
@@ -377,13 +332,13 @@ KRN_ALWAYS_INLINE void encode_of(int lines, int is_centred, int stream, int32_t 
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
         prefetch_some(lines, ahead, i);
-        encode_block(is_centred, stream, type, x, i, weight + i, e, codes + i);
+        encode_block(is_centred, stream, is_swapped(type), type, x, i, weight + i, e, codes + i);
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
         _Alignas(64) uint8_t made[KRN_FUSED_LANES];
-        widen_rest(type, x, i, n - i, mean, rest);
-        encode_block(is_centred, 0, KRN_TYPE_F32, rest, 0, weight + i, e, made);
+        widen_normed_rest(type, x, i, n - i, mean, rest);
+        encode_block(is_centred, 0, is_swapped(type), KRN_TYPE_F32, rest, 0, weight + i, e, made);
         memcpy(codes + i, made, (size_t)(n - i));
     }
 }

@@ -108,20 +108,15 @@ static void add_pass(tile *t) {
     end_pass(t);
 }
 
-/* The first `half` lanes and as many further on. */
-KRN_ALWAYS_INLINE void add_halves(float *lanes, int half) {
-    KRN_UNROLL
-    for (int l = 0; l < half; l++)
-        lanes[l] += lanes[l + half];
-}
-
 /* Lane l and the lane half as many further on, until one is left: in constant steps, because codes wait for it. */
-static float sum_of(krn_row_sums *sums) {
-    add_halves(sums->lanes, 32);
-    add_halves(sums->lanes, 16);
-    add_halves(sums->lanes, 8);
-    add_halves(sums->lanes, 4);
-    add_halves(sums->lanes, 2);
+static float sum_of(const krn_fused_job *job, krn_row_sums *sums) {
+    krn_add_halves(sums->lanes, 32);
+    krn_add_halves(sums->lanes, 16);
+    if (job->is_swapped)
+        krn_swap_middle(sums->lanes);
+    krn_add_halves(sums->lanes, 8);
+    krn_add_halves(sums->lanes, 4);
+    krn_add_halves(sums->lanes, 2);
     return sums->lanes[0] + sums->lanes[1];
 }
 
@@ -130,7 +125,7 @@ static void total_pass(tile *t) {
     for (int64_t r = 0; r < t->rows; r++) {
         t->sums[r] = (krn_row_sums){0};
         job->kernels->total(normed_type(job), normed(t, r, 0), job->cols, take_ahead(t, job->cols), &t->sums[r]);
-        t->means[r] = sum_of(&t->sums[r]) / (float)job->cols;
+        t->means[r] = sum_of(job, &t->sums[r]) / (float)job->cols;
     }
     end_pass(t);
 }
@@ -146,7 +141,7 @@ static void squares_pass(tile *t) {
                                   take_ahead(t, count), &t->sums[r]);
     }
     for (int64_t r = 0; is_norm(job) && r < t->rows; r++) {
-        const float sum = sum_of(&t->sums[r]);
+        const float sum = sum_of(job, &t->sums[r]);
         t->inverses[r] = 1.0f / sqrtf(sum / (float)job->cols + job->eps);
         /* A row that lost itself in an infinite sum is not finite either. Rounding keeps the order of magnitudes, so
          * that the largest product is also the largest when it is scaled. */

@@ -32,6 +32,8 @@ typedef struct krn_fused_job {
     const float *weight, *bias;
     /* Whether the weight is not 1 throughout because there is none. */
     int32_t is_weighted;
+    /* Whether norms are of elements that swaps_middle of the kernels tells of. */
+    int32_t is_swapped;
     /* Whether sums are written past the caches; see KRN_FUSED_STREAM_BYTES. */
     int32_t stream_sums;
     /* NULL where nothing is rotated. */
@@ -75,6 +77,22 @@ enum {
 /* Elements of a row in the workspace. */
 KRN_ALWAYS_INLINE int64_t krn_padded_cols(int64_t cols) {
     return (cols + KRN_FUSED_LANES - 1) / KRN_FUSED_LANES * KRN_FUSED_LANES;
+}
+
+/* The first `half` lanes and as many further on. */
+KRN_ALWAYS_INLINE void krn_add_halves(float *lanes, int half) {
+    KRN_UNROLL
+    for (int l = 0; l < half; l++)
+        lanes[l] += lanes[l + half];
+}
+
+/* Elements 4..7 and 8..11 of 16 in each other's place. */
+KRN_ALWAYS_INLINE void krn_swap_middle(float *x) {
+    for (int i = 4; i < 8; i++) {
+        const float low = x[i];
+        x[i] = x[i + 4];
+        x[i + 4] = low;
+    }
 }
 
 /* rows > 0 and cols > 0; chooses tiles and chunks. KRN_ERROR_NON_FINITE as kernels/fused.h tells it. */

@@ -46,6 +46,9 @@ typedef struct krn_fused_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
+    /* Whether, of bf16, `total` and `squares` leave lanes 4..7 and 8..11 of every 16 in each other's place, and `squares`,
+     * `normalize` and `encode` take weight and bias in this order: that of the cheapest widening with AVX2. */
+    int32_t swaps_middle;
     /* sum = x + residual, rounded to the type, and the same widened to y. `stream`: sums go past the caches where they
      * are aligned for that. */
     void (*add)(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,
