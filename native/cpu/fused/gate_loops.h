@@ -66,17 +66,21 @@ KRN_ALWAYS_INLINE gate_parts parts_of(gate_lanes h) {
     return (gate_parts){rounded, fma_lanes_by(n, KRN_LN2_LOW, fma_lanes_by(n, KRN_LN2_HIGH, h))};
 }
 
-KRN_ALWAYS_INLINE gate_lanes exp_negated(gate_parts parts) {
-    const gate_lanes s = parts.s, n = rounder_off(parts.rounded);
-    gate_lanes p;
+/* What exp(-h) = (1 - terms) 2^n takes off 1. */
+KRN_ALWAYS_INLINE gate_lanes exp_terms(gate_lanes s) {
     const gate_lanes square = mul_lanes(s, s);
     const gate_lanes low = line_of(KRN_EXP[1], s, -KRN_EXP[0]), middle = line_of(KRN_EXP[3], s, -KRN_EXP[2]);
     const gate_lanes e = fma_lanes(fma_lanes_by(square, -KRN_EXP[4], middle), square, low);
-    p = fma_lanes(e, square, s);
+    return fma_lanes(e, square, s);
+}
+
+/* exp(-h), of its terms. */
+KRN_ALWAYS_INLINE gate_lanes exp_negated(gate_lanes terms, gate_lanes rounded) {
+    const gate_lanes n = rounder_off(rounded);
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
-        p.of[u] = times_power(sub_f(constant(1.0f), p.of[u]), n.of[u], parts.rounded.of[u]);
-    return p;
+        terms.of[u] = times_power(sub_f(constant(1.0f), terms.of[u]), n.of[u], rounded.of[u]);
+    return terms;
 }
 
 KRN_ALWAYS_INLINE gate_lanes gelu_h(gate_lanes g) {
@@ -98,13 +102,17 @@ KRN_ALWAYS_INLINE gate_lanes exponent_of(krn_gate_kind kind, gate_lanes g) {
     return kind == KRN_GATE_GELU ? gelu_h(g) : kind == KRN_GATE_GELU_TANH ? gelu_tanh_h(g) : g;
 }
 
-/* g / (1 + exp(-h)) * up. */
-KRN_ALWAYS_INLINE gate_lanes gated(gate_lanes g, gate_parts h, gate_lanes up) {
-    const gate_lanes e = exp_negated(h);
+/* g / (1 + e). */
+KRN_ALWAYS_INLINE gate_lanes gate_by(gate_lanes g, gate_lanes e) {
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
-        g.of[u] = mul_f(div_f(g.of[u], add_f(constant(1.0f), e.of[u])), up.of[u]);
+        g.of[u] = div_f(g.of[u], add_f(constant(1.0f), e.of[u]));
     return g;
+}
+
+/* g / (1 + exp(-h)) * up. */
+KRN_ALWAYS_INLINE gate_lanes gated(gate_lanes g, gate_parts h, gate_lanes up) {
+    return mul_lanes(gate_by(g, exp_negated(exp_terms(h.s), h.rounded)), up);
 }
 
 KRN_ALWAYS_INLINE void load_gates(int is_paired, int32_t type, const void *gate, const void *up, int64_t at,
@@ -156,7 +164,7 @@ KRN_ALWAYS_INLINE void gate_block(krn_gate_kind kind, int is_paired, int32_t typ
 enum { GATE_CHUNK = 8 * KRN_FUSED_LANES };
 
 typedef struct {
-    _Alignas(64) float g[GATE_CHUNK], up[GATE_CHUNK], rounded[GATE_CHUNK], s[GATE_CHUNK];
+    _Alignas(64) float g[GATE_CHUNK], up[GATE_CHUNK], rounded[GATE_CHUNK], s[GATE_CHUNK + GATE_STEPS * LANES];
 } gate_space;
 
 /* Whole blocks, at most GATE_CHUNK elements, in two parts. 16 registers hold the constants of a part, not those of both:
@@ -167,7 +175,7 @@ KRN_ALWAYS_INLINE void gate_chunk(krn_gate_kind kind, int is_paired, int32_t typ
     gate_space w;
     const int is_kept = is_paired || type != KRN_TYPE_F32;
     for (int64_t i = 0; i < n; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, from + i, KRN_FUSED_LANES);
+        prefetch_lines(ahead, from + i);
         for (int64_t at = i; at < i + KRN_FUSED_LANES; at += GATE_STEPS * LANES) {
             gate_lanes g, u;
             load_gates(is_paired, type, gate, up, from + at, &g, &u);
@@ -180,6 +188,10 @@ KRN_ALWAYS_INLINE void gate_chunk(krn_gate_kind kind, int is_paired, int32_t typ
             store_step(w.s + at, parts.s);
         }
     }
+    /* The polynomial of the next step lies between a division and its result, which would wait for each other in the
+     * queues of the processor otherwise; that behind the last step is nobody's. */
+    store_step(w.s + n, load_step(w.s));
+    gate_lanes terms = exp_terms(load_step(w.s));
     for (int64_t at = 0; at < n; at += GATE_STEPS * LANES) {
         gate_lanes g, u;
         load_gates(0, type, gate, is_paired ? gate : up, from + at, &g, &u);
@@ -187,8 +199,9 @@ KRN_ALWAYS_INLINE void gate_chunk(krn_gate_kind kind, int is_paired, int32_t typ
             g = load_step(w.g + at);
         if (is_paired)
             u = load_step(w.up + at);
-        const gate_parts parts = {load_step(w.rounded + at), load_step(w.s + at)};
-        put_gated(gated(g, parts, u), largest, y + at);
+        g = gate_by(g, exp_negated(terms, load_step(w.rounded + at)));
+        terms = exp_terms(load_step(w.s + at + GATE_STEPS * LANES));
+        put_gated(mul_lanes(g, u), largest, y + at);
     }
 }
 
@@ -202,7 +215,7 @@ KRN_ALWAYS_INLINE void gate_of(krn_gate_kind kind, int is_paired, int32_t type, 
         gate_chunk(kind, is_paired, type, gate, up, i, count, ahead, largest, y + i);
     }
     for (; i < whole; i += KRN_FUSED_LANES) {
-        krn_prefetch_ahead(ahead, i, KRN_FUSED_LANES);
+        prefetch_lines(ahead, i);
         gate_block(kind, is_paired, type, gate, up, i, largest, y + i);
     }
     if (i < n) {
