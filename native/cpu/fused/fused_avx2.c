@@ -32,10 +32,10 @@ KRN_ALWAYS_INLINE void load_pairs(int32_t type, const void *source, int64_t at, 
 }
 
 /* p lies about 1 and n in -124..128: the sum of exponents is a normal number, or what 2^128 and more is taken for. */
-KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
+KRN_ALWAYS_INLINE lanes_f times_power(int is_near, lanes_f p, lanes_f n, lanes_f rounded) {
     (void)n;
     const lanes_i power = add_i32(as_i(p), shift_left_i32(as_i(rounded), 23));
-    return as_f32(_mm256_min_epi32(power, as_i(broadcast_f32(INFINITY))));
+    return as_f32(is_near ? power : _mm256_min_epi32(power, as_i(broadcast_f32(INFINITY))));
 }
 
 enum { GATE_STEPS = 2, GATE_IN_PARTS = 1 };

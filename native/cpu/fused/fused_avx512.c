@@ -23,7 +23,8 @@ KRN_ALWAYS_INLINE void load_pairs(int32_t type, const void *source, int64_t at, 
     *second = as_f32(and_i(pairs, broadcast_i32((int32_t)0xFFFF0000)));
 }
 
-KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
+KRN_ALWAYS_INLINE lanes_f times_power(int is_near, lanes_f p, lanes_f n, lanes_f rounded) {
+    (void)is_near;
     (void)rounded;
     return _mm512_scalef_ps(p, n);
 }

@@ -18,7 +18,8 @@ KRN_ALWAYS_INLINE void load_pairs(int32_t type, const void *source, int64_t at, 
     *second = widen(type, pairs.val[1]);
 }
 
-KRN_ALWAYS_INLINE lanes_f times_power(lanes_f p, lanes_f n, lanes_f rounded) {
+KRN_ALWAYS_INLINE lanes_f times_power(int is_near, lanes_f p, lanes_f n, lanes_f rounded) {
+    (void)is_near;
     (void)n;
     const lanes_i power = add_i32(shift_left_i32(as_i(rounded), 23), as_i(broadcast_f32(0.5f)));
     return mul_f(add_f(p, p), as_f32(power));

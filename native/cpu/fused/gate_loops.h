@@ -2,7 +2,7 @@
  *
  *   load_pairs            LANES pairs of elements of a type, widened: the first of each pair, and the second
  *   load_two              two registers of elements of a type, widened
- *   times_power           p * 2^n, of n rounded by the addition of KRN_ROUNDER and that sum
+ *   times_power           p * 2^n, of n rounded by the addition of KRN_ROUNDER and that sum; is_near: |n| <= 125
  *   GATE_STEPS            2 or 4, and
  *   GATE_IN_PARTS         whether gates are made in two parts */
 #ifndef KRN_GATE_LOOPS_H
@@ -58,9 +58,9 @@ KRN_ALWAYS_INLINE gate_lanes rounder_off(gate_lanes rounded) {
     return rounded;
 }
 
-KRN_ALWAYS_INLINE gate_parts parts_of(gate_lanes h) {
+KRN_ALWAYS_INLINE gate_parts parts_of(int is_near, gate_lanes h) {
     KRN_UNROLL
-    for (int u = 0; u < GATE_STEPS; u++)
+    for (int u = 0; !is_near && u < GATE_STEPS; u++)
         h.of[u] = lower_f(higher_f(h.of[u], constant(KRN_GATE_LOWEST)), constant(KRN_GATE_HIGHEST));
     const gate_lanes rounded = line_of(-KRN_LOG2_E, h, KRN_ROUNDER), n = rounder_off(rounded);
     return (gate_parts){rounded, fma_lanes_by(n, KRN_LN2_LOW, fma_lanes_by(n, KRN_LN2_HIGH, h))};
@@ -75,11 +75,11 @@ KRN_ALWAYS_INLINE gate_lanes exp_terms(gate_lanes s) {
 }
 
 /* exp(-h), of its terms. */
-KRN_ALWAYS_INLINE gate_lanes exp_negated(gate_lanes terms, gate_lanes rounded) {
+KRN_ALWAYS_INLINE gate_lanes exp_negated(int is_near, gate_lanes terms, gate_lanes rounded) {
     const gate_lanes n = rounder_off(rounded);
     KRN_UNROLL
     for (int u = 0; u < GATE_STEPS; u++)
-        terms.of[u] = times_power(sub_f(constant(1.0f), terms.of[u]), n.of[u], rounded.of[u]);
+        terms.of[u] = times_power(is_near, sub_f(constant(1.0f), terms.of[u]), n.of[u], rounded.of[u]);
     return terms;
 }
 
@@ -112,7 +112,7 @@ KRN_ALWAYS_INLINE gate_lanes gate_by(gate_lanes g, gate_lanes e) {
 
 /* g / (1 + exp(-h)) * up. */
 KRN_ALWAYS_INLINE gate_lanes gated(gate_lanes g, gate_parts h, gate_lanes up) {
-    return mul_lanes(gate_by(g, exp_negated(exp_terms(h.s), h.rounded)), up);
+    return mul_lanes(gate_by(g, exp_negated(0, exp_terms(h.s), h.rounded)), up);
 }
 
 KRN_ALWAYS_INLINE void load_gates(int is_paired, int32_t type, const void *gate, const void *up, int64_t at,
@@ -156,7 +156,7 @@ KRN_ALWAYS_INLINE void gate_block(krn_gate_kind kind, int is_paired, int32_t typ
     for (int64_t at = 0; at < KRN_FUSED_LANES; at += GATE_STEPS * LANES) {
         gate_lanes g, u;
         load_gates(is_paired, type, gate, up, from + at, &g, &u);
-        put_gated(gated(g, parts_of(exponent_of(kind, g)), u), largest, y + at);
+        put_gated(gated(g, parts_of(0, exponent_of(kind, g)), u), largest, y + at);
     }
 }
 
@@ -167,42 +167,80 @@ typedef struct {
     _Alignas(64) float g[GATE_CHUNK], up[GATE_CHUNK], rounded[GATE_CHUNK], s[GATE_CHUNK + GATE_STEPS * LANES];
 } gate_space;
 
-/* Whole blocks, at most GATE_CHUNK elements, in two parts. 16 registers hold the constants of a part, not those of both:
- * in one, constants and intermediate values are loaded and stored 15 (SiLU) to 22 times (GELU) for each register of
- * results, of which Zen 5 does two a cycle; in two parts 12 to 14 times. */
-KRN_ALWAYS_INLINE void gate_chunk(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
-                                  int64_t from, int64_t n, const krn_ahead *ahead, lanes_i largest[2], float *y) {
-    gate_space w;
+/* Up to which distance of g from 0, as g^2 where GELU has that at hand, |h| is below 86 and exp(-h) needs no bounds. */
+KRN_ALWAYS_INLINE lanes_f distance(krn_gate_kind kind, lanes_f g) {
+    return kind == KRN_GATE_SILU ? as_f32(magnitude_bits(g)) : mul_f(g, g);
+}
+
+KRN_ALWAYS_INLINE float near_distance(krn_gate_kind kind) {
+    return kind == KRN_GATE_GELU ? 600.0f : kind == KRN_GATE_GELU_TANH ? 90.0f : 85.0f;
+}
+
+/* The first part of whole blocks. Whether all of them are near, if that is what is_near says they are. */
+KRN_ALWAYS_INLINE int start_gates(krn_gate_kind kind, int is_near, int is_paired, int32_t type, const void *gate,
+                                  const void *up, int64_t from, int64_t n, const krn_ahead *ahead, gate_space *w) {
     const int is_kept = is_paired || type != KRN_TYPE_F32;
+    lanes_f furthest[2] = {zero_f(), zero_f()};
     for (int64_t i = 0; i < n; i += KRN_FUSED_LANES) {
         prefetch_lines(ahead, from + i);
         for (int64_t at = i; at < i + KRN_FUSED_LANES; at += GATE_STEPS * LANES) {
             gate_lanes g, u;
             load_gates(is_paired, type, gate, up, from + at, &g, &u);
+            KRN_UNROLL
+            for (int step = 0; is_near && step < GATE_STEPS; step++)
+                furthest[step % 2] = higher_f(distance(kind, g.of[step]), furthest[step % 2]);
             if (is_kept)
-                store_step(w.g + at, g);
+                store_step(w->g + at, g);
             if (is_paired)
-                store_step(w.up + at, u);
-            const gate_parts parts = parts_of(exponent_of(kind, g));
-            store_step(w.rounded + at, parts.rounded);
-            store_step(w.s + at, parts.s);
+                store_step(w->up + at, u);
+            const gate_parts parts = parts_of(is_near, exponent_of(kind, g));
+            store_step(w->rounded + at, parts.rounded);
+            store_step(w->s + at, parts.s);
         }
     }
+    return is_near && highest_bits(higher_bits(as_i(furthest[0]), as_i(furthest[1]))) <= near_distance(kind);
+}
+
+KRN_ALWAYS_INLINE void finish_gates(int is_near, int is_paired, int32_t type, const void *gate, const void *up,
+                                    int64_t from, int64_t n, gate_space *w, lanes_i largest[2], float *y) {
+    const int is_kept = is_paired || type != KRN_TYPE_F32;
     /* The polynomial of the next step lies between a division and its result, which would wait for each other in the
      * queues of the processor otherwise; that behind the last step is nobody's. */
-    store_step(w.s + n, load_step(w.s));
-    gate_lanes terms = exp_terms(load_step(w.s));
+    store_step(w->s + n, load_step(w->s));
+    gate_lanes terms = exp_terms(load_step(w->s));
     for (int64_t at = 0; at < n; at += GATE_STEPS * LANES) {
         gate_lanes g, u;
         load_gates(0, type, gate, is_paired ? gate : up, from + at, &g, &u);
         if (is_kept)
-            g = load_step(w.g + at);
+            g = load_step(w->g + at);
         if (is_paired)
-            u = load_step(w.up + at);
-        g = gate_by(g, exp_negated(terms, load_step(w.rounded + at)));
-        terms = exp_terms(load_step(w.s + at + GATE_STEPS * LANES));
+            u = load_step(w->up + at);
+        g = gate_by(g, exp_negated(is_near, terms, load_step(w->rounded + at)));
+        terms = exp_terms(load_step(w->s + at + GATE_STEPS * LANES));
         put_gated(mul_lanes(g, u), largest, y + at);
     }
+}
+
+/* Whole blocks, at most GATE_CHUNK elements, in two parts. 16 registers hold the constants of a part, not those of both:
+ * in one, constants and intermediate values are loaded and stored 15 (SiLU) to 22 times (GELU) for each register of
+ * results, of which Zen 5 does two a cycle; in two parts 12 to 14 times. Bounds are three operations of 27 to 37, and are
+ * left out where all are near, which takes one (SiLU: two) to find out; NaN, which is never far, stays what it is. Behind
+ * elements that are far `is_near` is 0, and no further ones are expected to be near. */
+KRN_ALWAYS_INLINE void gate_chunk(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
+                                  int64_t from, int64_t n, const krn_ahead *ahead, int *is_near, lanes_i largest[2],
+                                  float *y) {
+    static const krn_ahead NOTHING = {0};
+    gate_space w;
+    if (*is_near) {
+        if (start_gates(kind, 1, is_paired, type, gate, up, from, n, ahead, &w)) {
+            finish_gates(1, is_paired, type, gate, up, from, n, &w, largest, y);
+            return;
+        }
+        *is_near = 0;
+        ahead = &NOTHING;
+    }
+    (void)start_gates(kind, 0, is_paired, type, gate, up, from, n, ahead, &w);
+    finish_gates(0, is_paired, type, gate, up, from, n, &w, largest, y);
 }
 
 KRN_ALWAYS_INLINE void gate_of(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
@@ -210,9 +248,10 @@ KRN_ALWAYS_INLINE void gate_of(krn_gate_kind kind, int is_paired, int32_t type, 
     lanes_i largest[2] = {broadcast_i32(0), broadcast_i32(0)};
     const int64_t whole = n / KRN_FUSED_LANES * KRN_FUSED_LANES;
     int64_t i = 0;
+    int is_near = 1;
     for (int64_t count = 0; GATE_IN_PARTS && i < whole; i += count) {
         count = whole - i < GATE_CHUNK ? whole - i : GATE_CHUNK;
-        gate_chunk(kind, is_paired, type, gate, up, i, count, ahead, largest, y + i);
+        gate_chunk(kind, is_paired, type, gate, up, i, count, ahead, &is_near, largest, y + i);
     }
     for (; i < whole; i += KRN_FUSED_LANES) {
         prefetch_lines(ahead, i);
