@@ -12,7 +12,7 @@ internal sealed class BenchOptions
     public string? Device { get; set; }
 
     /// <summary>Every case.</summary>
-    [Option("full", HelpText = "Run every case, timed by BenchmarkDotNet. Takes an hour or so, with --op gemm most of it.")]
+    [Option("full", HelpText = "Run every case, timed by BenchmarkDotNet. Takes an hour and a half.")]
     public bool Full { get; set; }
 
     /// <summary>Which ids.</summary>
