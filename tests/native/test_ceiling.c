@@ -83,15 +83,20 @@ static void runs_what_the_variant_says(const krn_context *context, int32_t ceili
     }
 }
 
+static const unsigned char *random_bytes(int64_t bytes, guard_side side) {
+    unsigned char *made = guarded_allocate(bytes, side);
+    test_random random = {(uint64_t)bytes};
+    for (int64_t i = 0; i < bytes; i++)
+        made[i] = (unsigned char)random_next(&random);
+    return made;
+}
+
 static void touches_only_its_buffer(const krn_context *context, int64_t bytes) {
     static const guard_side sides[] = {GUARD_START, GUARD_END};
     const int64_t half = bytes / 2;
     for (int side = 0; side < 2; side++) {
         unsigned char *buffer = guarded_allocate(bytes, sides[side]);
-        unsigned char *before = guarded_allocate(bytes, sides[side]);
-        test_random random = {(uint64_t)bytes};
-        for (int64_t i = 0; i < bytes; i++)
-            before[i] = (unsigned char)random_next(&random);
+        const unsigned char *before = random_bytes(bytes, sides[side]);
         memcpy(buffer, before, (size_t)bytes);
         double work = 0;
         CHECK_OK(krn_ceiling_run(context, KRN_CEILING_READ, buffer, bytes, 2, &work));
@@ -118,10 +123,7 @@ static void narrows_four_lines_to_one(const krn_context *context, int64_t bytes)
     enum { LINE = 64 };
     const int64_t lines = bytes / (5 * LINE), read = 4 * lines * LINE, end = read + lines * LINE;
     unsigned char *buffer = guarded_allocate(bytes, GUARD_END);
-    unsigned char *before = guarded_allocate(bytes, GUARD_END);
-    test_random random = {(uint64_t)bytes};
-    for (int64_t i = 0; i < bytes; i++)
-        before[i] = (unsigned char)random_next(&random);
+    const unsigned char *before = random_bytes(bytes, GUARD_END);
     memcpy(buffer, before, (size_t)bytes);
     double work = 0;
     CHECK_OK(krn_ceiling_run(context, KRN_CEILING_NARROW, buffer, bytes, 2, &work));
