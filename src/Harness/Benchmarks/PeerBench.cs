@@ -10,7 +10,11 @@ namespace Kernels.Harness.Benchmarks;
 /// <param name="coldBytes">Bytes over which a peer's weights are rotated for batches where ours are.</param>
 internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interleaver, long coldBytes)
 {
+    private readonly SortedSet<string> _failures = [];
     private (WeightOperand Operand, PeerWeights Weights)? _last;
+
+    /// <summary>What peers said that failed to prepare a call, once each; there is no result of such a call.</summary>
+    public IReadOnlyCollection<string> Failures => _failures;
 
     /// <summary>What the peers say to a case.</summary>
     /// <param name="spec">The case.</param>
@@ -47,7 +51,7 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
         try
         {
             foreach (IPeer peer in peers)
-                contestants.AddRange(prepare(peer).Select(call => (peer, call)));
+                AddCalls(peer);
             if (contestants.Count == 0)
                 return [];
             double[] times = interleaver.Medians([own, .. contestants.Select(contestant => (Action)contestant.Call.Invoke)], threads);
@@ -56,6 +60,19 @@ internal sealed class PeerBench(IReadOnlyList<IPeer> peers, Interleaver interlea
         finally
         {
             contestants.ForEach(contestant => contestant.Call.Dispose());
+        }
+
+        void AddCalls(IPeer peer)
+        {
+            try
+            {
+                foreach (IPeerCall call in prepare(peer))
+                    contestants.Add((peer, call));
+            }
+            catch (PeerFailedException exception)
+            {
+                _failures.Add($"{peer.Name} {peer.Version} fails: {exception.Message}");
+            }
         }
     }
 

@@ -22,10 +22,10 @@ internal sealed unsafe class FfhtPeer : IPeer
     public string Version => "unversioned";
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads) => [];
+    public IEnumerable<IPeerCall> PrepareGemm(PeerProblem problem, int threads) => [];
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) =>
+    public IEnumerable<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) =>
         threads == 1 && problem.Spec.Type == ElementType.F32 && BitOperations.IsPow2(problem.N) && problem.N > 1 ? [new Call(this, problem)] : [];
 
     // It does not normalize: in place again and again, anything but zeros would grow beyond all bounds. So zeros are what is timed.

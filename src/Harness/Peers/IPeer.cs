@@ -13,21 +13,24 @@ internal interface IPeer
     /// user of the cell would consider. Packing happens here, outside the time.</summary>
     /// <param name="problem">Cell, shape and operands.</param>
     /// <param name="threads">Threads.</param>
-    /// <returns>The prepared calls; none when the library has nothing for the cell but a slow reference.</returns>
-    IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads);
+    /// <returns>The calls, each prepared when it is asked for; none when the library has nothing for the cell but a slow reference.</returns>
+    /// <exception cref="PeerFailedException">The library has what is asked for, and fails to prepare it.</exception>
+    IEnumerable<IPeerCall> PrepareGemm(PeerProblem problem, int threads);
 
     /// <summary>Prepares what the library offers for a Hadamard rotation. Outputs are told normalized, by block and place in it.</summary>
     /// <param name="problem">Shape and operands.</param>
     /// <param name="threads">Threads.</param>
     /// <returns>The prepared calls; none when the library has nothing for it.</returns>
-    IReadOnlyList<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) => [];
+    /// <exception cref="PeerFailedException">The library has what is asked for, and fails to prepare it.</exception>
+    IEnumerable<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) => [];
 
     /// <summary>Prepares what the library offers for attention over a cache. Outputs are told by query token of the batch, and by channel of
     /// the query heads one after the other.</summary>
     /// <param name="problem">Shape and operands.</param>
     /// <param name="threads">Threads.</param>
     /// <returns>The prepared calls; none when the library has nothing for it.</returns>
-    IReadOnlyList<IPeerCall> PrepareAttention(AttentionProblem problem, int threads) => [];
+    /// <exception cref="PeerFailedException">The library has what is asked for, and fails to prepare it.</exception>
+    IEnumerable<IPeerCall> PrepareAttention(AttentionProblem problem, int threads) => [];
 }
 
 /// <summary>A call that is ready to be timed.</summary>
@@ -84,3 +87,6 @@ internal sealed record PeerTraits(
 
 /// <summary>A library was found and cannot be used; the message says why, to go into a sentence.</summary>
 internal sealed class PeerUnusableException(string reason) : Exception(reason);
+
+/// <summary>A library that was found fails at a call; the message says what it says.</summary>
+internal sealed class PeerFailedException(string reason) : Exception(reason);

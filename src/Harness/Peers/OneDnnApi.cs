@@ -122,23 +122,23 @@ internal sealed unsafe class OneDnnApi
     public void SetThreads(int threads) => _setThreads(threads);
 
     /// <summary>Describes a matrix with strides in elements.</summary>
-    public nint Describe(long rows, long cols, OneDnnType type, long rowStride, long colStride)
+    /// <returns>The description, or 0 when the library has no such: rows of 4-bit elements cannot end within a byte.</returns>
+    public nint TryDescribe(long rows, long cols, OneDnnType type, long rowStride, long colStride)
     {
         long* dims = stackalloc long[] { rows, cols };
         long* strides = stackalloc long[] { rowStride, colStride };
         nint desc;
-        Check(_createDesc(&desc, 2, dims, (int)type, strides), "a description");
-        return desc;
+        return _createDesc(&desc, 2, dims, (int)type, strides) == 0 ? desc : 0;
     }
 
     /// <summary>Describes a matrix whose layout the primitive chooses.</summary>
-    public nint DescribeAny(long rows, long cols, OneDnnType type)
+    /// <returns>The description, or 0 when the library has no such.</returns>
+    public nint TryDescribeAny(long rows, long cols, OneDnnType type)
     {
         const int TagAny = 1;
         long* dims = stackalloc long[] { rows, cols };
         nint desc;
-        Check(_createDescAny(&desc, 2, dims, (int)type, TagAny), "a description");
-        return desc;
+        return _createDescAny(&desc, 2, dims, (int)type, TagAny) == 0 ? desc : 0;
     }
 
     /// <summary>Frees a description.</summary>
@@ -280,6 +280,6 @@ internal sealed unsafe class OneDnnApi
     private static void Check(int status, string what)
     {
         if (status != 0)
-            throw new InvalidOperationException($"oneDNN gives status {status} for {what}.");
+            throw new PeerFailedException($"status {status} for {what}");
     }
 }

@@ -23,19 +23,16 @@ internal sealed class OneDnnPeer : IPeer
     public string Version => _api.Version;
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads)
+    public IEnumerable<IPeerCall> PrepareGemm(PeerProblem problem, int threads)
     {
         if (!problem.IsUsual)
-            return [];
-        _api.SetThreads(threads);
-        var calls = new List<IPeerCall>();
+            yield break;
         foreach (OneDnnRecipe recipe in RecipesFor(problem))
         {
+            _api.SetThreads(threads);
             if (OneDnnCall.TryPrepare(_api, recipe, problem, threads) is { } call)
-                calls.Add(call);
+                yield return call;
         }
-
-        return calls;
     }
 
     /// <summary>What a user of the cell would try, whether or not the library has it.</summary>
@@ -145,10 +142,18 @@ internal sealed unsafe class OneDnnCall : IPeerCall
     public static OneDnnCall? TryPrepare(OneDnnApi api, OneDnnRecipe recipe, PeerProblem problem, int threads)
     {
         var call = new OneDnnCall(api, recipe, problem, threads);
-        if (call.TryPrepare(problem))
-            return call;
-        call.Dispose();
-        return null;
+        bool isPrepared = false;
+        try
+        {
+            isPrepared = call.TryPrepare(problem);
+        }
+        finally
+        {
+            if (!isPrepared)
+                call.Dispose();
+        }
+
+        return isPrepared ? call : null;
     }
 
     /// <inheritdoc/>
@@ -190,36 +195,49 @@ internal sealed unsafe class OneDnnCall : IPeerCall
         int m = problem.M, n = problem.N, k = problem.K;
         OneDnnType zeroPoints = _recipe.Weights == OneDnnType.U4 ? OneDnnType.U4 : OneDnnType.None;
         long groupLength = !_recipe.HasScales ? -1 : problem.Weights.IsPerChannel ? 0 : problem.Weights.GroupLength;
-        nint attributes = _api.TryMakeAttributes(groupLength, zeroPoints, _recipe.HasScales && !_recipe.IsInteger);
-        if (attributes == 0)
-            return false;
-        nint source = _api.Describe(m, k, _recipe.Source, k, 1);
-        nint any = _api.DescribeAny(k, n, _recipe.Weights);
-        nint byOutput = _api.Describe(k, n, _recipe.Weights, 1, k), byInput = _api.Describe(k, n, _recipe.Weights, n, 1);
-        nint destination = _api.Describe(m, n, OneDnnType.F32, n, 1);
-        nint matmul = _api.TryDescribeMatmul(source, any, destination, attributes);
-        bool isDone = matmul != 0 && TryPackWeights(problem, byOutput, byInput, _api.WeightsOf(matmul));
-        if (isDone)
+        nint attributes = _api.TryMakeAttributes(groupLength, zeroPoints, _recipe.HasScales && !_recipe.IsInteger), matmul = 0;
+        nint source = _api.TryDescribe(m, k, _recipe.Source, k, 1);
+        nint any = _api.TryDescribeAny(k, n, _recipe.Weights);
+        nint byOutput = _api.TryDescribe(k, n, _recipe.Weights, 1, k), byInput = _api.TryDescribe(k, n, _recipe.Weights, n, 1);
+        nint destination = _api.TryDescribe(m, n, OneDnnType.F32, n, 1);
+        nint scales = _recipe.HasScales ? DescribeGroups(problem, OneDnnType.F32) : 0;
+        nint points = zeroPoints != OneDnnType.None ? DescribeGroups(problem, zeroPoints) : 0;
+        try
         {
+            // Without byInput there is no plain layout; all others are needed.
+            if (attributes == 0 || source == 0 || any == 0 || byOutput == 0 || destination == 0 || (_recipe.HasScales && scales == 0)
+                || (zeroPoints != OneDnnType.None && points == 0))
+                return false;
+            matmul = _api.TryDescribeMatmul(source, any, destination, attributes);
+            if (matmul == 0 || !TryPackWeights(problem, byOutput, byInput, _api.WeightsOf(matmul)))
+                return false;
             _primitive = _api.MakePrimitive(matmul);
             AddArgument(OneDnnApi.ArgSource, source, SourceOf(problem));
             AddArgument(OneDnnApi.ArgWeights, _weights[0]);
             AddArgument(OneDnnApi.ArgDestination, destination, _output);
-            AddScales(problem, zeroPoints);
+            if (scales != 0)
+                AddArgument(OneDnnApi.ArgScales | OneDnnApi.ArgWeights, scales, ScalesOf(problem.Weights));
+            if (points != 0)
+                AddArgument(OneDnnApi.ArgZeroPoints | OneDnnApi.ArgWeights, points, ZeroPointsOf(problem));
+            return true;
         }
-
-        if (matmul != 0)
-            _api.DestroyPrimitiveDesc(matmul);
-        foreach (nint desc in new[] { source, any, byOutput, byInput, destination })
-            _api.DestroyDesc(desc);
-        _api.DestroyAttributes(attributes);
-        return isDone;
+        finally
+        {
+            if (matmul != 0)
+                _api.DestroyPrimitiveDesc(matmul);
+            foreach (nint desc in new[] { source, any, byOutput, byInput, destination, scales, points }.Where(desc => desc != 0))
+                _api.DestroyDesc(desc);
+            if (attributes != 0)
+                _api.DestroyAttributes(attributes);
+        }
     }
+
+    private nint DescribeGroups(PeerProblem problem, OneDnnType type) => _api.TryDescribe(problem.Weights.Groups, problem.N, type, problem.N, 1);
 
     private bool TryPackWeights(PeerProblem problem, nint byOutput, nint byInput, nint packed)
     {
         // 4-bit codes may be wanted in plain rows of N, and versions that want this do not reorder them.
-        bool isPlain = OneDnnRecipe.BitsOf(_recipe.Weights) == 4 && problem.N % 2 == 0 && _api.AreEqual(packed, byInput);
+        bool isPlain = OneDnnRecipe.BitsOf(_recipe.Weights) == 4 && byInput != 0 && _api.AreEqual(packed, byInput);
         using AlignedBuffer codes = isPlain ? CodesByInput(problem) : WeightsOf(problem);
         long bytes = _api.BytesOf(packed);
         int copies = problem.CopiesFor(bytes);
@@ -283,16 +301,16 @@ internal sealed unsafe class OneDnnCall : IPeerCall
         return buffer;
     }
 
-    private void AddScales(PeerProblem problem, OneDnnType zeroPoints)
+    private AlignedBuffer ScalesOf(PeerWeights weights)
     {
-        if (!_recipe.HasScales)
-            return;
-        PeerWeights weights = problem.Weights;
         AlignedBuffer scales = Own(new AlignedBuffer(weights.Scales.Length * sizeof(float)));
         weights.ScalesByGroup().CopyTo(scales.AsSpan<float>());
-        AddArgument(OneDnnApi.ArgScales | OneDnnApi.ArgWeights, DescribeGroups(OneDnnType.F32), scales, ownsDesc: true);
-        if (zeroPoints == OneDnnType.None)
-            return;
+        return scales;
+    }
+
+    private AlignedBuffer ZeroPointsOf(PeerProblem problem)
+    {
+        PeerWeights weights = problem.Weights;
         AlignedBuffer points = Own(new AlignedBuffer((weights.Scales.Length + 1) / 2));
         for (int g = 0; g < weights.Groups; g++)
         {
@@ -303,18 +321,14 @@ internal sealed unsafe class OneDnnCall : IPeerCall
             }
         }
 
-        AddArgument(OneDnnApi.ArgZeroPoints | OneDnnApi.ArgWeights, DescribeGroups(zeroPoints), points, ownsDesc: true);
-
-        nint DescribeGroups(OneDnnType type) => _api.Describe(weights.Groups, problem.N, type, problem.N, 1);
+        return points;
     }
 
-    private void AddArgument(int argument, nint desc, AlignedBuffer data, bool ownsDesc = false)
+    private void AddArgument(int argument, nint desc, AlignedBuffer data)
     {
         nint memory = _api.MakeMemory(desc, AddressOf(data));
         _memories.Add(memory);
         AddArgument(argument, memory);
-        if (ownsDesc)
-            _api.DestroyDesc(desc);
     }
 
     private void AddArgument(int argument, nint memory) =>

@@ -27,22 +27,19 @@ internal sealed class OnnxRuntimePeer : IPeer
     public string Version => _api.Version;
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads)
+    public IEnumerable<IPeerCall> PrepareGemm(PeerProblem problem, int threads)
     {
         if (!problem.IsUsual)
-            return [];
-        var calls = new List<IPeerCall>();
+            yield break;
         foreach (OrtRecipe recipe in OrtRecipe.For(problem))
         {
             if (OrtCall.TryPrepare(this, recipe, problem, threads) is { } call)
-                calls.Add(call);
+                yield return call;
         }
-
-        return calls;
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareAttention(AttentionProblem problem, int threads) =>
+    public IEnumerable<IPeerCall> PrepareAttention(AttentionProblem problem, int threads) =>
         OrtAttentionCall.TryPrepare(this, problem, threads) is { } call ? [call] : [];
 
     /// <summary>Makes a session whose threads are so many; null when the library has no kernel for the model.</summary>

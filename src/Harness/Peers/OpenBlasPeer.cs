@@ -53,10 +53,10 @@ internal sealed unsafe class OpenBlasPeer : IPeer
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads) => problem.IsUsual ? [new Call(this, problem, threads)] : [];
+    public IEnumerable<IPeerCall> PrepareGemm(PeerProblem problem, int threads) => problem.IsUsual ? [new Call(this, problem, threads)] : [];
 
     /// <inheritdoc/>
-    public IReadOnlyList<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) =>
+    public IEnumerable<IPeerCall> PrepareHadamard(HadamardProblem problem, int threads) =>
         problem.Spec.Type == ElementType.F32 && problem.N <= MaxHadamard ? [new HadamardCall(this, problem, threads)] : [];
 
     // The product with the matrix, as long as anybody would think of it.

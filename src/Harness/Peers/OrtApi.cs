@@ -117,7 +117,7 @@ internal sealed unsafe class OrtApi
     private void Check(nint status)
     {
         if (Message(status) is { } message)
-            throw new InvalidOperationException($"ONNX Runtime: {message}");
+            throw new PeerFailedException(message);
     }
 
     private string? Message(nint status)

@@ -63,6 +63,19 @@ public sealed class PeerBenchTests
     }
 
     [Fact]
+    public void APeerThatFailsIsToldAndLeavesTheOthersAlone()
+    {
+        using var operands = new PeerOperands("w8-a8", m: 3, n: 20, k: 96);
+        var right = new FakePeer(new PeerTraits(PeerInput.OfCell), value => value);
+        var failing = new FakePeer(new PeerTraits(PeerInput.OfCell), value => value) { Failure = "no memory" };
+        var bench = new PeerBench([failing, right], new Interleaver(s_short), 0);
+        for (int i = 0; i < 2; i++)
+            Assert.Null(Assert.Single(bench.Compare(operands.Spec, 1, operands.Layer, operands.Own)).Failure);
+        Assert.Equal(["Fake 1.0 fails: no memory"], bench.Failures);
+        Assert.Equal((0, 0), (failing.Living, right.Living));
+    }
+
+    [Fact]
     public void WithoutPeersThereIsNothing()
     {
         using var operands = new PeerOperands("w8-a8", m: 1, n: 16, k: 32);
@@ -160,6 +173,23 @@ public sealed class PeerBenchTests
     [InlineData("nf4b64-bf16")]
     public void OneDnnIsRight(string cell) => AssertAllRight("oneDNN", cell);
 
+    // Odd sizes: rows of 4-bit codes, and of 4-bit zero points, end within a byte.
+    [PeerTheory("oneDNN")]
+    [InlineData("w4-a8", 63, 320)]
+    [InlineData("w4zg32-a8", 63, 320)]
+    [InlineData("w4zg32-bf16", 63, 320)]
+    [InlineData("w4-bf16", 64, 321)]
+    [InlineData("w8-a8", 63, 321)]
+    public void OneDnnTakesOddSizesOrHasNothingForThem(string cell, int n, int k)
+    {
+        IPeer peer = Assert.Single(PeerTheoryAttribute.Search("oneDNN").Found);
+        using var operands = new PeerOperands(cell, m: 5, n, k);
+        var bench = new PeerBench([peer], new Interleaver(s_short), 0);
+        // The product of floats or of widened codes is there for every size.
+        Assert.NotEmpty(bench.Compare(operands.Spec, 1, operands.Layer, operands.Own));
+        Assert.Empty(bench.Failures);
+    }
+
     [PeerTheory("ONNX Runtime")]
     [InlineData("w8-a8")]
     [InlineData("w8-u8")]
@@ -224,7 +254,7 @@ public sealed class PeerBenchTests
         foreach ((long m, long coldBytes, int threads) in new[] { (1L, 1L << 20, 1), (7, 0, 2) })
         {
             using var operands = new PeerOperands(cell, m, n: 64, k: 320, coldBytes);
-            IReadOnlyList<IPeerCall> calls = peer.PrepareGemm(operands.Problem, threads);
+            IPeerCall[] calls = [.. peer.PrepareGemm(operands.Problem, threads)];
             try
             {
                 Assert.NotEmpty(calls);

@@ -45,10 +45,15 @@ internal sealed class FakePeer(PeerTraits traits, Func<double, double> change) :
 
     public int Living { get; private set; }
 
-    public IReadOnlyList<IPeerCall> PrepareGemm(PeerProblem problem, int threads)
+    /// <summary>What it fails with; null when it does not.</summary>
+    public string? Failure { get; init; }
+
+    public IEnumerable<IPeerCall> PrepareGemm(PeerProblem problem, int threads)
     {
+        if (Failure is not null)
+            throw new PeerFailedException(Failure);
         Living++;
-        return [new Call(this, problem)];
+        yield return new Call(this, problem);
     }
 
     private sealed class Call(FakePeer peer, PeerProblem problem) : IPeerCall
