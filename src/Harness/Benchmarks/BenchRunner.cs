@@ -17,65 +17,68 @@ internal readonly record struct BenchProgress(int Done, int Total, string What);
 /// <param name="Cases">GEMM cases, each with its place in the results.</param>
 internal sealed record LayerPlan(long N, long K, Func<long, LayerData> Load, IReadOnlyList<(int Place, PlannedCase Case)> Cases);
 
-/// <summary>Runs planned cases: prepares operands, takes times beside ceilings, checks results, asks peers.</summary>
+/// <summary>Runs planned cases: prepares operands, takes times beside ceilings, checks results, compares with peers and other variants.</summary>
 /// <param name="contexts">The contexts.</param>
 /// <param name="meter">The ceilings.</param>
 /// <param name="timer">What takes the times.</param>
 /// <param name="peers">The peers; null for none.</param>
+/// <param name="interleaver">What compares the variants of a case; null when they are not compared.</param>
 /// <param name="coldBytes">Bytes over which operands are rotated that must come from memory.</param>
 /// <param name="seed">Seed of synthetic data.</param>
 internal sealed class BenchRunner(
-    ContextPool contexts, CeilingMeter meter, ICaseTimer timer, PeerBench? peers, long coldBytes, long seed)
+    ContextPool contexts, CeilingMeter meter, ICaseTimer timer, PeerBench? peers, Interleaver? interleaver, long coldBytes, long seed)
 {
     // Of a shared machine single samples say little; with those of all rounds together a median does.
     private const int CeilingSamplesPerLook = 4;
 
     private static readonly TimeSpan s_yardstickTime = TimeSpan.FromMilliseconds(1);
 
-    private int _done;
+    private readonly SortedDictionary<int, CaseResult> _results = [];
     private int _total;
 
     /// <summary>Called before each case.</summary>
-    public Action<BenchProgress>? OnProgress { get; init; }
+    public Action<BenchProgress>? OnProgress { get; set; }
 
-    /// <summary>Runs everything.</summary>
-    /// <returns>The results in the order of the plan, whatever the order in which they ran.</returns>
-    public IReadOnlyList<CaseResult> Run(IReadOnlyList<LayerPlan> layers, IReadOnlyList<(int Place, PlannedCase Case)> others)
+    /// <summary>Cancelled when the run shall end after the current case.</summary>
+    public CancellationToken Stop { get; init; }
+
+    /// <summary>The results so far, in the order of the plan, whatever the order in which they ran.</summary>
+    public IReadOnlyList<CaseResult> Results => [.. _results.Values];
+
+    /// <summary>Runs everything, or what there is time for until <see cref="Stop"/>.</summary>
+    public void Run(IReadOnlyList<LayerPlan> layers, IReadOnlyList<(int Place, PlannedCase Case)> others)
     {
-        var results = new SortedDictionary<int, CaseResult>();
-        _done = 0;
+        _results.Clear();
         _total = layers.Sum(layer => layer.Cases.Count) + others.Count;
         foreach (LayerPlan layer in layers)
-            RunLayer(layer, results);
-        foreach ((int place, PlannedCase planned) in others)
+            RunLayer(layer);
+        foreach ((int place, PlannedCase planned) in others.TakeWhile(_ => !Stop.IsCancellationRequested))
         {
             Report(planned.Id.ToString());
             using MeasuredCase measured = Prepare(planned);
-            results[place] = Measure(planned, measured, null);
+            _results[place] = Measure(planned, measured, null) with { BestVariant = CompareWithBest(planned, measured, others) };
         }
-
-        return [.. results.Values];
     }
 
-    private void RunLayer(LayerPlan plan, SortedDictionary<int, CaseResult> results)
+    private void RunLayer(LayerPlan plan)
     {
-        if (plan.Cases.Count == 0)
+        if (plan.Cases.Count == 0 || Stop.IsCancellationRequested)
             return;
         Report($"layer {plan.N} x {plan.K}");
         LayerData layer = plan.Load(plan.Cases.Max(c => SpecOf(c.Case).M));
         KernelContext quantizing = contexts.Get(ContextPool.Levels[0], Environment.ProcessorCount);
         // Weights are packed once for all cases that share them.
-        foreach (var group in plan.Cases.GroupBy(c => (SpecOf(c.Case).Cell.Weights, c.Case.Level)))
+        foreach (var group in plan.Cases.GroupBy(c => (SpecOf(c.Case).Cell.Weights, c.Case.Level)).TakeWhile(_ => !Stop.IsCancellationRequested))
         {
             bool isCold = group.Any(c => SpecOf(c.Case).M <= GemmCase.ColdBatch);
             using var weights = WeightOperand.Make(
                 quantizing, contexts.Get(group.Key.Level, 1), layer, group.Key.Weights, isCold ? coldBytes : 0);
-            foreach ((int place, PlannedCase planned) in group)
+            foreach ((int place, PlannedCase planned) in group.TakeWhile(_ => !Stop.IsCancellationRequested))
             {
                 Report(layer.Name is null ? planned.Id.ToString() : $"{layer.Name} {planned.Id}");
                 using var measured = new GemmCase(
                     SpecOf(planned), planned.Id.Variant, contexts.Get(planned.Level, planned.Id.Threads), quantizing, layer, weights, coldBytes);
-                results[place] = Measure(planned, measured, layer);
+                _results[place] = Measure(planned, measured, layer);
             }
         }
     }
@@ -110,7 +113,7 @@ internal sealed class BenchRunner(
 
         (KernelError kernel, QuantizationError? quantization) = measured.Check();
         CaseSpec spec = planned.Id.Spec;
-        var result = new CaseResult
+        return new CaseResult
         {
             Id = planned.Id.ToString(),
             Op = spec.Op,
@@ -139,8 +142,6 @@ internal sealed class BenchRunner(
                     _ => [],
                 },
         };
-        _done++;
-        return result;
 
         void Look()
         {
@@ -148,6 +149,18 @@ internal sealed class BenchRunner(
             if (yardstick is not null)
                 yardstickTimes.Add(TimeOf(yardstick.Invoke));
         }
+    }
+
+    // One after the other, a machine that drifts is not the same to both.
+    private VariantResult? CompareWithBest(PlannedCase planned, MeasuredCase measured, IReadOnlyList<(int Place, PlannedCase Case)> others)
+    {
+        PlannedCase best = others.Select(other => other.Case)
+            .Where(other => other.Id.Spec == planned.Id.Spec && other.Id.Threads == planned.Id.Threads).MaxBy(other => other.Level)!;
+        if (interleaver is null || best.Level == planned.Level || planned.Level == Isa.Reference)
+            return null;
+        using MeasuredCase against = Prepare(best);
+        double[] times = interleaver.Medians([measured.Invoke, against.Invoke], planned.Id.Threads);
+        return new VariantResult(best.Id.Variant, times[1], times[0]);
     }
 
     // Twice as often until it takes a while: caches are warm, and the clock is fine enough.
@@ -184,7 +197,7 @@ internal sealed class BenchRunner(
         };
     }
 
-    private void Report(string what) => OnProgress?.Invoke(new BenchProgress(_done, _total, what));
+    private void Report(string what) => OnProgress?.Invoke(new BenchProgress(_results.Count, _total, what));
 
     private static GemmSpec SpecOf(PlannedCase planned) => (GemmSpec)planned.Id.Spec;
 

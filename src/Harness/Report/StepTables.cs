@@ -65,6 +65,8 @@ internal static class StepTables
             text += $" (`{result.Ceiling!.Name}`)";
         if (PartsOf(result.Id, byId) is { } parts)
             text += $", {Figures.Factor(parts.TimeNs!.Median / result.TimeNs!.Median)}";
+        if (result.BestVariant is { } best)
+            text += $", {Figures.Factor(best.OwnTimeNs / best.TimeNs)} the time of {best.Isa}";
         if (result.BestPeer is not { } peer)
             return text;
         string name = $"{peer.Name} {peer.Version}";

@@ -51,6 +51,8 @@ internal static class CaseTable
         Text("peer", "peer", c => c.BestPeer is { } peer ? $"{peer.Name} {peer.Version}" : ""),
         Number("peer_time_ns", "peer time", c => c.BestPeer?.TimeNs, Figures.Time),
         Number("peer_speedup", "vs peer", c => c.BestPeer?.Speedup, Figures.Factor),
+        Text("best_variant", "best variant", c => c.BestVariant?.Isa ?? ""),
+        Number("of_best_variant", "of best time", c => c.BestVariant is { TimeNs: > 0 } best ? best.OwnTimeNs / best.TimeNs : null, Figures.Factor),
         Number("tokens_per_s", "tokens/s", TokensPerSecond, Figures.Count),
         Number("cache_bytes", "cache", c => c.Op == "attention" ? c.Bytes?.Packed : null, Figures.Bytes),
     ];
@@ -62,7 +64,7 @@ internal static class CaseTable
     public static IReadOnlyList<CaseColumn> Summary(bool hasLayers) => Pick(
         hasLayers
             ? ["layer", "shape", "time_median_ns", "gops", "of_ceiling", "packed_of_f16", "peer_speedup", "kernel_error", "sqnr_db"]
-            : ["shape", "threads", "time_median_ns", "tokens_per_s", "cache_bytes", "gops", "gbytes_per_s", "of_ceiling", "ceiling", "packed_of_f16", "peer_speedup",
+            : ["shape", "threads", "time_median_ns", "tokens_per_s", "cache_bytes", "gops", "gbytes_per_s", "of_ceiling", "ceiling", "packed_of_f16", "of_best_variant", "peer_speedup",
                 "kernel_error", "sqnr_db"]);
 
     /// <summary>The shape as ids write it.</summary>

@@ -38,7 +38,8 @@ internal sealed record RunResult
 /// <param name="Timer">What took the times, "sampler" or "benchmarkdotnet"; null for a run that takes none.</param>
 /// <param name="Data">Where weights and activations came from, "synthetic" or the name of a model file without its folder.</param>
 /// <param name="Seed">The seed of synthetic data.</param>
-internal sealed record RunInfo(string Verb, DateTimeOffset CreatedUtc, string? Timer, string Data, long Seed);
+/// <param name="Planned">How many cases the run was to have; there are fewer when it was interrupted. Null in older files.</param>
+internal sealed record RunInfo(string Verb, DateTimeOffset CreatedUtc, string? Timer, string Data, long Seed, int? Planned = null);
 
 /// <summary>The machine of a run.</summary>
 /// <param name="Cpu">Brand string of the processor.</param>
@@ -131,6 +132,10 @@ internal sealed record CaseResult
     /// <summary>Other libraries on the same operands, shape and threads.</summary>
     public IReadOnlyList<PeerResult> Peers { get; init; } = [];
 
+    /// <summary>The best variant of the same case in the same run; null for that one, for the reference, and for GEMM, whose weights are packed
+    /// for one variant.</summary>
+    public VariantResult? BestVariant { get; init; }
+
     /// <summary>What a CUDA device said of itself while it ran the case; null on the CPU, and where the device does not tell.</summary>
     public DeviceLoad? DeviceLoad { get; init; }
 
@@ -140,6 +145,12 @@ internal sealed record CaseResult
     /// <summary>The id and, for a layer of a model, its name: unique within a run.</summary>
     internal string Key => Layer is null ? Id : $"{Id} [{Layer}]";
 }
+
+/// <summary>Another variant on the same case. Both times are taken in turns.</summary>
+/// <param name="Isa">The other variant.</param>
+/// <param name="TimeNs">Its median time of one call.</param>
+/// <param name="OwnTimeNs">That of this case's variant.</param>
+internal sealed record VariantResult(string Isa, double TimeNs, double OwnTimeNs);
 
 /// <summary>What a device says of itself while it works.</summary>
 /// <param name="SmMhz">Clock of the multiprocessors.</param>

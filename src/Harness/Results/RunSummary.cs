@@ -14,12 +14,14 @@ internal static class RunSummary
         MachineInfo machine = result.Machine;
         string data = result.Run.Data == "synthetic" ? $"synthetic data, seed {result.Run.Seed}" : $"model {result.Run.Data}, seed {result.Run.Seed}";
         string timer = result.Run.Timer is null ? "" : $", timed by {result.Run.Timer}";
+        string interrupted = result.Run.Planned is { } planned && planned > result.Cases.Count
+            ? $", interrupted after {result.Cases.Count} of {planned} cases" : "";
         return
         [
             $"{machine.Cpu}, {machine.LogicalProcessors} logical processors, L2 {Figures.Bytes(machine.L2Bytes)}, L3 {Figures.Bytes(machine.L3Bytes)}, "
                 + $"memory {Figures.Bytes(machine.MemoryBytes)}",
             $"{machine.Os}, {result.Build.Runtime}, kernels {result.Build.Version} ({result.Build.NativeBuild})",
-            string.Create(CultureInfo.InvariantCulture, $"{result.Run.CreatedUtc:yyyy-MM-dd HH:mm} UTC, {data}{timer}"),
+            string.Create(CultureInfo.InvariantCulture, $"{result.Run.CreatedUtc:yyyy-MM-dd HH:mm} UTC, {data}{timer}{interrupted}"),
         ];
     }
 

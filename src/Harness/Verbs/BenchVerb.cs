@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Kernels.Harness.Benchmarks;
 using Kernels.Harness.Cases;
 using Kernels.Harness.Devices;
@@ -42,9 +43,9 @@ internal static class BenchVerb
         if (options.CrossCheck)
             return CrossCheck.Run(plan, contexts, options.Seed, terminal);
 
-        RunResult result = Measure(options, contexts, plan, terminal);
+        (RunResult result, ExceptionDispatchInfo? failure) = Measure(options, contexts, plan, terminal);
         RunTables.Write(terminal, result);
-        if (isRotation)
+        if (isRotation && failure is null)
             RotationTables.Write(terminal, contexts, new Interleaver(new InterleaverOptions()), Captured(model, contexts, options.Seed), options.Seed);
         if (options.Json is not null)
             ResultsJson.Save(result, options.Json);
@@ -52,7 +53,13 @@ internal static class BenchVerb
             TextFiles.Write(options.Csv, CsvWriter.Write(result));
         if (options.Markdown is not null)
             TextFiles.Write(options.Markdown, MarkdownWriter.Write(result));
-        return Judge(result, terminal);
+        int exitCode = Judge(result, terminal);
+        // What was measured before is written by now.
+        failure?.Throw();
+        if (result.Cases.Count == plan.CaseCount)
+            return exitCode;
+        terminal.Error.WriteLine($"kernels: interrupted after {result.Cases.Count} of {plan.CaseCount} cases.");
+        return CommandLine.Interrupted;
     }
 
     // In the middle of a model, and at its end.
@@ -91,7 +98,7 @@ internal static class BenchVerb
         };
     }
 
-    private static RunResult Measure(BenchOptions options, ContextPool contexts, BenchPlan plan, Terminal terminal)
+    private static (RunResult Result, ExceptionDispatchInfo? Failure) Measure(BenchOptions options, ContextPool contexts, BenchPlan plan, Terminal terminal)
     {
         DateTimeOffset start = DateTimeOffset.UtcNow;
         long l3 = MachineProbe.L3BytesOrDefault();
@@ -112,16 +119,35 @@ internal static class BenchVerb
         var interleaver = new Interleaver(
             plan.IsModel ? InterleaverOptions.ForManySmallCases : options.Full ? InterleaverOptions.ForEveryCase : new InterleaverOptions());
         var peers = new PeerBench(FindPeers(options, terminal), interleaver, PeerColdBytes(coldBytes));
-        IReadOnlyList<CaseResult> cases = terminal.WithProgress(report =>
-            new BenchRunner(contexts, meter, timer, peers, coldBytes, options.Seed) { OnProgress = report }.Run(plan.Layers, plan.Others));
-        return new RunResult
+        using var interruption = new Interruption();
+        var runner = new BenchRunner(contexts, meter, timer, peers, interleaver, coldBytes, options.Seed) { Stop = interruption.Token };
+        ExceptionDispatchInfo? failure = terminal.WithProgress(report => Run(runner, plan, report));
+        foreach (string failed in peers.Failures)
+            terminal.Error.WriteLine($"kernels: {Printable.Of(failed)}");
+        var result = new RunResult
         {
-            Run = new RunInfo("bench", start, timer.Name, plan.DataName, options.Seed),
+            Run = new RunInfo("bench", start, timer.Name, plan.DataName, options.Seed, plan.CaseCount),
             Machine = MachineProbe.Machine(),
             Build = MachineProbe.Build(),
             Ceilings = meter.Results(),
-            Cases = cases,
+            Cases = runner.Results,
         };
+        return (result, failure);
+    }
+
+    // A run may have taken an hour when a case fails: what it has is shown and saved before the failure is told.
+    private static ExceptionDispatchInfo? Run(BenchRunner runner, BenchPlan plan, Action<BenchProgress> report)
+    {
+        try
+        {
+            runner.OnProgress = report;
+            runner.Run(plan.Layers, plan.Others);
+            return null;
+        }
+        catch (Exception exception) when (runner.Results.Count > 0)
+        {
+            return ExceptionDispatchInfo.Capture(exception);
+        }
     }
 
     private static IReadOnlyList<IPeer> FindPeers(BenchOptions options, Terminal terminal)

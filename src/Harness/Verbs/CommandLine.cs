@@ -17,6 +17,9 @@ internal static class CommandLine
     /// <summary>What was asked for cannot be done: wrong options, a file that cannot be read, a library that is not there.</summary>
     public const int Unusable = 2;
 
+    /// <summary>The run was interrupted, and what it had by then is saved: what a shell reports for a program that Ctrl+C ended.</summary>
+    public const int Interrupted = 130;
+
     private const int HelpWidth = 120;
 
     private static readonly Type[] s_verbs =

@@ -47,8 +47,11 @@ internal static class CrossCheck
         // No ceilings and no peers: only times are compared.
         var meter = new CeilingMeter(new NoCeilings());
         return terminal.WithProgress(report =>
-            new BenchRunner(contexts, meter, timer, null, BenchVerb.ColdBytesFor(MachineProbe.L3BytesOrDefault()), seed) { OnProgress = report }
-                .Run(plan.Layers, plan.Others));
+        {
+            var runner = new BenchRunner(contexts, meter, timer, null, null, BenchVerb.ColdBytesFor(MachineProbe.L3BytesOrDefault()), seed) { OnProgress = report };
+            runner.Run(plan.Layers, plan.Others);
+            return runner.Results;
+        });
     }
 
     private sealed class NoCeilings : ICeilingProbe

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using Kernels.Harness.Benchmarks;
 using Kernels.Harness.Results;
 using Spectre.Console;
@@ -10,14 +12,20 @@ internal sealed class Terminal
     // What fits most windows; also used where the output is not a window.
     private const int DefaultWidth = 120;
 
+    // A run of two hours fills two screens.
+    private static readonly TimeSpan s_betweenLines = TimeSpan.FromMinutes(1);
+
     private readonly TextWriter _output;
+    private readonly bool _isLogged;
 
     /// <summary>Makes a terminal over two writers.</summary>
     public Terminal(TextWriter output, TextWriter error)
     {
         _output = output;
         Out = Make(output, ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected);
-        IsInteractive = ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected;
+        bool isProgram = ReferenceEquals(error, Console.Error);
+        IsInteractive = isProgram && !Console.IsErrorRedirected;
+        _isLogged = isProgram && !IsInteractive;
         Error = Make(error, IsInteractive);
     }
 
@@ -36,11 +44,11 @@ internal sealed class Terminal
     /// <summary>Writes text that a program may read: nothing is wrapped or coloured.</summary>
     public void Raw(string text) => _output.Write(text);
 
-    /// <summary>Runs something long; who watches sees how far it is.</summary>
-    public T WithProgress<T>(Func<Action<BenchProgress>?, T> run)
+    /// <summary>Runs something long. Who watches sees how far it is; a log gets a line now and then.</summary>
+    public T WithProgress<T>(Func<Action<BenchProgress>, T> run)
     {
         if (!IsInteractive)
-            return run(null);
+            return run(_isLogged ? Logged() : _ => { });
         return Error.Progress()
             // A refresh from another thread would take time from what is being measured.
             .AutoRefresh(false)
@@ -57,6 +65,21 @@ internal sealed class Terminal
                     context.Refresh();
                 });
             });
+    }
+
+    private Action<BenchProgress> Logged()
+    {
+        long start = Stopwatch.GetTimestamp();
+        TimeSpan next = s_betweenLines;
+        return progress =>
+        {
+            TimeSpan elapsed = Stopwatch.GetElapsedTime(start);
+            if (elapsed < next)
+                return;
+            next = elapsed + s_betweenLines;
+            Error.Write(new Text(string.Create(
+                CultureInfo.InvariantCulture, $"kernels: {progress.Done} of {progress.Total} after {elapsed.TotalMinutes:0} min: {Printable.Of(progress.What)}\n")));
+        };
     }
 
     private static IAnsiConsole Make(TextWriter writer, bool isWindow)

@@ -93,13 +93,13 @@ internal static class VerifyVerb
         return failed + worse.Count == 0 ? CommandLine.Ok : CommandLine.Found;
     }
 
-    private static List<Checked> RunAll(VerifyCheck[] checks, ContextPool contexts, GoldenVectors? golden, Action<BenchProgress>? report)
+    private static List<Checked> RunAll(VerifyCheck[] checks, ContextPool contexts, GoldenVectors? golden, Action<BenchProgress> report)
     {
         var results = new List<Checked>(checks.Length);
         foreach (VerifyCheck check in checks)
         {
             if (results.Count % 50 == 0)
-                report?.Invoke(new BenchProgress(results.Count, checks.Length, check.Id));
+                report(new BenchProgress(results.Count, checks.Length, check.Id));
             CheckOutcome outcome = check.Run(contexts);
             string? failure = outcome.Failure;
             if (golden is not null && VerifyCatalog.IsGolden(check))

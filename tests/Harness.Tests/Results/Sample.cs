@@ -38,6 +38,7 @@ internal static class Sample
         KernelError = new KernelError("exact", 64, 64, 0, 1e-8, 0.01),
         QuantizationError = new QuantizationError(35.2, 0.017, 1e-4, 0.9998, 0.1, 0.09),
         Peers = [new PeerResult("OpenBLAS f32 sgemm", "0.3.21 (SkylakeX)", median * 4, 4)],
+        BestVariant = new VariantResult("avx512bf16", median, median * 1.25),
         DeviceLoad = new DeviceLoad(1980, 2619, 345.6),
     };
 }

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Kernels.Harness.Benchmarks;
 using Kernels.Harness.Formats;
 using Kernels.Harness.Results;
 using Kernels.Harness.Synthetic;
@@ -151,6 +152,23 @@ public sealed class CommandLineTests : IDisposable
         Assert.Contains(cases, c => c.Isa == "ref");
         Assert.All(cases.Where(c => c.Isa == "ref"), c => Assert.Null(c.OfCeiling));
         Assert.All(cases.Where(c => c.Isa != "ref"), c => Assert.NotNull(c.OfCeiling));
+    }
+
+    [Fact]
+    public void VariantsAreComparedInTurns()
+    {
+        string levels = string.Join(',', ContextPool.Levels.Select(Cpu.NameOf));
+        string json = _folder.PathOf("r.json");
+        (int code, _, string error) = Run("bench", "--filter", "quantize/s8-per-token/rows1-n4096/t1/*", "--isa", levels, "--json", json);
+        Assert.True(code == 0 && error.Length == 0, error);
+        IReadOnlyList<CaseResult> cases = ResultsJson.Load(json).Cases;
+        Assert.Null(cases[0].BestVariant);
+        Assert.All(cases.Where(c => c.Isa == "ref"), c => Assert.Null(c.BestVariant));
+        Assert.All(cases.Skip(1).Where(c => c.Isa != "ref"), c =>
+        {
+            Assert.Equal(cases[0].Isa, c.BestVariant!.Isa);
+            Assert.True(c.BestVariant.TimeNs > 0 && c.BestVariant.OwnTimeNs > 0);
+        });
     }
 
     [DataTheory("stories260K/stories260K.bin", "stories260K/stories260K.gguf")]
