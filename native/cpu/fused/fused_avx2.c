@@ -71,6 +71,7 @@ const krn_fused_kernels krn_fused_avx2 = {
     .total = total,
     .squares = squares,
     .normalize = normalize,
+    .measure = measure,
     .encode = encode,
     .gate = gate,
     .narrow = narrow_row,

@@ -7,6 +7,7 @@
  *   split_bf16, round_bf16, join_bf16, lower_half      bf16 in split registers, see common/lanes_*.h
  *   magnitude_bits        the bits of |x|
  *   higher_bits           the higher of two, lane by lane; highest_bits: the highest lane
+ *   lower_f, higher_f     the lower and the higher of two, lane by lane
  *   round_i32             to the nearest integer; narrow_signed: four registers of them to bytes
  *   lanes_codes           a register of codes; broadcast_code, add_codes, store_codes
  *   stream_codes          a store past the caches, to an address that is a multiple of the register
@@ -170,8 +171,8 @@ KRN_ALWAYS_INLINE void keep_magnitude(krn_row_sums *sums, const lanes_i largest[
     sums->magnitude = highest_bits(higher_bits(before, higher_bits(largest[0], largest[1])));
 }
 
-KRN_ALWAYS_INLINE void add_squares(int is_centred, int32_t type, const void *x, int64_t at, const float *weight,
-                                   lanes_f mean, lanes_f lanes[STEPS], lanes_i largest[2]) {
+KRN_ALWAYS_INLINE void add_squares(int is_centred, int is_measured, int32_t type, const void *x, int64_t at,
+                                   const float *weight, lanes_f mean, lanes_f lanes[STEPS], lanes_i largest[2]) {
     KRN_UNROLL
     for (int u = 0; u < STEPS; u += 2) {
         lanes_f d[2];
@@ -181,47 +182,54 @@ KRN_ALWAYS_INLINE void add_squares(int is_centred, int32_t type, const void *x, 
             if (is_centred)
                 d[v] = sub_f(d[v], mean);
             lanes[u + v] = fma_f(d[v], d[v], lanes[u + v]);
-            largest[v] = higher_bits(largest[v], magnitude_bits(mul_f(d[v], load_f(weight + (u + v) * LANES))));
+            if (is_measured)
+                largest[v] = higher_bits(largest[v], magnitude_bits(mul_f(d[v], load_f(weight + (u + v) * LANES))));
         }
     }
 }
 
-KRN_ALWAYS_INLINE void squares_of(int lines, int is_centred, int32_t type, const void *x, const float *weight,
-                                  int64_t n, float mean, const krn_ahead *ahead, krn_row_sums *sums) {
+KRN_ALWAYS_INLINE void squares_of(int lines, int is_centred, int is_measured, int32_t type, const void *x,
+                                  const float *weight, int64_t n, float mean, const krn_ahead *ahead,
+                                  krn_row_sums *sums) {
     lanes_f lanes[STEPS];
     lanes_i largest[2] = {broadcast_i32(0), broadcast_i32(0)};
     load_sums(sums, lanes);
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
         prefetch_some(lines, ahead, i);
-        add_squares(is_centred, type, x, i, weight + i, broadcast_f32(mean), lanes, largest);
+        add_squares(is_centred, is_measured, type, x, i, is_measured ? weight + i : NULL, broadcast_f32(mean), lanes,
+                    largest);
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
         /* Differences of 0. */
         widen_normed_rest(type, x, i, n - i, mean, rest);
-        add_squares(is_centred, KRN_TYPE_F32, rest, 0, weight + i, broadcast_f32(mean), lanes, largest);
+        add_squares(is_centred, is_measured, KRN_TYPE_F32, rest, 0, is_measured ? weight + i : NULL,
+                    broadcast_f32(mean), lanes, largest);
     }
     store_sums(sums, lanes);
-    keep_magnitude(sums, largest);
+    if (is_measured)
+        keep_magnitude(sums, largest);
 }
 
-KRN_ALWAYS_INLINE void squares_centred(int is_centred, int32_t type, const void *x, const float *weight, int64_t n,
-                                       float mean, const krn_ahead *ahead, krn_row_sums *sums) {
+KRN_ALWAYS_INLINE void squares_lines(int is_centred, int is_measured, int32_t type, const void *x, const float *weight,
+                                     int64_t n, float mean, const krn_ahead *ahead, krn_row_sums *sums) {
     switch (lines_of(type, ahead)) {
-    case 0: squares_of(0, is_centred, type, x, weight, n, mean, ahead, sums); break;
-    case 1: squares_of(1, is_centred, type, x, weight, n, mean, ahead, sums); break;
-    default: squares_of(MANY, is_centred, type, x, weight, n, mean, ahead, sums); break;
+    case 0: squares_of(0, is_centred, is_measured, type, x, weight, n, mean, ahead, sums); break;
+    case 1: squares_of(1, is_centred, is_measured, type, x, weight, n, mean, ahead, sums); break;
+    default: squares_of(MANY, is_centred, is_measured, type, x, weight, n, mean, ahead, sums); break;
     }
 }
 
 KRN_ALWAYS_INLINE void squares_type(int32_t type, const void *x, const float *weight, int64_t n, float mean,
                                     const krn_ahead *ahead, krn_row_sums *sums) {
     /* To take 0 off changes nothing. */
-    if (mean == 0)
-        squares_centred(0, type, x, weight, n, mean, ahead, sums);
+    if (weight == NULL)
+        squares_lines(1, 0, type, x, NULL, n, mean, ahead, sums);
+    else if (mean == 0)
+        squares_lines(0, 1, type, x, weight, n, mean, ahead, sums);
     else
-        squares_centred(1, type, x, weight, n, mean, ahead, sums);
+        squares_lines(1, 1, type, x, weight, n, mean, ahead, sums);
 }
 
 static void squares(int32_t type, const void *x, const float *weight, int64_t n, float mean, krn_ahead ahead,
@@ -233,9 +241,11 @@ static void squares(int32_t type, const void *x, const float *weight, int64_t n,
     }
 }
 
-KRN_ALWAYS_INLINE lanes_f normalized(int is_centred, lanes_f x, const float *weight, lanes_f mean, lanes_f inverse) {
+KRN_ALWAYS_INLINE lanes_f normalized(int is_centred, int has_bias, lanes_f x, const float *weight, const float *bias,
+                                     lanes_f mean, lanes_f inverse) {
     const lanes_f d = is_centred ? sub_f(x, mean) : x;
-    return mul_f(mul_f(d, load_f(weight)), inverse);
+    const lanes_f y = mul_f(mul_f(d, load_f(weight)), inverse);
+    return has_bias ? add_f(y, load_f(bias)) : y;
 }
 
 KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int swapped, int32_t type, const void *x,
@@ -247,9 +257,7 @@ KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int swapped
         load_normed(type, x, at + u * LANES, d);
         KRN_UNROLL
         for (int i = u; i < u + 2; i++) {
-            d[i - u] = normalized(is_centred, d[i - u], weight + i * LANES, mean, inverse);
-            if (has_bias)
-                d[i - u] = add_f(d[i - u], load_f(bias + i * LANES));
+            d[i - u] = normalized(is_centred, has_bias, d[i - u], weight + i * LANES, bias + i * LANES, mean, inverse);
             if (!swapped)
                 store_f(y + i * LANES, d[i - u]);
         }
@@ -296,49 +304,144 @@ static void normalize(int32_t type, const void *x, const float *weight, const fl
     }
 }
 
+/* What a pass has measured. */
+typedef struct {
+    lanes_i largest[2];
+    lanes_f low[2], high[2];
+} row_measures;
+
+KRN_ALWAYS_INLINE void measure_block(int has_bias, int asymmetric, int32_t type, const void *x, int64_t at,
+                                     const float *weight, const float *bias, lanes_f mean, lanes_f inverse,
+                                     row_measures *m) {
+    KRN_UNROLL
+    for (int u = 0; u < STEPS; u += 2) {
+        lanes_f d[2];
+        load_normed(type, x, at + u * LANES, d);
+        KRN_UNROLL
+        for (int v = 0; v < 2; v++) {
+            const int i = (u + v) * LANES;
+            const lanes_f y = normalized(1, has_bias, d[v], weight + i, bias + i, mean, inverse);
+            m->largest[v] = higher_bits(m->largest[v], magnitude_bits(y));
+            if (asymmetric) {
+                m->low[v] = lower_f(m->low[v], y);
+                m->high[v] = higher_f(m->high[v], y);
+            }
+        }
+    }
+}
+
+/* The lowest and the highest lanes, where there are any below and above those before. */
+KRN_ALWAYS_INLINE void keep_extremes(krn_row_sums *sums, const row_measures *m) {
+    float low[LANES], high[LANES];
+    store_f(low, lower_f(m->low[0], m->low[1]));
+    store_f(high, higher_f(m->high[0], m->high[1]));
+    for (int l = 0; l < LANES; l++) {
+        sums->lowest = low[l] < sums->lowest ? low[l] : sums->lowest;
+        sums->highest = high[l] > sums->highest ? high[l] : sums->highest;
+    }
+}
+
+KRN_ALWAYS_INLINE void measure_of(int has_bias, int asymmetric, int32_t type, const void *x, const float *weight,
+                                  const float *bias, int64_t n, float mean, float inverse, const krn_ahead *ahead,
+                                  krn_row_sums *sums) {
+    const lanes_f means = broadcast_f32(mean), inverses = broadcast_f32(inverse), zero = broadcast_f32(0);
+    row_measures m = {{as_i(zero), as_i(zero)}, {zero, zero}, {zero, zero}};
+    int64_t i = 0;
+    for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
+        prefetch_lines(ahead, i);
+        measure_block(has_bias, asymmetric, type, x, i, weight + i, bias + i, means, inverses, &m);
+    }
+    if (i < n) {
+        _Alignas(64) float rest[KRN_FUSED_LANES];
+        /* Behind the elements lie products of 0 and a bias of 0. */
+        widen_normed_rest(type, x, i, n - i, mean, rest);
+        measure_block(has_bias, asymmetric, KRN_TYPE_F32, rest, 0, weight + i, bias + i, means, inverses, &m);
+    }
+    keep_magnitude(sums, m.largest);
+    if (asymmetric)
+        keep_extremes(sums, &m);
+}
+
+KRN_ALWAYS_INLINE void measure_type(int32_t type, const void *x, const float *weight, const float *bias, int64_t n,
+                                    float mean, float inverse, int32_t asymmetric, const krn_ahead *ahead,
+                                    krn_row_sums *sums) {
+    /* In place of no bias an address that the code without one does not use. */
+    if (bias == NULL)
+        measure_of(0, 1, type, x, weight, weight, n, mean, inverse, ahead, sums);
+    else if (asymmetric)
+        measure_of(1, 1, type, x, weight, bias, n, mean, inverse, ahead, sums);
+    else
+        measure_of(1, 0, type, x, weight, bias, n, mean, inverse, ahead, sums);
+}
+
+static void measure(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                    float inverse, int32_t asymmetric, krn_ahead ahead, krn_row_sums *sums) {
+    switch (type) {
+    case KRN_TYPE_F32: measure_type(KRN_TYPE_F32, x, weight, bias, n, mean, inverse, asymmetric, &ahead, sums); break;
+    case KRN_TYPE_F16: measure_type(KRN_TYPE_F16, x, weight, bias, n, mean, inverse, asymmetric, &ahead, sums); break;
+    default: measure_type(KRN_TYPE_BF16, x, weight, bias, n, mean, inverse, asymmetric, &ahead, sums); break;
+    }
+}
+
 /* What turns elements into codes. */
 typedef struct {
-    lanes_f mean, inverse, scale_inverse;
+    lanes_f mean, inverse, scale_inverse, low, high;
+    /* Added to a number that was clamped: then it lies in -128..127. */
+    lanes_i shift;
+    /* What is added there, to bytes. */
     lanes_codes zero_codes;
 } row_encoder;
 
-KRN_ALWAYS_INLINE void encode_block(int is_centred, int stream, int swapped, int32_t type, const void *x, int64_t at,
-                                    const float *weight, const row_encoder *e, uint8_t *codes) {
+/* How the loops differ: constants wherever they are called. */
+typedef struct {
+    int lines, is_centred, has_bias, is_clamped, stream;
+} encoder_kind;
+
+KRN_ALWAYS_INLINE lanes_i code_of(encoder_kind kind, const row_encoder *e, lanes_f y) {
+    const lanes_f scaled = mul_f(y, e->scale_inverse);
+    if (!kind.is_clamped)
+        return round_i32(scaled);
+    return add_i32(round_i32(lower_f(higher_f(scaled, e->low), e->high)), e->shift);
+}
+
+KRN_ALWAYS_INLINE void encode_block(encoder_kind kind, int swapped, int32_t type, const void *x, int64_t at,
+                                    const float *weight, const float *bias, const row_encoder *e, uint8_t *codes) {
     KRN_UNROLL
     for (int r = 0; r < CODE_REGISTERS; r++) {
         lanes_i q[CODE_STEPS];
         KRN_UNROLL
         for (int u = 0; u < CODE_STEPS; u += 2) {
-            const int64_t i = (r * CODE_STEPS + u) * LANES;
             lanes_f d[2];
-            load_normed(type, x, at + i, d);
+            load_normed(type, x, at + (r * CODE_STEPS + u) * LANES, d);
             KRN_UNROLL
             for (int v = 0; v < 2; v++) {
-                const lanes_f y = normalized(is_centred, d[v], weight + i + v * LANES, e->mean, e->inverse);
-                q[u + v] = round_i32(mul_f(y, e->scale_inverse));
+                const int64_t i = (r * CODE_STEPS + u + v) * LANES;
+                q[u + v] = code_of(
+                    kind, e,
+                    normalized(kind.is_centred, kind.has_bias, d[v], weight + i, bias + i, e->mean, e->inverse));
             }
         }
         const lanes_codes bytes = add_codes(swapped ? narrow_swapped(q) : narrow_signed(q), e->zero_codes);
-        if (stream)
+        if (kind.stream)
             stream_codes(codes + r * CODE_BYTES, bytes);
         else
             store_codes(codes + r * CODE_BYTES, bytes);
     }
 }
 
-KRN_ALWAYS_INLINE void encode_of(int lines, int is_centred, int stream, int32_t type, const void *x,
-                                 const float *weight, int64_t n, float mean, const row_encoder *e,
-                                 const krn_ahead *ahead, uint8_t *codes) {
+KRN_ALWAYS_INLINE void encode_of(encoder_kind kind, int32_t type, const void *x, const float *weight, const float *bias,
+                                 int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
-        prefetch_some(lines, ahead, i);
-        encode_block(is_centred, stream, is_swapped(type), type, x, i, weight + i, e, codes + i);
+        prefetch_some(kind.lines, ahead, i);
+        encode_block(kind, is_swapped(type), type, x, i, weight + i, bias + i, e, codes + i);
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
         _Alignas(64) uint8_t made[KRN_FUSED_LANES];
+        kind.stream = 0;
         widen_normed_rest(type, x, i, n - i, mean, rest);
-        encode_block(is_centred, 0, is_swapped(type), KRN_TYPE_F32, rest, 0, weight + i, e, made);
+        encode_block(kind, is_swapped(type), KRN_TYPE_F32, rest, 0, weight + i, bias + i, e, made);
         memcpy(codes + i, made, (size_t)(n - i));
     }
 }
@@ -346,17 +449,47 @@ KRN_ALWAYS_INLINE void encode_of(int lines, int is_centred, int stream, int32_t 
 KRN_ALWAYS_INLINE void encode_lines(int is_centred, int stream, int32_t type, const void *x, const float *weight,
                                     int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead,
                                     uint8_t *codes) {
+    encoder_kind kind = {.is_centred = is_centred, .stream = stream};
     switch (lines_of(type, ahead)) {
-    case 0: encode_of(0, is_centred, stream, type, x, weight, n, mean, e, ahead, codes); break;
-    case 1: encode_of(1, is_centred, stream, type, x, weight, n, mean, e, ahead, codes); break;
-    default: encode_of(MANY, is_centred, stream, type, x, weight, n, mean, e, ahead, codes); break;
+    case 0:
+        kind.lines = 0;
+        encode_of(kind, type, x, weight, weight, n, mean, e, ahead, codes);
+        break;
+    case 1:
+        kind.lines = 1;
+        encode_of(kind, type, x, weight, weight, n, mean, e, ahead, codes);
+        break;
+    default:
+        kind.lines = MANY;
+        encode_of(kind, type, x, weight, weight, n, mean, e, ahead, codes);
+        break;
     }
 }
 
-KRN_ALWAYS_INLINE void encode_type(int32_t type, const void *x, const float *weight, int64_t n, float mean,
-                                   int32_t stream, const row_encoder *e, const krn_ahead *ahead, uint8_t *codes) {
+/* Loops for what is rare do without the fine differences: to clamp or take 0 off where that changes nothing is slower,
+ * but not wrong. */
+KRN_ALWAYS_INLINE void encode_clamped(int stream, int32_t type, const void *x, const float *weight, const float *bias,
+                                      int64_t n, float mean, const row_encoder *e, const krn_ahead *ahead,
+                                      uint8_t *codes) {
+    encoder_kind kind = {.lines = MANY, .is_centred = 1, .is_clamped = 1, .stream = stream};
+    if (bias == NULL) {
+        encode_of(kind, type, x, weight, weight, n, mean, e, ahead, codes);
+    } else {
+        kind.has_bias = 1;
+        encode_of(kind, type, x, weight, bias, n, mean, e, ahead, codes);
+    }
+}
+
+KRN_ALWAYS_INLINE void encode_type(int32_t type, const void *x, const float *weight, const float *bias, int64_t n,
+                                   float mean, int is_clamped, int32_t stream, const row_encoder *e,
+                                   const krn_ahead *ahead, uint8_t *codes) {
     const int streams = stream && (uintptr_t)codes % CODE_BYTES == 0;
-    if (mean != 0 && streams)
+    if (is_clamped) {
+        if (streams)
+            encode_clamped(1, type, x, weight, bias, n, mean, e, ahead, codes);
+        else
+            encode_clamped(0, type, x, weight, bias, n, mean, e, ahead, codes);
+    } else if (mean != 0 && streams)
         encode_lines(1, 1, type, x, weight, n, mean, e, ahead, codes);
     else if (mean != 0)
         encode_lines(1, 0, type, x, weight, n, mean, e, ahead, codes);
@@ -366,16 +499,26 @@ KRN_ALWAYS_INLINE void encode_type(int32_t type, const void *x, const float *wei
         encode_lines(0, 0, type, x, weight, n, mean, e, ahead, codes);
 }
 
-static void encode(int32_t type, const void *x, const float *weight, int64_t n, float mean, float inverse,
-                   float scale_inverse, int32_t zero, int32_t stream, krn_ahead ahead, uint8_t *codes) {
+static void encode(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                   float inverse, const krn_block_encoder *encoder, int32_t stream, krn_ahead ahead, uint8_t *codes) {
+    const int is_clamped = !encoder->is_unclipped || bias != NULL;
+    /* Of u8. */
+    const int32_t shift = encoder->high + (float)encoder->zero > 127 ? 128 : 0;
     const row_encoder e = {.mean = broadcast_f32(mean),
                            .inverse = broadcast_f32(inverse),
-                           .scale_inverse = broadcast_f32(scale_inverse),
-                           .zero_codes = broadcast_code(zero)};
+                           .scale_inverse = broadcast_f32(encoder->inverse),
+                           .low = broadcast_f32(encoder->low),
+                           .high = broadcast_f32(encoder->high),
+                           .shift = broadcast_i32(encoder->zero - shift),
+                           .zero_codes = broadcast_code(is_clamped ? shift : encoder->zero)};
     switch (type) {
-    case KRN_TYPE_F32: encode_type(KRN_TYPE_F32, x, weight, n, mean, stream, &e, &ahead, codes); break;
-    case KRN_TYPE_F16: encode_type(KRN_TYPE_F16, x, weight, n, mean, stream, &e, &ahead, codes); break;
-    default: encode_type(KRN_TYPE_BF16, x, weight, n, mean, stream, &e, &ahead, codes); break;
+    case KRN_TYPE_F32:
+        encode_type(KRN_TYPE_F32, x, weight, bias, n, mean, is_clamped, stream, &e, &ahead, codes);
+        break;
+    case KRN_TYPE_F16:
+        encode_type(KRN_TYPE_F16, x, weight, bias, n, mean, is_clamped, stream, &e, &ahead, codes);
+        break;
+    default: encode_type(KRN_TYPE_BF16, x, weight, bias, n, mean, is_clamped, stream, &e, &ahead, codes); break;
     }
 }
 

@@ -38,6 +38,7 @@ const krn_fused_kernels krn_fused_neon = {
     .total = total,
     .squares = squares,
     .normalize = normalize,
+    .measure = measure,
     .encode = encode,
     .gate = gate,
     .narrow = narrow_row,

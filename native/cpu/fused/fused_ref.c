@@ -23,8 +23,15 @@ static void squares(int32_t type, const void *x, const float *weight, int64_t n,
     for (int64_t i = 0; i < n; i++) {
         const float d = krn_float_at(type, x, i) - mean;
         sums->lanes[i % KRN_FUSED_LANES] = krn_fmaf(d, d, sums->lanes[i % KRN_FUSED_LANES]);
-        keep_magnitude(sums, d * weight[i]);
+        if (weight != NULL)
+            keep_magnitude(sums, d * weight[i]);
     }
+}
+
+static float normalized(int32_t type, const void *x, const float *weight, const float *bias, int64_t i, float mean,
+                        float inverse) {
+    const float y = ((krn_float_at(type, x, i) - mean) * weight[i]) * inverse;
+    return bias == NULL ? y : y + bias[i];
 }
 
 static void pad(float *y, int64_t n) {
@@ -35,21 +42,29 @@ static void pad(float *y, int64_t n) {
 static void normalize(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
                       float inverse, krn_ahead ahead, float *y) {
     (void)ahead;
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = ((krn_float_at(type, x, i) - mean) * weight[i]) * inverse;
-        if (bias != NULL)
-            y[i] += bias[i];
-    }
+    for (int64_t i = 0; i < n; i++)
+        y[i] = normalized(type, x, weight, bias, i, mean, inverse);
     pad(y, n);
 }
 
-static void encode(int32_t type, const void *x, const float *weight, int64_t n, float mean, float inverse,
-                   float scale_inverse, int32_t zero, int32_t stream, krn_ahead ahead, uint8_t *codes) {
-    (void)stream;
+static void measure(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                    float inverse, int32_t asymmetric, krn_ahead ahead, krn_row_sums *sums) {
+    (void)asymmetric;
     (void)ahead;
     for (int64_t i = 0; i < n; i++) {
-        const float y = ((krn_float_at(type, x, i) - mean) * weight[i]) * inverse;
-        codes[i] = (uint8_t)(lrintf(y * scale_inverse) + zero);
+        const float y = normalized(type, x, weight, bias, i, mean, inverse);
+        keep_magnitude(sums, y);
+        sums->lowest = y < sums->lowest ? y : sums->lowest;
+        sums->highest = y > sums->highest ? y : sums->highest;
+    }
+}
+
+static void encode(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                   float inverse, const krn_block_encoder *encoder, int32_t stream, krn_ahead ahead, uint8_t *codes) {
+    for (int64_t i = 0; i < n; i++) {
+        const float y = normalized(type, x, weight, bias, i, mean, inverse);
+        krn_quantize_ref.encode(KRN_TYPE_F32, &y, (krn_memory_hints){.ahead = ahead, .stream = stream}, 1, 1, encoder,
+                                codes + i);
     }
 }
 
@@ -96,6 +111,7 @@ const krn_fused_kernels krn_fused_ref = {
     .total = total,
     .squares = squares,
     .normalize = normalize,
+    .measure = measure,
     .encode = encode,
     .gate = gate,
     .narrow = narrow,

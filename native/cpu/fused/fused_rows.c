@@ -45,6 +45,12 @@ static int is_rotated_at_once(const krn_fused_job *job) {
     return job->op == KRN_FUSED_MULTIPLY && job->rotate != NULL && !job->is_weighted;
 }
 
+/* Whether a pass over the values that become codes finds out their range: the largest product tells it only without a
+ * bias, and only of magnitudes. */
+static int is_measured_last(const krn_fused_job *job) {
+    return job->bias != NULL || (job->quantize.scheme.asymmetric && !job->is_static);
+}
+
 /* How many lines, 0, 1, 2 or 4, each pass brings near for 64 elements of a stream, where they have four in f32 and two
  * in half precision: memory should be as busy in all passes, and is so in these ways (measured on Zen 5). */
 static const uint8_t *lines_of_passes(const krn_fused_job *job) {
@@ -52,11 +58,15 @@ static const uint8_t *lines_of_passes(const krn_fused_job *job) {
     static const uint8_t SUM[2][MOST_PASSES] = {{2, 1, 1}, {2}}, CENTRED[2][MOST_PASSES] = {{1, 1, 2}, {1, 1}};
     static const uint8_t ROTATED_NORM[2][MOST_PASSES] = {{1, 0, 2, 1}, {1, 0, 1}},
                          ROTATED[2][MOST_PASSES] = {{0, 4}, {0, 2}};
+    static const uint8_t MEASURED[2][MOST_PASSES] = {{2, 1, 1}, {1, 1}},
+                         CENTRED_MEASURED[2][MOST_PASSES] = {{1, 1, 1, 1}, {1, 0, 0, 1}};
     const int is_half = job->type != KRN_TYPE_F32;
     if (job->op == KRN_FUSED_GATE)
         return job->rotate == NULL ? FIRST[is_half] : EVEN[is_half];
     if (job->residual.data != NULL)
         return SUM[is_half];
+    if (job->is_direct && is_measured_last(job))
+        return job->op == KRN_FUSED_LAYERNORM ? CENTRED_MEASURED[is_half] : MEASURED[is_half];
     if (job->op == KRN_FUSED_LAYERNORM)
         return CENTRED[is_half];
     if (is_rotated_at_once(job))
@@ -132,13 +142,15 @@ static void total_pass(tile *t) {
 
 static void squares_pass(tile *t) {
     const krn_fused_job *job = t->job;
+    /* A norm whose squares are finite is one of finite elements. */
+    const int is_measured = !(job->is_direct && is_norm(job) && is_measured_last(job));
     for (int64_t r = 0; r < t->rows; r++)
         t->sums[r] = (krn_row_sums){0};
     for (int64_t col = 0; col < job->cols; col += job->chunk) {
         const int64_t count = krn_min(job->chunk, job->cols - col);
         for (int64_t r = 0; r < t->rows; r++)
-            job->kernels->squares(normed_type(job), normed(t, r, col), job->weight + col, count, t->means[r],
-                                  take_ahead(t, count), &t->sums[r]);
+            job->kernels->squares(normed_type(job), normed(t, r, col), is_measured ? job->weight + col : NULL, count,
+                                  t->means[r], take_ahead(t, count), &t->sums[r]);
     }
     for (int64_t r = 0; is_norm(job) && r < t->rows; r++) {
         const float sum = sum_of(job, &t->sums[r]);
@@ -146,6 +158,18 @@ static void squares_pass(tile *t) {
         /* A row that lost itself in an infinite sum is not finite either. Rounding keeps the order of magnitudes, so
          * that the largest product is also the largest when it is scaled. */
         t->sums[r].magnitude = sum <= FLT_MAX ? t->sums[r].magnitude * t->inverses[r] : INFINITY;
+    }
+    end_pass(t);
+}
+
+static void measure_pass(tile *t) {
+    const krn_fused_job *job = t->job;
+    for (int64_t col = 0; col < job->cols; col += job->chunk) {
+        const int64_t count = krn_min(job->chunk, job->cols - col);
+        for (int64_t r = 0; r < t->rows; r++)
+            job->kernels->measure(normed_type(job), normed(t, r, col), job->weight + col,
+                                  job->bias == NULL ? NULL : job->bias + col, count, t->means[r], t->inverses[r],
+                                  job->quantize.scheme.asymmetric, take_ahead(t, count), &t->sums[r]);
     }
     end_pass(t);
 }
@@ -169,13 +193,8 @@ static void measure_tile(tile *t) {
         return;
     }
     squares_pass(t);
-}
-
-/* Part of row number r of a measured tile. */
-static void normalize(const tile *t, int64_t r, int64_t col, int64_t count, krn_ahead ahead, float *y) {
-    const krn_fused_job *job = t->job;
-    job->kernels->normalize(normed_type(job), normed(t, r, col), job->weight + col,
-                            job->bias == NULL ? NULL : job->bias + col, count, t->means[r], t->inverses[r], ahead, y);
+    if (t->job->is_direct && is_measured_last(t->job))
+        measure_pass(t);
 }
 
 /* Codes. */
@@ -208,28 +227,30 @@ static void write_bad_row(const krn_fused_job *job, int64_t row) {
         codes[quantize->cols / 2] = (uint8_t)(zero & 15);
 }
 
-/* Whether the magnitude of a row is its scale: then its values need not be kept until the scale is known. */
-static int is_scaled_by_magnitude(const krn_fused_job *job) {
-    return job->quantize.blocks_per_row == 1 && (job->is_static || !job->quantize.scheme.asymmetric);
+/* The scales of a row of which this was measured. */
+static void derive_measured(const krn_fused_job *job, int64_t row, const krn_row_sums *sums) {
+    const krn_quantize_scheme *scheme = &job->quantize.scheme;
+    if (!job->is_static)
+        krn_quantize_derive(scheme, 1, &sums->lowest, scheme->asymmetric ? &sums->highest : &sums->magnitude,
+                            scales_of(job, row), zero_points_of(job, row));
 }
 
 /* The scales of a row of this magnitude; `y` is read unless the magnitude is the scale. */
 static void derive(const krn_fused_job *job, int64_t row, float magnitude, const float *y) {
-    if (job->is_static)
-        return;
-    if (is_scaled_by_magnitude(job))
-        krn_quantize_derive(&job->quantize.scheme, 1, &magnitude, &magnitude, scales_of(job, row),
-                            zero_points_of(job, row));
+    const krn_row_sums sums = {.magnitude = magnitude};
+    if (job->is_static || (job->quantize.blocks_per_row == 1 && !job->quantize.scheme.asymmetric))
+        derive_measured(job, row, &sums);
     else
         krn_quantize_derive_row(&job->quantize, y, scales_of(job, row), zero_points_of(job, row));
 }
 
-/* Codes that need no clamping, one per byte. */
+/* One per byte. */
 static void encode_bytes(const tile *t, int64_t r, int64_t col, int64_t count, const krn_block_encoder *e,
                          int32_t stream, krn_ahead ahead, uint8_t *codes) {
     const krn_fused_job *job = t->job;
-    job->kernels->encode(normed_type(job), normed(t, r, col), job->weight + col, count, t->means[r], t->inverses[r],
-                         e->inverse, e->zero, stream, ahead, codes);
+    job->kernels->encode(normed_type(job), normed(t, r, col), job->weight + col,
+                         job->bias == NULL ? NULL : job->bias + col, count, t->means[r], t->inverses[r], e, stream,
+                         ahead, codes);
 }
 
 static void encode_nibbles(const tile *t, int64_t r, int64_t col, int64_t count, const krn_block_encoder *e,
@@ -247,24 +268,15 @@ static void encode_chunk(tile *t, int64_t r, int64_t col, int64_t count) {
     const krn_fused_job *job = t->job;
     const krn_quantize_job *quantize = &job->quantize;
     const int64_t row = t->first + r;
+    const int32_t *zero_points = zero_points_of(job, row);
+    const krn_block_encoder e =
+        krn_quantize_encoder(&quantize->scheme, *scales_of(job, row), zero_points == NULL ? 0 : *zero_points);
     uint8_t *codes = at(job->codes, row, 0, 1);
     const krn_ahead ahead = take_ahead(t, count);
-    if (quantize->scheme.is_unclipped) {
-        const krn_block_encoder e = krn_quantize_encoder(&quantize->scheme, *scales_of(job, row), 0);
-        if (quantize->scheme.bits == 8)
-            encode_bytes(t, r, col, count, &e, quantize->stream, ahead, codes + col);
-        else
-            encode_nibbles(t, r, col, count, &e, ahead, codes);
-        return;
-    }
-    _Alignas(64) float y[KRN_FUSED_CHUNK];
-    for (int64_t done = 0; done < count; done += KRN_FUSED_CHUNK) {
-        const int64_t n = krn_min(KRN_FUSED_CHUNK, count - done);
-        normalize(t, r, col + done, n, krn_ahead_from(ahead, done), y);
-        const krn_memory_hints hints = {.stream = quantize->stream};
-        krn_quantize_encode_chunk(quantize, y, hints, col + done, n, scales_of(job, row), zero_points_of(job, row),
-                                  codes);
-    }
+    if (quantize->scheme.bits == 8)
+        encode_bytes(t, r, col, count, &e, quantize->stream, ahead, codes + col);
+    else
+        encode_nibbles(t, r, col, count, &e, ahead, codes);
 }
 
 /* The first row that is not finite, or -1. */
@@ -273,7 +285,7 @@ static int64_t quantize_tile(tile *t) {
     int64_t bad_row = -1;
     for (int64_t r = t->rows - 1; r >= 0; r--) {
         if (t->sums[r].magnitude <= FLT_MAX) {
-            derive(job, t->first + r, t->sums[r].magnitude, NULL);
+            derive_measured(job, t->first + r, &t->sums[r]);
         } else {
             write_bad_row(job, t->first + r);
             bad_row = t->first + r;
@@ -307,7 +319,8 @@ static float make_row(tile *t) {
         job->kernels->gate(job->gate, job->type, at(job->source, t->first, 0, 1), at(job->up, t->first, 0, 1),
                            job->cols, take_ahead(t, job->cols), t->y, &t->sums[0]);
     } else if (!is_rotated_at_once(job)) {
-        normalize(t, 0, 0, job->cols, take_ahead(t, job->cols), t->y);
+        job->kernels->normalize(normed_type(job), normed(t, 0, 0), job->weight, job->bias, job->cols, t->means[0],
+                                t->inverses[0], take_ahead(t, job->cols), t->y);
     }
     end_pass(t);
     float magnitude = t->sums[0].magnitude;
@@ -371,8 +384,8 @@ krn_status krn_fused_run(krn_fused_job *job) {
     int64_t bad_rows[KRN_QUANTIZE_MAX_PIECES];
     /* A weight vector that is wider than the first-level cache is loaded once for several rows, in chunks. Weights that
      * come from the second level while rows come from memory halve the speed of those (measured on Zen 5). */
-    job->is_direct = job->codes.data != NULL && job->op != KRN_FUSED_GATE && job->bias == NULL && job->rotate == NULL &&
-                     is_scaled_by_magnitude(job);
+    job->is_direct = job->codes.data != NULL && job->op != KRN_FUSED_GATE && job->rotate == NULL &&
+                     job->quantize.blocks_per_row == 1 && job->quantize.scheme.codebook == NULL;
     const int is_wide = job->cols > KRN_FUSED_WIDE_COLS;
     const int64_t element_bytes = krn_element_bytes(job->type), row_bytes = job->cols * element_bytes;
     job->stream_sums = job->residual.data != NULL && 3 * job->rows * row_bytes > KRN_FUSED_STREAM_BYTES;

@@ -5,6 +5,7 @@
 #include "common/ahead.h"
 #include "common/portability.h"
 #include "kernels/context.h"
+#include "quantize/quantize_variants.h"
 
 /* The variants, best first. To add one, write one file that defines it and add one line here. */
 #if defined(KRN_X86_64)
@@ -35,6 +36,8 @@ typedef struct krn_row_sums {
     /* The largest |(x - mean) * weight| so far; infinity or NaN, but no finite number, once there was infinity or
      * NaN. */
     float magnitude;
+    /* The extremes so far, of what is finite: at most 0 and at least 0. */
+    float lowest, highest;
 } krn_row_sums;
 
 /* What a variant does. Every function works on a part of a row, n >= 1 elements of `type` KRN_TYPE_F32, _F16 or _BF16
@@ -55,16 +58,18 @@ typedef struct krn_fused_kernels {
                 void *sum, float *y);
     /* Adds the elements to the lanes. */
     void (*total)(int32_t type, const void *x, int64_t n, krn_ahead ahead, krn_row_sums *sums);
-    /* Adds (x - mean)^2 to the lanes, and keeps the magnitude. */
+    /* Adds (x - mean)^2 to the lanes, and keeps the magnitude unless `weight` is NULL. */
     void (*squares)(int32_t type, const void *x, const float *weight, int64_t n, float mean, krn_ahead ahead,
                     krn_row_sums *sums);
     /* y = ((x - mean) * weight) * inverse, and + bias unless that is NULL. */
     void (*normalize)(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
                       float inverse, krn_ahead ahead, float *y);
-    /* Codes of y without bias, one per byte: rint(y / scale) + zero, where that lies in -127..127 before zero is added
-     * and `scale_inverse` is 1 / scale. `stream`: past the caches where they are aligned for that. */
-    void (*encode)(int32_t type, const void *x, const float *weight, int64_t n, float mean, float inverse,
-                   float scale_inverse, int32_t zero, int32_t stream, krn_ahead ahead, uint8_t *codes);
+    /* The magnitude of such y, which have a bias or `asymmetric` codes, is kept; of the latter the extremes, too. */
+    void (*measure)(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                    float inverse, int32_t asymmetric, krn_ahead ahead, krn_row_sums *sums);
+    /* Codes of such y, one per byte. `stream`: past the caches where they are aligned for that. */
+    void (*encode)(int32_t type, const void *x, const float *weight, const float *bias, int64_t n, float mean,
+                   float inverse, const krn_block_encoder *encoder, int32_t stream, krn_ahead ahead, uint8_t *codes);
     /* y = gate(g) * u; the magnitude of y is kept. `up` NULL: gates and ups take turns in 2 n elements. */
     void (*gate)(krn_gate_kind kind, int32_t type, const void *gate, const void *up, int64_t n, krn_ahead ahead,
                  float *y, krn_row_sums *sums);

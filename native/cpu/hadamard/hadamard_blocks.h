@@ -25,15 +25,50 @@ static int is_split(const krn_hadamard_plan *plan) {
     return plan->levels >= HEAD_LEVELS && (LANES == 8 || more_passes != 1);
 }
 
+/* The passes of longer blocks are functions, and not made again for every kind of block: they take much longer than a
+ * call, and half of the time to compile. */
+
 /* The head of a block that takes more passes. */
-KRN_ALWAYS_INLINE void start_block(const krn_hadamard_plan *plan, int32_t type, const void *source, krn_ahead ahead,
-                                   float *row) {
+KRN_ALWAYS_INLINE void start_of(const krn_hadamard_plan *plan, int32_t type, const void *source, krn_ahead ahead,
+                                float *row) {
     const sink head = {.target = row, .ahead = ahead};
     run_any_head(levels_of_head(plan->levels), type, UNFINISHED, source, plan->signs_before, &head, plan->n);
 }
 
-/* The passes behind that. */
-KRN_ALWAYS_INLINE void finish_block(const krn_hadamard_plan *plan, int32_t to, const sink *final, float *row) {
+static void start_f32(const krn_hadamard_plan *plan, const void *source, krn_ahead ahead, float *row) {
+    start_of(plan, KRN_TYPE_F32, source, ahead, row);
+}
+
+static void start_f16(const krn_hadamard_plan *plan, const void *source, krn_ahead ahead, float *row) {
+    start_of(plan, KRN_TYPE_F16, source, ahead, row);
+}
+
+static void start_bf16(const krn_hadamard_plan *plan, const void *source, krn_ahead ahead, float *row) {
+    start_of(plan, KRN_TYPE_BF16, source, ahead, row);
+}
+
+static void start_split(const krn_hadamard_plan *plan, const void *source, krn_ahead ahead, float *row) {
+    start_of(plan, SPLIT_BF16, source, ahead, row);
+}
+
+KRN_ALWAYS_INLINE void start_block(const krn_hadamard_plan *plan, int32_t type, const void *source, krn_ahead ahead,
+                                   float *row) {
+    switch (type) {
+    case KRN_TYPE_F32: start_f32(plan, source, ahead, row); break;
+    case KRN_TYPE_F16: start_f16(plan, source, ahead, row); break;
+    case KRN_TYPE_BF16: start_bf16(plan, source, ahead, row); break;
+    default: start_split(plan, source, ahead, row); break;
+    }
+}
+
+/* A pass that is not the last one. */
+static void run_middle_levels(int levels, int64_t stride, float *row, int64_t n) {
+    const sink unfinished = {.target = row};
+    run_any_levels(levels, UNFINISHED, stride, row, &unfinished, n);
+}
+
+/* The passes behind the head. */
+KRN_ALWAYS_INLINE void finish_of(const krn_hadamard_plan *plan, int32_t to, const sink *final, float *row) {
     const sink unfinished = {.target = row};
     int level = levels_of_head(plan->levels);
     while (level < plan->levels) {
@@ -41,7 +76,7 @@ KRN_ALWAYS_INLINE void finish_block(const krn_hadamard_plan *plan, int32_t to, c
         if (plan->num_bases == 0 && left == levels)
             run_any_levels(levels, to, (int64_t)1 << level, row, final, plan->n);
         else
-            run_any_levels(levels, UNFINISHED, (int64_t)1 << level, row, &unfinished, plan->n);
+            run_middle_levels(levels, (int64_t)1 << level, row, plan->n);
         level += levels;
     }
     int64_t stride = (int64_t)1 << plan->levels;
@@ -51,6 +86,36 @@ KRN_ALWAYS_INLINE void finish_block(const krn_hadamard_plan *plan, int32_t to, c
         else
             run_base(UNFINISHED, &plan->bases[b], stride, row, &unfinished, plan->n);
         stride *= plan->bases[b].order;
+    }
+}
+
+static void finish_f32(const krn_hadamard_plan *plan, const sink *final, float *row) {
+    finish_of(plan, KRN_TYPE_F32, final, row);
+}
+
+static void finish_streamed(const krn_hadamard_plan *plan, const sink *final, float *row) {
+    finish_of(plan, STREAMED_F32, final, row);
+}
+
+static void finish_f16(const krn_hadamard_plan *plan, const sink *final, float *row) {
+    finish_of(plan, KRN_TYPE_F16, final, row);
+}
+
+static void finish_bf16(const krn_hadamard_plan *plan, const sink *final, float *row) {
+    finish_of(plan, KRN_TYPE_BF16, final, row);
+}
+
+static void finish_split(const krn_hadamard_plan *plan, const sink *final, float *row) {
+    finish_of(plan, SPLIT_BF16, final, row);
+}
+
+KRN_ALWAYS_INLINE void finish_block(const krn_hadamard_plan *plan, int32_t to, const sink *final, float *row) {
+    switch (to) {
+    case KRN_TYPE_F32: finish_f32(plan, final, row); break;
+    case STREAMED_F32: finish_streamed(plan, final, row); break;
+    case KRN_TYPE_F16: finish_f16(plan, final, row); break;
+    case KRN_TYPE_BF16: finish_bf16(plan, final, row); break;
+    default: finish_split(plan, final, row); break;
     }
 }
 
@@ -121,12 +186,6 @@ static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, con
         run_matrix(plan, KRN_TYPE_BF16, KRN_TYPE_BF16, blocks, source, target, scratch, is_ahead, next);
 }
 
-/* Behind the head, for all types that the head reads. */
-static void finish_row(const krn_hadamard_plan *plan, krn_ahead ahead, float *x) {
-    const sink final = {.target = x, .scale = plan->scale, .signs = plan->signs_after, .ahead = ahead};
-    finish_block(plan, KRN_TYPE_F32, &final, x);
-}
-
 KRN_ALWAYS_INLINE void row_of(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source,
                               const krn_ahead *ahead, float *x) {
     const int levels = levels_of_head(plan->levels);
@@ -145,8 +204,14 @@ KRN_ALWAYS_INLINE void row_of(const krn_hadamard_plan *plan, int32_t type, int64
     }
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t at = b * plan->n;
+        const sink final = {
+            .target = x + at,
+            .scale = plan->scale,
+            .signs = plan->signs_after,
+            .ahead = share_of(ahead, at, plan->n, 1),
+        };
         start_block(plan, type, (const char *)source + at * size_of(type), share_of(ahead, at, plan->n, 0), x + at);
-        finish_row(plan, share_of(ahead, at, plan->n, 1), x + at);
+        finish_f32(plan, &final, x + at);
     }
 }
 
