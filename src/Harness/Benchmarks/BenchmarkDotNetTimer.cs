@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using BenchmarkDotNet.Attributes;
 using BenchmarkDotNet.Configs;
-using BenchmarkDotNet.Diagnosers;
 using BenchmarkDotNet.Engines;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
@@ -33,8 +32,6 @@ internal static class BenchmarkConfig
     public static IConfig Make(string artifacts, TimeSpan call) => ManualConfig.CreateEmpty()
         .WithArtifactsPath(artifacts)
         .AddLogger(NullLogger.Instance)
-        // Bytes allocated per call; every case must have 0.
-        .AddDiagnoser(MemoryDiagnoser.Default)
         .WithOption(ConfigOptions.DisableLogFile, true)
         // Calls go to native code, which is compiled with optimization whatever this program is.
         .WithOption(ConfigOptions.DisableOptimizationsValidator, true)
@@ -71,15 +68,17 @@ internal sealed class BenchmarkDotNetTimer : ICaseTimer, IDisposable
         long start = Stopwatch.GetTimestamp();
         call();
         TimeSpan estimate = Stopwatch.GetElapsedTime(start);
+        // On this thread, where a call works. BenchmarkDotNet's diagnoser counts those of all threads, also of the runtime's own.
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        call();
+        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
         IConfig config = BenchmarkConfig.Make(_artifacts.FullName, estimate);
         var measured = new List<Measurement>();
-        long allocated = 0;
         lookAtCeilings?.Invoke();
         for (int runs = BenchmarkConfig.RunsFor(estimate); runs > 0; runs--)
         {
             BenchmarkReport report = Run(call, config);
             measured.AddRange(report.AllMeasurements.Where(m => m is { IterationMode: IterationMode.Workload, IterationStage: IterationStage.Actual }));
-            allocated = Math.Max(allocated, report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase) ?? 0);
             lookAtCeilings?.Invoke();
         }
 

@@ -175,18 +175,19 @@ public sealed class PeerBenchTests
 
     // Odd sizes: rows of 4-bit codes, and of 4-bit zero points, end within a byte.
     [PeerTheory("oneDNN")]
-    [InlineData("w4-a8", 63, 320)]
-    [InlineData("w4zg32-a8", 63, 320)]
-    [InlineData("w4zg32-bf16", 63, 320)]
-    [InlineData("w4-bf16", 64, 321)]
-    [InlineData("w8-a8", 63, 321)]
-    public void OneDnnTakesOddSizesOrHasNothingForThem(string cell, int n, int k)
+    [InlineData("w4-a8", 63, 320, true)]
+    [InlineData("w4zg32-a8", 63, 320, false)]
+    [InlineData("w4zg32-bf16", 63, 320, true)]
+    [InlineData("w4-bf16", 64, 321, true)]
+    [InlineData("w8-a8", 63, 321, true)]
+    public void OneDnnTakesOddSizesOrHasNothingForThem(string cell, int n, int k, bool hasAlways)
     {
         IPeer peer = Assert.Single(PeerTheoryAttribute.Search("oneDNN").Found);
         using var operands = new PeerOperands(cell, m: 5, n, k);
         var bench = new PeerBench([peer], new Interleaver(s_short), 0);
-        // The product of floats or of widened codes is there for every size.
-        Assert.NotEmpty(bench.Compare(operands.Spec, 1, operands.Layer, operands.Own));
+        IReadOnlyList<PeerResult> results = bench.Compare(operands.Spec, 1, operands.Layer, operands.Own);
+        // Products of floats, and of codes with a scale per channel, are there for every size.
+        Assert.True(results.Count > 0 || !hasAlways);
         Assert.Empty(bench.Failures);
     }
 
