@@ -1,10 +1,11 @@
 /* What the processor of this machine is, told by the operating system: 64-bit ARM lets no program ask the processor. */
+#include "common/cpu_features.h"
 #include "common/portability.h"
-
-#include "kernels/context.h"
 
 #if !defined(KRN_X86_64)
 #include <stdio.h>
+
+int krn_cpu_follows_streams(void) { return 0; }
 
 #if defined(KRN_ARM64) && defined(__linux__)
 #include <sys/auxv.h>

@@ -1,6 +1,6 @@
 /* What the processor of this machine is, told by cpuid. */
+#include "common/cpu_features.h"
 #include "common/portability.h"
-#include "kernels/context.h"
 
 #if defined(KRN_X86_64)
 
@@ -44,6 +44,19 @@ uint64_t krn_cpu_features(void) {
         features |= bit(leaf7_1[EAX], 5, KRN_CPU_AVX512BF16);
     }
     return features;
+}
+
+int krn_cpu_follows_streams(void) {
+    /* Family 19h is Zen 3 and Zen 4, of which only the latter has AVX-512. */
+    const uint32_t family_19h = 0x19, base_family = 0xF;
+    uint32_t leaf0[4], leaf1[4];
+    krn_cpuid(0, 0, leaf0);
+    krn_cpuid(1, 0, leaf1);
+    const int is_amd = memcmp(&leaf0[EBX], "Auth", 4) == 0 && memcmp(&leaf0[EDX], "enti", 4) == 0 &&
+                       memcmp(&leaf0[ECX], "cAMD", 4) == 0;
+    const uint32_t base = (leaf1[EAX] >> 8) & 0xF, extended = (leaf1[EAX] >> 20) & 0xFF;
+    return is_amd && base == base_family && base + extended == family_19h &&
+           (krn_cpu_features() & KRN_CPU_AVX512F) != 0;
 }
 
 const char *krn_cpu_name(void) {

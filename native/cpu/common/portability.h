@@ -37,6 +37,7 @@
 #define KRN_UNROLL
 #define KRN_IN_ORDER(vector) ((void)0)
 #define KRN_KEEP(vector) ((void)0)
+#define KRN_ADD_PRODUCTS_WITH(sum, instruction, vector, number, intrinsics) ((sum) = (intrinsics))
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define KRN_PREFETCH_ONCE(address) _mm_prefetch((const char *)(address), _MM_HINT_NTA)
 #else
@@ -57,6 +58,10 @@
 /* Ends what a vector was made by, a loop of accumulators for example. Without it GCC (12) computes what follows on some
  * paths already before the loop, and then has accumulators twice, most of them in memory. */
 #define KRN_KEEP(vector) __asm__("" : KRN_ANY_VECTOR(vector))
+/* sum += vector * *number by an AVX-512 instruction that broadcasts what it loads. `intrinsics` says the same; of those
+ * GCC makes a broadcast of its own for all products that share a number, or for some instructions in any case. */
+#define KRN_ADD_PRODUCTS_WITH(sum, instruction, vector, number, intrinsics)                                            \
+    __asm__(instruction " %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(vector), "m"(*(number)))
 /* A hint that brings a line near; any address will do. */
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
 /* The same for what is needed soon and then no more: it is kept out of the outer caches. */

@@ -122,6 +122,12 @@ KRN_ALWAYS_INLINE zmm_f higher_f(zmm_f a, zmm_f b) { return _mm512_max_ps(a, b);
 KRN_ALWAYS_INLINE __mmask16 greater_f(zmm_f a, zmm_f b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 /* a * b + c, rounded once. */
 KRN_ALWAYS_INLINE zmm_f fma_f(zmm_f a, zmm_f b, zmm_f c) { return _mm512_fmadd_ps(a, b, c); }
+/* a * *b + c, *b in every lane, which the multiply-add itself loads there. A broadcast of its own takes a turn of the
+ * shuffles' pipes on Zen 4. */
+KRN_ALWAYS_INLINE zmm_f fma_all_f(zmm_f a, const float *b, zmm_f c) {
+    KRN_ADD_PRODUCTS_WITH(c, "vfmadd231ps", a, b, fma_f(a, broadcast_f32(*b), c));
+    return c;
+}
 
 /* Dword i of the result is dword order[i] mod 16 of a. */
 KRN_ALWAYS_INLINE zmm_i permute_i32(zmm_i a, zmm_i order) { return _mm512_permutexvar_epi32(order, a); }
@@ -162,6 +168,11 @@ KRN_ALWAYS_INLINE zmm_i dot_u8s8(zmm_i acc, zmm_i u, zmm_i s) { return _mm512_dp
 /* acc + a.low * b.low + a.high * b.high for the two bf16 of each dword. */
 KRN_ALWAYS_INLINE zmm_f dot_bf16(zmm_f acc, zmm_i a, zmm_i b) {
     return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
+}
+/* The same with the pair *b in every lane, as fma_all_f has it. */
+KRN_ALWAYS_INLINE zmm_f dot_bf16_all(zmm_f acc, zmm_i a, const int32_t *b) {
+    KRN_ADD_PRODUCTS_WITH(acc, "vdpbf16ps", a, b, dot_bf16(acc, a, broadcast_i32(*b)));
+    return acc;
 }
 #endif
 

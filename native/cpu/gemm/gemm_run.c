@@ -15,6 +15,9 @@ enum {
     PREFETCH_DISTANCE = 4096,
     TALL_PREFETCH_DISTANCE = 16384,
     TALL_ROWS = 3,
+    /* Of the next panel, where the processor's own prefetcher does the rest: 3 points of W4A8 per channel on Zen 4, 32
+     * as good, 64 a loss. */
+    NEXT_PANEL_LINES = 16,
     /* The tiles of one and two rows look that far ahead of themselves (tile_float_avx512.h). */
     WIDENING_PREFETCH_DISTANCE = 8192,
     /* Panels that row blocks take in turn: they wait for the next one in the last-level cache (4 points at K =
@@ -57,14 +60,25 @@ typedef struct {
     _Alignas(64) float seams[MAX_BLOCK_TILES][KRN_MAX_TILE_ROWS * KRN_SEAM_ELEMS];
 } tile_block;
 
-/* A single tile meets every line once: it looks a fixed distance ahead of itself. Several tiles share the next step
+static int is_low_and_alone(const gemm_job *job, const tile_block *block) {
+    return block->num_tiles == 1 && tile_rows(job, block->first_tile) < TALL_ROWS;
+}
+
+/* Between two panels nobody else asks memory for anything. */
+static void ask_for_next_panel(const uint8_t *next) {
+    for (int64_t i = 0; i < NEXT_PANEL_LINES; i++)
+        KRN_PREFETCH(next + i * KRN_LINE_BYTES);
+}
+
+/* A single tile meets every line once: unless the processor does so, it looks a fixed distance ahead of itself. Several tiles share the next step
  * among them: each fetches its part of it while it works on this one. On the last panel before other rows a tile
  * fetches theirs instead, in place of its own activations, which nobody reads any more. */
 static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t panel, const uint8_t *here,
                                 const tile_block *block, int64_t i) {
+    if (is_low_and_alone(job, block) && job->follows_streams)
+        return (krn_prefetch){here, 0, 0, 0};
     if (block->num_tiles == 1) {
-        const int64_t distance =
-            tile_rows(job, block->first_tile) < TALL_ROWS ? PREFETCH_DISTANCE : TALL_PREFETCH_DISTANCE;
+        const int64_t distance = is_low_and_alone(job, block) ? PREFETCH_DISTANCE : TALL_PREFETCH_DISTANCE;
         return (krn_prefetch){here + distance, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2,
                               krn_layout_group_bytes(job->layout, 0)};
     }
@@ -173,6 +187,8 @@ static void run_step(const gemm_job *job, const step *s, int64_t panel, tile_blo
             .t = block->t[i],
         };
         job->variant->tile(&compute);
+        if (is_low_and_alone(job, block) && job->follows_streams)
+            ask_for_next_panel(here + s->bytes);
         /* At once, while t is in L1. */
         if (s->is_last)
             store_tile(job, panel, block, i);
@@ -280,6 +296,12 @@ static void split_work(gemm_job *job, int32_t num_threads) {
     job->panel_blocks = min_i64(max_i64(for_threads, bytes / PANEL_BLOCK_BYTES), job->layout->num_panels);
 }
 
+/* Products of bytes take a row or two less time than reading the weights. Other tiles compute meanwhile, and lose 5 to
+ * 45% without prefetches on any processor. */
+static int only_reads(const krn_gemm_kernel *variant) {
+    return (variant->features & KRN_CPU_AVX512VNNI) != 0 && variant->x_bytes == 1;
+}
+
 krn_status krn_gemm_run(const krn_gemm_call *call) {
     const krn_layout *layout = &call->weights->layout;
     const krn_gemm_kernel *variant = call->variant;
@@ -306,6 +328,7 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
     job.tile_height = call->m / job.num_tiles;
     job.taller_tiles = call->m % job.num_tiles;
     job.num_threads = call->context->num_threads;
+    job.follows_streams = call->context->follows_streams && only_reads(variant);
     split_work(&job, call->context->num_threads);
     krn_prepare_open(&prepared, call, workspace + space.end);
     krn_context_run(call->context, job.num_tiles, pack_tile, &job);

@@ -24,6 +24,8 @@ typedef struct {
     /* As many as take pieces. */
     int64_t num_threads;
     int64_t step_blocks;
+    /* A tile of a row or two does without prefetches. */
+    int32_t follows_streams;
     krn_output_stores stores;
     /* Packed activations of all rows, and offsets [m][num_runs], each tile's interleaved. */
     uint8_t *x;

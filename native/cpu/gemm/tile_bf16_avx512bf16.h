@@ -50,6 +50,14 @@ KRN_ALWAYS_INLINE zmm_i bytes_to_bf16(zmm_i raw, unsigned pair) {
     return and_or_i(high, broadcast_i32((int32_t)0xFFFF0000), shift_right_i32(low, 16));
 }
 
+/* sum += w . *x, a pair, for both halves of the channels. */
+KRN_ALWAYS_INLINE void add_dots(zmm_f sum[2], const zmm_i w[2], const int32_t *x, int each) {
+    const zmm_i shared = broadcast_i32(*x);
+    KRN_UNROLL
+    for (int half = 0; half < 2; half++)
+        sum[half] = each ? dot_bf16_all(sum[half], w[half], x) : dot_bf16(sum[half], w[half], shared);
+}
+
 KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
                                   int32_t rows, int32_t bits, int32_t has_zeros) {
     zmm_i raw[MAX_SIDE][2];
@@ -76,9 +84,7 @@ KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, cons
                                     : bytes_to_bf16(raw[s][half], (unsigned)p);
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
-                const zmm_i xr = broadcast_i32(x[p * rows + r]);
-                acc[s * rows + r][0] = dot_bf16(acc[s * rows + r][0], w[0], xr);
-                acc[s * rows + r][1] = dot_bf16(acc[s * rows + r][1], w[1], xr);
+                add_dots(acc[s * rows + r], w, x + p * rows + r, loads_each(r, rows));
             }
         }
     }
@@ -87,7 +93,7 @@ KRN_ALWAYS_INLINE void dot_blocks(zmm_f acc[][2], const float_codes *codes, cons
 KRN_ALWAYS_INLINE void tile_bf16(const krn_tile_job *job, int32_t bits, int32_t has_zeros) {
     const float_tile tile = {.bits = bits,
                              .has_zeros = has_zeros,
-                             .side = {bits == 4 ? 4 : 2, 2},
+                             .side = {2, 2},
                              .least_group = BF16_SIDE_GROUP,
                              .x_block_bytes = 32 / bits * (int64_t)sizeof(uint16_t),
                              .load_zeros = bf16_zeros,

@@ -42,6 +42,14 @@ KRN_ALWAYS_INLINE zmm_f nibble_to_f32(const float_codes *codes, zmm_i raw, unsig
     return sub_f(as_f32(value), as_f32(codes->zeros[half]));
 }
 
+/* sum += w * *x, for both halves of the channels. */
+KRN_ALWAYS_INLINE void add_products(zmm_f sum[2], const zmm_f w[2], const float *x, int each) {
+    const zmm_f shared = broadcast_f32(*x);
+    KRN_UNROLL
+    for (int half = 0; half < 2; half++)
+        sum[half] = each ? fma_all_f(w[half], x, sum[half]) : fma_f(w[half], shared, sum[half]);
+}
+
 KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, const block_run *run, int32_t side,
                                   int32_t rows, int32_t bits, int32_t has_zeros) {
     zmm_i raw[MAX_SIDE][2];
@@ -68,9 +76,7 @@ KRN_ALWAYS_INLINE void fma_blocks(zmm_f acc[][2], const float_codes *codes, cons
                                     : byte_to_f32(raw[s][half], (unsigned)p);
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
-                const zmm_f xr = broadcast_f32(x[p * rows + r]);
-                acc[s * rows + r][0] = fma_f(w[0], xr, acc[s * rows + r][0]);
-                acc[s * rows + r][1] = fma_f(w[1], xr, acc[s * rows + r][1]);
+                add_products(acc[s * rows + r], w, x + p * rows + r, loads_each(r, rows));
             }
         }
     }

@@ -80,14 +80,12 @@ KRN_ALWAYS_INLINE void fma_in_step(zmm_f acc[][2], const float_codes *codes, con
         KRN_UNROLL
         for (int32_t s = 0; s < count; s++) {
             const float *x = (const float *)(const void *)(run->x + (first + s) * run->x_stride);
-            const zmm_f low = nibble_of(codes, index[s][0], p, has_zeros);
-            const zmm_f high = nibble_of(codes, index[s][1], p, has_zeros);
+            const zmm_f w[2] = {nibble_of(codes, index[s][0], p, has_zeros),
+                                nibble_of(codes, index[s][1], p, has_zeros)};
             zmm_f(*sums)[2] = acc + (first + s) * rows;
             KRN_UNROLL
             for (int32_t r = 0; r < rows; r++) {
-                const zmm_f xr = broadcast_f32(x[(int32_t)p * rows + r]);
-                sums[r][0] = fma_f(low, xr, sums[r][0]);
-                sums[r][1] = fma_f(high, xr, sums[r][1]);
+                add_products(sums[r], w, x + (int32_t)p * rows + r, loads_each(r, rows));
             }
         }
     }
