@@ -14,6 +14,8 @@ enum {
      * reorder buffer adds as much again for one row or two and little for taller tiles, which look further. */
     PREFETCH_DISTANCE = 4096,
     TALL_PREFETCH_DISTANCE = 16384,
+    /* The same on Zen 4, with 32 KiB of first cache instead of 48: W8A8 of 8 rows 16% less time, W4A8 4%. */
+    NEAR_PREFETCH_DISTANCE = 8192,
     TALL_ROWS = 3,
     /* Of the next panel, where the processor's own prefetcher does the rest: 3 points of W4A8 per channel on Zen 4, 32
      * as good, 64 a loss. */
@@ -78,7 +80,7 @@ static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t pane
     if (is_low_and_alone(job, block) && job->follows_streams)
         return (krn_prefetch){here, 0, 0, 0};
     if (block->num_tiles == 1) {
-        const int64_t distance = is_low_and_alone(job, block) ? PREFETCH_DISTANCE : TALL_PREFETCH_DISTANCE;
+        const int64_t distance = is_low_and_alone(job, block) ? PREFETCH_DISTANCE : job->tall_prefetch;
         return (krn_prefetch){here + distance, KRN_BLOCK_BYTES, KRN_BLOCK_BYTES / 2,
                               krn_layout_group_bytes(job->layout, 0)};
     }
@@ -329,6 +331,7 @@ krn_status krn_gemm_run(const krn_gemm_call *call) {
     job.taller_tiles = call->m % job.num_tiles;
     job.num_threads = call->context->num_threads;
     job.follows_streams = call->context->follows_streams && only_reads(variant);
+    job.tall_prefetch = call->context->follows_streams ? NEAR_PREFETCH_DISTANCE : TALL_PREFETCH_DISTANCE;
     split_work(&job, call->context->num_threads);
     krn_prepare_open(&prepared, call, workspace + space.end);
     krn_context_run(call->context, job.num_tiles, pack_tile, &job);

@@ -26,6 +26,8 @@ typedef struct {
     int64_t step_blocks;
     /* A tile of a row or two does without prefetches. */
     int32_t follows_streams;
+    /* Bytes that a lone tile of more rows prefetches ahead. */
+    int64_t tall_prefetch;
     krn_output_stores stores;
     /* Packed activations of all rows, and offsets [m][num_runs], each tile's interleaved. */
     uint8_t *x;
