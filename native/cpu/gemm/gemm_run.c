@@ -72,9 +72,10 @@ static void ask_for_next_panel(const uint8_t *next) {
         KRN_PREFETCH(next + i * KRN_LINE_BYTES);
 }
 
-/* A single tile meets every line once: unless the processor does so, it looks a fixed distance ahead of itself. Several tiles share the next step
- * among them: each fetches its part of it while it works on this one. On the last panel before other rows a tile
- * fetches theirs instead, in place of its own activations, which nobody reads any more. */
+/* A single tile meets every line once: unless the processor does so, it looks a fixed distance ahead of itself.
+ * Several tiles share the next step among them: each fetches its part of it while it works on this one. On the last
+ * panel before other rows a tile fetches theirs instead, in place of its own activations, which nobody reads any
+ * more. */
 static krn_prefetch prefetch_of(const gemm_job *job, const step *s, int64_t panel, const uint8_t *here,
                                 const tile_block *block, int64_t i) {
     if (is_low_and_alone(job, block) && job->follows_streams)
@@ -298,8 +299,8 @@ static void split_work(gemm_job *job, int32_t num_threads) {
     job->panel_blocks = min_i64(max_i64(for_threads, bytes / PANEL_BLOCK_BYTES), job->layout->num_panels);
 }
 
-/* Products of bytes take a row or two less time than reading the weights. Other tiles compute meanwhile, and lose 5 to
- * 45% without prefetches on any processor. */
+/* With products of bytes, one or two rows take less time to compute than their weights to read. Other tiles lose 5 to
+ * 50% without prefetches, on Zen 4, too. */
 static int only_reads(const krn_gemm_kernel *variant) {
     return (variant->features & KRN_CPU_AVX512VNNI) != 0 && variant->x_bytes == 1;
 }
