@@ -61,6 +61,7 @@ KRN_ALWAYS_INLINE void store_swapped(float *target, const lanes_f y[2]) {
 #define KRN_SWAPS_MIDDLE
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
+#include "fused/output_loops.h"
 #include "fused/residual_loops.h"
 
 const krn_fused_kernels krn_fused_avx2 = {

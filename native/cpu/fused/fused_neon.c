@@ -29,6 +29,7 @@ enum { GATE_STEPS = 4, GATE_IN_PARTS = 0 };
 
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
+#include "fused/output_loops.h"
 #include "fused/residual_loops.h"
 
 const krn_fused_kernels krn_fused_neon = {
