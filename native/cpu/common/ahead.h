@@ -13,6 +13,8 @@ enum { KRN_AHEAD_STREAMS = 2 };
  * the time: bursts of prefetches wait for each other. */
 typedef struct krn_ahead {
     int32_t streams;
+    /* Whether lines are to come no nearer than the second-level cache; see krn_cpu_has_small_l1. */
+    int32_t is_outer;
     const char *stream[KRN_AHEAD_STREAMS];
     int64_t bytes_per_64;
 } krn_ahead;
@@ -24,12 +26,19 @@ KRN_ALWAYS_INLINE krn_ahead krn_ahead_from(krn_ahead ahead, int64_t elements) {
     return ahead;
 }
 
+KRN_ALWAYS_INLINE void krn_prefetch_line(int is_outer, const char *line) {
+    if (is_outer)
+        KRN_PREFETCH_OUTER(line);
+    else
+        KRN_PREFETCH_ONCE(line);
+}
+
 /* Prefetches for elements i..i+count-1; count is at most 64. */
 KRN_ALWAYS_INLINE void krn_prefetch_ahead(const krn_ahead *ahead, int64_t i, int64_t count) {
     const int64_t bytes = count * ahead->bytes_per_64 / 64;
     for (int32_t s = 0; s < ahead->streams; s++)
         for (int64_t line = 0; line < bytes; line += 64)
-            KRN_PREFETCH_ONCE(ahead->stream[s] + i * ahead->bytes_per_64 / 64 + line);
+            krn_prefetch_line(ahead->is_outer, ahead->stream[s] + i * ahead->bytes_per_64 / 64 + line);
 }
 
 #endif

@@ -64,6 +64,7 @@ krn_status krn_context_create(const krn_context_options *options, krn_context **
         return krn_fail(KRN_ERROR_OUT_OF_MEMORY, "could not allocate a context");
     context->isa = options->isa == KRN_ISA_AUTO ? krn_isa_best() : options->isa;
     context->follows_streams = krn_cpu_follows_streams();
+    context->has_small_l1 = krn_cpu_has_small_l1();
     context->features = krn_isa_features(context->isa) | (krn_isa_optional_features(context->isa) & krn_cpu_features());
     context->num_threads = options->num_threads;
     if (context->num_threads == 0) {

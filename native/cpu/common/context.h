@@ -10,8 +10,8 @@ struct krn_context {
     int32_t num_threads;
     /* What code of `isa` may use: the key by which variant tables are searched. */
     uint64_t features;
-    /* krn_cpu_follows_streams(), which takes long to ask. */
-    int32_t follows_streams;
+    /* krn_cpu_follows_streams() and krn_cpu_has_small_l1(), which take long to ask. */
+    int32_t follows_streams, has_small_l1;
     krn_parallel_for parallel_for;
     void *host;
     krn_thread_pool *pool;

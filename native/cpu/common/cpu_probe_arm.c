@@ -7,6 +7,9 @@
 
 int krn_cpu_follows_streams(void) { return 0; }
 
+/* Cores that run matrices have 64 KiB. */
+int krn_cpu_has_small_l1(void) { return 0; }
+
 #if defined(KRN_ARM64) && defined(__linux__)
 #include <sys/auxv.h>
 

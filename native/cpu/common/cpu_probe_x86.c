@@ -46,17 +46,47 @@ uint64_t krn_cpu_features(void) {
     return features;
 }
 
+static int is_amd(void) {
+    uint32_t leaf[4];
+    krn_cpuid(0, 0, leaf);
+    return memcmp(&leaf[EBX], "Auth", 4) == 0 && memcmp(&leaf[EDX], "enti", 4) == 0 &&
+           memcmp(&leaf[ECX], "cAMD", 4) == 0;
+}
+
 int krn_cpu_follows_streams(void) {
     /* Family 19h is Zen 3 and Zen 4, of which only the latter has AVX-512. */
     const uint32_t family_19h = 0x19, base_family = 0xF;
-    uint32_t leaf0[4], leaf1[4];
-    krn_cpuid(0, 0, leaf0);
+    uint32_t leaf1[4];
     krn_cpuid(1, 0, leaf1);
-    const int is_amd = memcmp(&leaf0[EBX], "Auth", 4) == 0 && memcmp(&leaf0[EDX], "enti", 4) == 0 &&
-                       memcmp(&leaf0[ECX], "cAMD", 4) == 0;
     const uint32_t base = (leaf1[EAX] >> 8) & 0xF, extended = (leaf1[EAX] >> 20) & 0xFF;
-    return is_amd && base == base_family && base + extended == family_19h &&
+    return is_amd() && base == base_family && base + extended == family_19h &&
            (krn_cpu_features() & KRN_CPU_AVX512F) != 0;
+}
+
+/* Bytes of the first-level data cache; 0 if the processor does not tell. Caches are listed one to a subleaf, in the same
+ * words by Intel and AMD, under numbers of their own. */
+static int64_t l1_bytes(void) {
+    const int amd = is_amd();
+    const uint32_t caches = amd ? 0x8000001Du : 4, data = 1, both = 3, most = 8;
+    uint32_t leaf[4];
+    krn_cpuid(caches & 0x80000000u, 0, leaf);
+    if (leaf[EAX] < caches)
+        return 0;
+    for (uint32_t i = 0; i < most; i++) {
+        krn_cpuid(caches, i, leaf);
+        const uint32_t type = leaf[EAX] & 0x1F, level = (leaf[EAX] >> 5) & 7;
+        if (type == 0)
+            return 0;
+        if (level == 1 && (type == data || type == both))
+            return (int64_t)((leaf[EBX] >> 22) + 1) * (((leaf[EBX] >> 12) & 0x3FF) + 1) * ((leaf[EBX] & 0xFFF) + 1) *
+                   ((int64_t)leaf[ECX] + 1);
+    }
+    return 0;
+}
+
+int krn_cpu_has_small_l1(void) {
+    const int64_t large = 48 << 10, bytes = l1_bytes();
+    return bytes > 0 && bytes < large;
 }
 
 const char *krn_cpu_name(void) {

@@ -40,6 +40,7 @@
 #define KRN_ADD_PRODUCTS_WITH(sum, instruction, vector, number, intrinsics) ((sum) = (intrinsics))
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define KRN_PREFETCH_ONCE(address) _mm_prefetch((const char *)(address), _MM_HINT_NTA)
+#define KRN_PREFETCH_OUTER(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
 #else
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -66,6 +67,8 @@
 #define KRN_PREFETCH(address) __builtin_prefetch((address), 0, 3)
 /* The same for what is needed soon and then no more: it is kept out of the outer caches. */
 #define KRN_PREFETCH_ONCE(address) __builtin_prefetch((address), 0, 0)
+/* The same for what is needed later: it goes to the second-level cache and leaves the first alone. */
+#define KRN_PREFETCH_OUTER(address) __builtin_prefetch((address), 0, 2)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
 #if defined(__OPTIMIZE__) && !defined(KRN_ADDRESS_SANITIZER) && defined(__clang__)

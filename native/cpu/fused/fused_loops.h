@@ -83,15 +83,22 @@ KRN_ALWAYS_INLINE void widen_normed_rest(int32_t type, const void *row, int64_t 
  * because a loop whose length is not known costs more than what it brings. */
 enum { MOST_LINES = 4 };
 
-KRN_ALWAYS_INLINE void prefetch_lines(const krn_ahead *ahead, int64_t i) {
+KRN_ALWAYS_INLINE void prefetch_lines_to(int is_outer, const krn_ahead *ahead, int64_t i) {
     const int64_t lines = ahead->bytes_per_64 / 64;
     for (int32_t s = 0; s < ahead->streams; s++) {
         const char *from = ahead->stream[s] + i * lines;
         KRN_UNROLL
         for (int l = 0; l < MOST_LINES; l++)
             if (l < lines)
-                KRN_PREFETCH_ONCE(from + 64 * l);
+                krn_prefetch_line(is_outer, from + 64 * l);
     }
+}
+
+KRN_ALWAYS_INLINE void prefetch_lines(const krn_ahead *ahead, int64_t i) {
+    if (ahead->is_outer)
+        prefetch_lines_to(1, ahead, i);
+    else
+        prefetch_lines_to(0, ahead, i);
 }
 
 /* The same where `lines` of one stream is a constant: a block then takes that many instructions, where asking takes 20.
@@ -109,7 +116,7 @@ KRN_ALWAYS_INLINE void prefetch_some(int lines, const krn_ahead *ahead, int64_t 
     if (lines == MANY)
         prefetch_lines(ahead, i);
     else if (lines == 1)
-        KRN_PREFETCH_ONCE(ahead->stream[0] + i);
+        krn_prefetch_line(ahead->is_outer, ahead->stream[0] + i);
 }
 
 KRN_ALWAYS_INLINE void load_sums(const krn_row_sums *sums, lanes_f lanes[STEPS]) {

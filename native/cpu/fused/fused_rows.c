@@ -85,6 +85,7 @@ static krn_ahead take_ahead(tile *t, int64_t count) {
     const int is_paired = job->op == KRN_FUSED_GATE && job->up.data == NULL;
     const int64_t row_bytes = job->cols * krn_element_bytes(job->type);
     krn_ahead ahead = {.streams = 1,
+                       .is_outer = job->context->has_small_l1,
                        .stream = {(const char *)at(job->source, row, 0, 1) + t->bytes_ahead},
                        .bytes_per_64 = 64 * lines};
     const krn_row_matrix second = job->op == KRN_FUSED_GATE ? job->up : job->residual;

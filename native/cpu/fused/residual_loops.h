@@ -76,20 +76,30 @@ KRN_ALWAYS_INLINE void add_of(int32_t type, int stream, const void *x, const voi
     memcpy((char *)sum + whole * type_bytes(type), rounded, (size_t)((n - whole) * type_bytes(type)));
 }
 
+KRN_ALWAYS_INLINE void add_ahead(int32_t type, int stream, const void *x, const void *residual, int64_t n,
+                                 krn_ahead ahead, void *sum, float *y) {
+    if (ahead.is_outer) {
+        ahead.is_outer = 1;
+        add_of(type, stream, x, residual, n, &ahead, sum, y);
+    } else {
+        add_of(type, stream, x, residual, n, &ahead, sum, y);
+    }
+}
+
 KRN_ALWAYS_INLINE void add_type(int32_t type, int32_t stream, const void *x, const void *residual, int64_t n,
-                                const krn_ahead *ahead, void *sum, float *y) {
+                                krn_ahead ahead, void *sum, float *y) {
     if (stream && (uintptr_t)sum % CODE_BYTES == 0)
-        add_of(type, 1, x, residual, n, ahead, sum, y);
+        add_ahead(type, 1, x, residual, n, ahead, sum, y);
     else
-        add_of(type, 0, x, residual, n, ahead, sum, y);
+        add_ahead(type, 0, x, residual, n, ahead, sum, y);
 }
 
 static void add(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,
                 void *sum, float *y) {
     switch (type) {
-    case KRN_TYPE_F32: add_type(KRN_TYPE_F32, stream, x, residual, n, &ahead, sum, y); break;
-    case KRN_TYPE_F16: add_type(KRN_TYPE_F16, stream, x, residual, n, &ahead, sum, y); break;
-    default: add_type(KRN_TYPE_BF16, stream, x, residual, n, &ahead, sum, y); break;
+    case KRN_TYPE_F32: add_type(KRN_TYPE_F32, stream, x, residual, n, ahead, sum, y); break;
+    case KRN_TYPE_F16: add_type(KRN_TYPE_F16, stream, x, residual, n, ahead, sum, y); break;
+    default: add_type(KRN_TYPE_BF16, stream, x, residual, n, ahead, sum, y); break;
     }
 }
 

@@ -173,6 +173,7 @@ krn_status krn_hadamard(krn_context *context, const krn_hadamard_options *option
     job.source_ld_bytes = source_ld * element_bytes;
     job.target_ld_bytes = target_ld * element_bytes;
     job.hints.stream = source != target && 2 * bytes >= STREAM_BYTES;
+    job.hints.is_outer = context->has_small_l1;
     if (bytes > AHEAD_BYTES)
         job.hints.ahead_bytes = job.blocks_per_row == 1 ? job.source_ld_bytes : job.plan.n * element_bytes;
     job.pieces = krn_count_pieces(context, job.rows * job.blocks_per_row, job.plan.n);

@@ -155,9 +155,8 @@ KRN_ALWAYS_INLINE void run_blocks(const krn_hadamard_plan *plan, int32_t type, i
 
 /* With the distance of what is read next a constant of the type, for which prefetches are laid out. */
 KRN_ALWAYS_INLINE void run_matrix(const krn_hadamard_plan *plan, int32_t type, int32_t to, int64_t blocks,
-                                  const void *source, void *target, float *scratch, int32_t is_ahead,
-                                  const char *next) {
-    const krn_ahead ahead = {.streams = is_ahead, .stream = {next}, .bytes_per_64 = 64 * size_of(type)};
+                                  const void *source, void *target, float *scratch, krn_ahead ahead) {
+    ahead.bytes_per_64 = 64 * size_of(type);
     run_blocks(plan, type, to, blocks, source, target, scratch, &ahead);
 }
 
@@ -173,17 +172,18 @@ static void run(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, con
     int64_t ahead_bytes = hints.ahead_bytes;
     while (hints.ahead_bytes == block_bytes && ahead_bytes < LEAST_AHEAD_BYTES)
         ahead_bytes += block_bytes;
-    const char *next = (const char *)source + ahead_bytes;
+    const krn_ahead ahead = {
+        .streams = is_ahead, .is_outer = hints.is_outer, .stream = {(const char *)source + ahead_bytes}};
     if (type == KRN_TYPE_F32 && hints.stream && is_aligned && plan->levels >= LANE_LEVELS)
-        run_matrix(plan, KRN_TYPE_F32, STREAMED_F32, blocks, source, target, scratch, is_ahead, next);
+        run_matrix(plan, KRN_TYPE_F32, STREAMED_F32, blocks, source, target, scratch, ahead);
     else if (type == KRN_TYPE_F32)
-        run_matrix(plan, KRN_TYPE_F32, KRN_TYPE_F32, blocks, source, target, scratch, is_ahead, next);
+        run_matrix(plan, KRN_TYPE_F32, KRN_TYPE_F32, blocks, source, target, scratch, ahead);
     else if (type == KRN_TYPE_F16)
-        run_matrix(plan, KRN_TYPE_F16, KRN_TYPE_F16, blocks, source, target, scratch, is_ahead, next);
+        run_matrix(plan, KRN_TYPE_F16, KRN_TYPE_F16, blocks, source, target, scratch, ahead);
     else if (is_split(plan))
-        run_matrix(plan, SPLIT_BF16, SPLIT_BF16, blocks, source, target, scratch, is_ahead, next);
+        run_matrix(plan, SPLIT_BF16, SPLIT_BF16, blocks, source, target, scratch, ahead);
     else
-        run_matrix(plan, KRN_TYPE_BF16, KRN_TYPE_BF16, blocks, source, target, scratch, is_ahead, next);
+        run_matrix(plan, KRN_TYPE_BF16, KRN_TYPE_BF16, blocks, source, target, scratch, ahead);
 }
 
 KRN_ALWAYS_INLINE void row_of(const krn_hadamard_plan *plan, int32_t type, int64_t blocks, const void *source,

@@ -14,25 +14,36 @@ typedef struct {
 } sink;
 
 /* Lines first .. end - 1, which are constants: loops whose length is known only at run time are slower. */
-KRN_ALWAYS_INLINE void prefetch_lines(const char *from, int64_t first, int64_t end) {
+KRN_ALWAYS_INLINE void prefetch_lines(int is_outer, const char *from, int64_t first, int64_t end) {
     KRN_UNROLL
-    for (int64_t line = first; line < end; line++)
-        KRN_PREFETCH(from + 64 * line);
+    for (int64_t line = first; line < end; line++) {
+        if (is_outer)
+            KRN_PREFETCH_OUTER(from + 64 * line);
+        else
+            KRN_PREFETCH(from + 64 * line);
+    }
 }
 
 /* The head and the last pass of a block fetch a share each of what comes after it, spread over all of their steps: memory
  * works while they compute. There are 1, 2 or 4 lines for 64 elements; `count` is a power of two below 64 or a multiple
  * of 64. */
-KRN_ALWAYS_INLINE void prefetch_stream(const sink *s, int stream, int64_t at, int64_t count) {
+KRN_ALWAYS_INLINE void prefetch_stream_to(int is_outer, const sink *s, int stream, int64_t at, int64_t count) {
     const int64_t lines = s->ahead.bytes_per_64 / 64, blocks = count < 64 ? 1 : count / 64;
     const char *from = s->ahead.stream[stream] + at * lines;
     if (count < 64 && at % 64 != 0)
         return;
-    prefetch_lines(from, 0, blocks);
+    prefetch_lines(is_outer, from, 0, blocks);
     if (lines > 1)
-        prefetch_lines(from, blocks, 2 * blocks);
+        prefetch_lines(is_outer, from, blocks, 2 * blocks);
     if (lines > 2)
-        prefetch_lines(from, 2 * blocks, 4 * blocks);
+        prefetch_lines(is_outer, from, 2 * blocks, 4 * blocks);
+}
+
+KRN_ALWAYS_INLINE void prefetch_stream(const sink *s, int stream, int64_t at, int64_t count) {
+    if (s->ahead.is_outer)
+        prefetch_stream_to(1, s, stream, at, count);
+    else
+        prefetch_stream_to(0, s, stream, at, count);
 }
 
 KRN_ALWAYS_INLINE void prefetch_ahead(const sink *s, int64_t at, int64_t count) {

@@ -24,6 +24,8 @@
 typedef struct krn_hadamard_hints {
     /* How far behind a block the next one begins, if it is worth a prefetch; else 0. */
     int64_t ahead_bytes;
+    /* Whether prefetches go to the second-level cache; see krn_cpu_has_small_l1. */
+    int32_t is_outer;
     /* Whether the target, which is not the source, is better written past the caches. Such stores are ordered by
      * KRN_STREAM_FENCE alone. */
     int32_t stream;

@@ -245,6 +245,7 @@ static void encode_piece(void *task_context, int64_t index) {
              * prefetcher is better. */
             if (row + 1 < end)
                 hints.ahead = (krn_ahead){.streams = 1,
+                                          .is_outer = job->context->has_small_l1,
                                           .stream = {(const char *)source + job->float_ld_bytes},
                                           .bytes_per_64 = 64 * krn_element_bytes(job->float_type)};
         }
