@@ -106,8 +106,8 @@ KRN_ALWAYS_INLINE void run_columns(int width, int32_t to, base_space *space, con
     }
 }
 
-static void run_base(int32_t to, const krn_hadamard_base *base, int64_t stride, const float *row, const sink *s,
-                     int64_t n) {
+KRN_ALWAYS_INLINE void run_base(int32_t to, const krn_hadamard_base *base, int64_t stride, const float *row,
+                                const sink *s, int64_t n) {
     base_space space;
     if (run_if_constant(to, base, stride, row, s, n))
         return;

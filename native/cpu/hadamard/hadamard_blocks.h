@@ -67,9 +67,13 @@ static void run_middle_levels(int levels, int64_t stride, float *row, int64_t n)
     run_any_levels(levels, UNFINISHED, stride, row, &unfinished, n);
 }
 
+static void run_middle_base(const krn_hadamard_base *base, int64_t stride, float *row, int64_t n) {
+    const sink unfinished = {.target = row};
+    run_base(UNFINISHED, base, stride, row, &unfinished, n);
+}
+
 /* The passes behind the head. */
 KRN_ALWAYS_INLINE void finish_of(const krn_hadamard_plan *plan, int32_t to, const sink *final, float *row) {
-    const sink unfinished = {.target = row};
     int level = levels_of_head(plan->levels);
     while (level < plan->levels) {
         const int left = plan->levels - level, levels = levels_of_pass(left);
@@ -84,7 +88,7 @@ KRN_ALWAYS_INLINE void finish_of(const krn_hadamard_plan *plan, int32_t to, cons
         if (b == plan->num_bases - 1)
             run_base(to, &plan->bases[b], stride, row, final, plan->n);
         else
-            run_base(UNFINISHED, &plan->bases[b], stride, row, &unfinished, plan->n);
+            run_middle_base(&plan->bases[b], stride, row, plan->n);
         stride *= plan->bases[b].order;
     }
 }
@@ -146,9 +150,9 @@ KRN_ALWAYS_INLINE void run_blocks(const krn_hadamard_plan *plan, int32_t type, i
             .target = (char *)target + b * plan->n * size,
             .scale = plan->scale,
             .signs = plan->signs_after,
-            .ahead = share_of(ahead, b * plan->n, plan->n, 1),
+            .ahead = share_of(plan, ahead, b * plan->n, plan->n, 1),
         };
-        const krn_ahead first = share_of(ahead, b * plan->n, plan->n, 0);
+        const krn_ahead first = share_of(plan, ahead, b * plan->n, plan->n, 0);
         run_block(plan, type, to, from, &first, &final, to == KRN_TYPE_F32 ? final.target : scratch);
     }
 }
@@ -208,9 +212,10 @@ KRN_ALWAYS_INLINE void row_of(const krn_hadamard_plan *plan, int32_t type, int64
             .target = x + at,
             .scale = plan->scale,
             .signs = plan->signs_after,
-            .ahead = share_of(ahead, at, plan->n, 1),
+            .ahead = share_of(plan, ahead, at, plan->n, 1),
         };
-        start_block(plan, type, (const char *)source + at * size_of(type), share_of(ahead, at, plan->n, 0), x + at);
+        start_block(plan, type, (const char *)source + at * size_of(type), share_of(plan, ahead, at, plan->n, 0),
+                    x + at);
         finish_f32(plan, &final, x + at);
     }
 }
