@@ -82,8 +82,7 @@ KRN_ALWAYS_INLINE void run_group(int order, int transposed, int g, int groups, i
 }
 
 /* The base over `columns` registers of columns, a whole line where there is one: strides of a power of two leave lines
- * few places in the cache, from which they are gone when their second half is wanted, and streaming stores should fill a
- * line at once (out of place, 8 lanes: 5120 and 14336 took 1.9 times as long as with 16, and take 1.2 and 1.4). */
+ * few places in the cache, from which they are gone when their second half is wanted. */
 KRN_ALWAYS_INLINE void run_constant_columns(int order, int transposed, int columns, int32_t to, int64_t stride,
                                             const float *row, const sink *s, int64_t at, float *evens) {
     const int groups = (order + MOST_SUMS - 1) / MOST_SUMS;
