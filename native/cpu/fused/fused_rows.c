@@ -390,8 +390,9 @@ krn_status krn_fused_run(krn_fused_job *job) {
     const int is_wide = job->cols > KRN_FUSED_WIDE_COLS;
     const int64_t element_bytes = krn_element_bytes(job->type), row_bytes = job->cols * element_bytes;
     job->stream_sums = job->residual.data != NULL && 3 * job->rows * row_bytes > KRN_FUSED_STREAM_BYTES;
+    const int64_t wide_rows = job->context->has_small_l1 ? KRN_FUSED_TILE_ROWS : KRN_FUSED_TILE_ROWS * 2 / element_bytes;
     job->tile_rows = !job->is_direct || job->residual.data != NULL ? 1
-                     : is_wide                                     ? KRN_FUSED_TILE_ROWS * 2 / element_bytes
+                     : is_wide                                     ? wide_rows
                                : krn_min(KRN_FUSED_TILE_BYTES / row_bytes + 1, KRN_FUSED_TILE_ROWS);
     job->chunk = is_wide && job->is_direct ? KRN_FUSED_WIDE_BYTES / element_bytes : job->cols;
     fused_pass pass = {
