@@ -40,18 +40,18 @@ krn_status krn_fused_workspace_size(const krn_context *context, int64_t cols, in
 }
 
 /* A vector in f32, padded and in the order that kernels want: its own memory where that will do, else `space`. */
-static const float *widen_vector(const krn_fused_options *options, const void *vector, int64_t cols, int32_t is_swapped,
-                                 float *space) {
+static const float *widen_vector(const krn_fused_options *options, const void *vector, int64_t cols,
+                                 int32_t unpacked_lanes, float *space) {
     const int32_t type = options->vector_type == 0 ? KRN_TYPE_F32 : options->vector_type;
     const int64_t padded = krn_padded_cols(cols);
-    if (vector != NULL && type == KRN_TYPE_F32 && padded == cols && !is_swapped)
+    if (vector != NULL && type == KRN_TYPE_F32 && padded == cols && unpacked_lanes == 0)
         return vector;
     if (vector != NULL)
         krn_widen(space, type, vector, 0, cols);
     for (int64_t i = vector == NULL ? 0 : cols; i < padded; i++)
         space[i] = vector == NULL ? 1.0f : 0.0f;
-    for (int64_t i = 0; is_swapped && i < padded; i += 16)
-        krn_swap_middle(space + i);
+    for (int64_t i = 0; unpacked_lanes > 0 && i < padded; i += unpacked_lanes)
+        krn_unpack(unpacked_lanes, space + i);
     return space;
 }
 
@@ -87,11 +87,12 @@ static krn_fused_job job_of(const krn_fused_step *s, const krn_fused_arguments *
     float *space = a->workspace;
     job.is_weighted = options->weight != NULL;
     /* Sums with a residual wait in f32. */
-    job.is_swapped = job.kernels->swaps_middle && in->type == KRN_TYPE_BF16 && in->residual == NULL;
+    if (in->type == KRN_TYPE_BF16 && in->residual == NULL)
+        job.unpacked_lanes = job.kernels->unpacked_lanes;
     if (s->op != KRN_FUSED_GATE)
-        job.weight = widen_vector(options, options->weight, a->cols, job.is_swapped, space);
+        job.weight = widen_vector(options, options->weight, a->cols, job.unpacked_lanes, space);
     if (options->bias != NULL)
-        job.bias = widen_vector(options, options->bias, a->cols, job.is_swapped, space + job.padded_cols);
+        job.bias = widen_vector(options, options->bias, a->cols, job.unpacked_lanes, space + job.padded_cols);
     job.scratch = space + 2 * job.padded_cols;
     return job;
 }

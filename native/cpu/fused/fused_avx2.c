@@ -41,24 +41,24 @@ KRN_ALWAYS_INLINE lanes_f times_power(int is_near, lanes_f p, lanes_f n, lanes_f
 enum { GATE_STEPS = 2, GATE_IN_PARTS = 1 };
 
 /* Words above zeros, within 128-bit halves: two unpackings, which any pipe of Zen 5 takes. */
-KRN_ALWAYS_INLINE void load_swapped(const uint16_t *x, lanes_f y[2]) {
+KRN_ALWAYS_INLINE void load_unpacked(const uint16_t *x, lanes_f y[2]) {
     const lanes_i words = load_i(x);
     y[0] = as_f32(_mm256_unpacklo_epi16(_mm256_setzero_si256(), words));
     y[1] = as_f32(_mm256_unpackhi_epi16(_mm256_setzero_si256(), words));
 }
 
 /* The packs work within 128-bit halves, too: their result is codes 0..7 16..23 8..15 24..31. */
-KRN_ALWAYS_INLINE lanes_codes narrow_swapped(const lanes_i q[4]) {
+KRN_ALWAYS_INLINE lanes_codes narrow_unpacked(const lanes_i q[4]) {
     const lanes_i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
     return _mm256_permute4x64_epi64(bytes, _MM_SHUFFLE(3, 1, 2, 0));
 }
 
-KRN_ALWAYS_INLINE void store_swapped(float *target, const lanes_f y[2]) {
+KRN_ALWAYS_INLINE void store_unpacked(float *target, const lanes_f y[2]) {
     store_f(target, _mm256_permute2f128_ps(y[0], y[1], 0x20));
     store_f(target + LANES, _mm256_permute2f128_ps(y[0], y[1], 0x31));
 }
 
-#define KRN_SWAPS_MIDDLE
+#define KRN_UNPACKS
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
 #include "fused/output_loops.h"
@@ -67,7 +67,7 @@ KRN_ALWAYS_INLINE void store_swapped(float *target, const lanes_f y[2]) {
 const krn_fused_kernels krn_fused_avx2 = {
     .name = "avx2",
     .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C,
-    .swaps_middle = 1,
+    .unpacked_lanes = UNPACKED_LANES,
     .add = add,
     .total = total,
     .squares = squares,

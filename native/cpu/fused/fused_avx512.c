@@ -31,6 +31,26 @@ KRN_ALWAYS_INLINE lanes_f times_power(int is_near, lanes_f p, lanes_f n, lanes_f
 
 enum { GATE_STEPS = 4, GATE_IN_PARTS = 0 };
 
+/* Words above zeros, within 128-bit quarters. */
+KRN_ALWAYS_INLINE void load_unpacked(const uint16_t *x, lanes_f y[2]) {
+    const lanes_i words = load_i(x);
+    y[0] = as_f32(_mm512_unpacklo_epi16(_mm512_setzero_si512(), words));
+    y[1] = as_f32(_mm512_unpackhi_epi16(_mm512_setzero_si512(), words));
+}
+
+/* The packs work within 128-bit quarters, too: their result is codes 0..7 32..39 8..15 40..47 ... */
+KRN_ALWAYS_INLINE lanes_codes narrow_unpacked(const lanes_i q[4]) {
+    const lanes_i bytes = _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
+}
+
+KRN_ALWAYS_INLINE void store_unpacked(float *target, const lanes_f y[2]) {
+    const lanes_i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    store_f(target, lookup_f32x2(y[0], y[1], low));
+    store_f(target + LANES, lookup_f32x2(y[0], y[1], add_i32(low, broadcast_i32(8))));
+}
+
+#define KRN_UNPACKS
 #include "fused/fused_loops.h"
 #include "fused/gate_loops.h"
 #include "fused/output_loops.h"
@@ -40,6 +60,7 @@ const krn_fused_kernels krn_fused_avx512 = {
     .name = "avx512",
     .features = KRN_CPU_AVX2 | KRN_CPU_FMA | KRN_CPU_F16C | KRN_CPU_AVX512F | KRN_CPU_AVX512BW | KRN_CPU_AVX512DQ |
                 KRN_CPU_AVX512VL,
+    .unpacked_lanes = UNPACKED_LANES,
     .add = add,
     .total = total,
     .squares = squares,

@@ -19,22 +19,21 @@
 
 enum { STEPS = KRN_FUSED_LANES / LANES };
 
-/* KRN_SWAPS_MIDDLE: norms take bf16 with elements 4..7 and 8..11 of every 16 in each other's place, see swaps_middle of
- * krn_fused_kernels, by
+/* KRN_UNPACKS: norms take bf16 in the order of krn_unpack, see unpacked_lanes of krn_fused_kernels, by
  *
- *   load_swapped          two registers of bf16, widened
- *   narrow_swapped        CODE_STEPS registers of such numbers in -128..127 to bytes in order
- *   store_swapped         two registers, in order; from swapped to swapped memory it swaps, too */
-#ifdef KRN_SWAPS_MIDDLE
-enum { SWAPS_MIDDLE = 1 };
+ *   load_unpacked         two registers of bf16, widened
+ *   narrow_unpacked       CODE_STEPS registers of such numbers in -128..127 to bytes in order
+ *   store_unpacked        two registers, in order */
+#ifdef KRN_UNPACKS
+enum { UNPACKED_LANES = 2 * LANES };
 #else
-enum { SWAPS_MIDDLE = 0 };
+enum { UNPACKED_LANES = 0 };
 
-KRN_ALWAYS_INLINE void load_swapped(const uint16_t *x, lanes_f y[2]) { load_two(KRN_TYPE_BF16, x, 0, y); }
+KRN_ALWAYS_INLINE void load_unpacked(const uint16_t *x, lanes_f y[2]) { load_two(KRN_TYPE_BF16, x, 0, y); }
 
-KRN_ALWAYS_INLINE lanes_codes narrow_swapped(const lanes_i q[]) { return narrow_signed(q); }
+KRN_ALWAYS_INLINE lanes_codes narrow_unpacked(const lanes_i q[]) { return narrow_signed(q); }
 
-KRN_ALWAYS_INLINE void store_swapped(float *target, const lanes_f y[2]) {
+KRN_ALWAYS_INLINE void store_unpacked(float *target, const lanes_f y[2]) {
     store_f(target, y[0]);
     store_f(target + LANES, y[1]);
 }
@@ -49,12 +48,12 @@ KRN_ALWAYS_INLINE const char *address_of(int32_t type, const void *row, int64_t 
     return (const char *)row + at * type_bytes(type);
 }
 
-KRN_ALWAYS_INLINE int is_swapped(int32_t type) { return SWAPS_MIDDLE && type == KRN_TYPE_BF16; }
+KRN_ALWAYS_INLINE int is_unpacked(int32_t type) { return UNPACKED_LANES > 0 && type == KRN_TYPE_BF16; }
 
 /* Two registers of what a norm is of. */
 KRN_ALWAYS_INLINE void load_normed(int32_t type, const void *x, int64_t at, lanes_f y[2]) {
-    if (is_swapped(type))
-        load_swapped((const uint16_t *)x + at, y);
+    if (is_unpacked(type))
+        load_unpacked((const uint16_t *)x + at, y);
     else
         load_two(type, x, at, y);
 }
@@ -73,10 +72,8 @@ KRN_ALWAYS_INLINE void widen_rest(int32_t type, const void *row, int64_t at, int
 KRN_ALWAYS_INLINE void widen_normed_rest(int32_t type, const void *row, int64_t at, int64_t n, float fill,
                                          float *rest) {
     widen_rest(type, row, at, n, fill, rest);
-    for (int i = 0; is_swapped(type) && i < KRN_FUSED_LANES; i += 2 * LANES) {
-        const lanes_f pair[2] = {load_f(rest + i), load_f(rest + i + LANES)};
-        store_swapped(rest + i, pair);
-    }
+    for (int i = 0; is_unpacked(type) && i < KRN_FUSED_LANES; i += UNPACKED_LANES)
+        krn_unpack(UNPACKED_LANES, rest + i);
 }
 
 /* For KRN_FUSED_LANES elements from number i on: whole lines, at most MOST_LINES of them in each stream. Written out,
@@ -255,7 +252,7 @@ KRN_ALWAYS_INLINE lanes_f normalized(int is_centred, int has_bias, lanes_f x, co
     return has_bias ? add_f(y, load_f(bias)) : y;
 }
 
-KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int swapped, int32_t type, const void *x,
+KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int unpacked, int32_t type, const void *x,
                                        int64_t at, const float *weight, const float *bias, lanes_f mean,
                                        lanes_f inverse, float *y) {
     KRN_UNROLL
@@ -265,11 +262,11 @@ KRN_ALWAYS_INLINE void normalize_block(int is_centred, int has_bias, int swapped
         KRN_UNROLL
         for (int i = u; i < u + 2; i++) {
             d[i - u] = normalized(is_centred, has_bias, d[i - u], weight + i * LANES, bias + i * LANES, mean, inverse);
-            if (!swapped)
+            if (!unpacked)
                 store_f(y + i * LANES, d[i - u]);
         }
-        if (swapped)
-            store_swapped(y + u * LANES, d);
+        if (unpacked)
+            store_unpacked(y + u * LANES, d);
     }
 }
 
@@ -280,13 +277,13 @@ KRN_ALWAYS_INLINE void normalize_of(int is_centred, int has_bias, int32_t type, 
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
         prefetch_lines(ahead, i);
-        normalize_block(is_centred, has_bias, is_swapped(type), type, x, i, weight + i, bias + i, means, inverses,
+        normalize_block(is_centred, has_bias, is_unpacked(type), type, x, i, weight + i, bias + i, means, inverses,
                         y + i);
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
         widen_normed_rest(type, x, i, n - i, mean, rest);
-        normalize_block(is_centred, has_bias, is_swapped(type), KRN_TYPE_F32, rest, 0, weight + i, bias + i, means,
+        normalize_block(is_centred, has_bias, is_unpacked(type), KRN_TYPE_F32, rest, 0, weight + i, bias + i, means,
                         inverses, y + i);
     }
 }

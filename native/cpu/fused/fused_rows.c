@@ -119,13 +119,19 @@ static void add_pass(tile *t) {
     end_pass(t);
 }
 
-/* Lane l and the lane half as many further on, until one is left: in constant steps, because codes wait for it. */
+/* Lane l and the lane half as many further on, until one is left: in constant steps, because codes wait for it. Lanes 16
+ * and 8 further on are a quarter further on where they are unpacked, and those of two fours are in order. */
 static float sum_of(const krn_fused_job *job, krn_row_sums *sums) {
+    enum { UNPACKED_16 = 32, UNPACKED_8 = 16 };
     krn_add_halves(sums->lanes, 32);
-    krn_add_halves(sums->lanes, 16);
-    if (job->is_swapped)
-        krn_swap_middle(sums->lanes);
-    krn_add_halves(sums->lanes, 8);
+    if (job->unpacked_lanes == UNPACKED_16)
+        krn_add_quarters(sums->lanes, 8);
+    else
+        krn_add_halves(sums->lanes, 16);
+    if (job->unpacked_lanes >= UNPACKED_8)
+        krn_add_quarters(sums->lanes, 4);
+    else
+        krn_add_halves(sums->lanes, 8);
     krn_add_halves(sums->lanes, 4);
     krn_add_halves(sums->lanes, 2);
     return sums->lanes[0] + sums->lanes[1];
@@ -143,8 +149,9 @@ static void total_pass(tile *t) {
 
 static void squares_pass(tile *t) {
     const krn_fused_job *job = t->job;
-    /* A norm whose squares are finite is one of finite elements. */
-    const int is_measured = !(job->is_direct && is_norm(job) && is_measured_last(job));
+    /* A norm whose squares are finite is one of finite elements, and what a weight makes infinite shows in the pass that
+     * measures last, or behind a rotation. */
+    const int is_measured = !(is_norm(job) && (job->is_direct ? is_measured_last(job) : job->rotate != NULL));
     for (int64_t r = 0; r < t->rows; r++)
         t->sums[r] = (krn_row_sums){0};
     for (int64_t col = 0; col < job->cols; col += job->chunk) {
@@ -390,7 +397,8 @@ krn_status krn_fused_run(krn_fused_job *job) {
     const int is_wide = job->cols > KRN_FUSED_WIDE_COLS;
     const int64_t element_bytes = krn_element_bytes(job->type), row_bytes = job->cols * element_bytes;
     job->stream_sums = job->residual.data != NULL && 3 * job->rows * row_bytes > KRN_FUSED_STREAM_BYTES;
-    const int64_t wide_rows = job->context->has_small_l1 ? KRN_FUSED_TILE_ROWS : KRN_FUSED_TILE_ROWS * 2 / element_bytes;
+    const int64_t wide_rows =
+        job->context->has_small_l1 ? KRN_FUSED_TILE_ROWS : KRN_FUSED_TILE_ROWS * 2 / element_bytes;
     job->tile_rows = !job->is_direct || job->residual.data != NULL ? 1
                      : is_wide                                     ? wide_rows
                                : krn_min(KRN_FUSED_TILE_BYTES / row_bytes + 1, KRN_FUSED_TILE_ROWS);

@@ -32,8 +32,8 @@ typedef struct krn_fused_job {
     const float *weight, *bias;
     /* Whether the weight is not 1 throughout because there is none. */
     int32_t is_weighted;
-    /* Whether norms are of elements that swaps_middle of the kernels tells of. */
-    int32_t is_swapped;
+    /* unpacked_lanes of the kernels where norms are of such elements, else 0. */
+    int32_t unpacked_lanes;
     /* Whether sums are written past the caches; see KRN_FUSED_STREAM_BYTES. */
     int32_t stream_sums;
     /* NULL where nothing is rotated. */
@@ -87,13 +87,14 @@ KRN_ALWAYS_INLINE void krn_add_halves(float *lanes, int half) {
         lanes[l] += lanes[l + half];
 }
 
-/* Elements 4..7 and 8..11 of 16 in each other's place. */
-KRN_ALWAYS_INLINE void krn_swap_middle(float *x) {
-    for (int i = 4; i < 8; i++) {
-        const float low = x[i];
-        x[i] = x[i + 4];
-        x[i + 4] = low;
-    }
+/* The same of each half of 4 `quarter` lanes. */
+KRN_ALWAYS_INLINE void krn_add_quarters(float *lanes, int quarter) {
+    KRN_UNROLL
+    for (int l = 0; l < quarter; l++)
+        lanes[l] += lanes[l + quarter];
+    KRN_UNROLL
+    for (int l = 0; l < quarter; l++)
+        lanes[quarter + l] = lanes[2 * quarter + l] + lanes[3 * quarter + l];
 }
 
 /* rows > 0 and cols > 0; chooses tiles and chunks. KRN_ERROR_NON_FINITE as kernels/fused.h tells it. */

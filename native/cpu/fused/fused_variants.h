@@ -7,6 +7,8 @@
 #include "kernels/context.h"
 #include "quantize/quantize_variants.h"
 
+#include <string.h>
+
 /* The variants, best first. To add one, write one file that defines it and add one line here. */
 #if defined(KRN_X86_64)
 #define KRN_FUSED_VARIANTS(X)                                                                                          \
@@ -40,6 +42,15 @@ typedef struct krn_row_sums {
     float lowest, highest;
 } krn_row_sums;
 
+/* The even fours of `lanes` elements, 16 or 32, before the odd ones: as instructions leave them that unpack each 128 bits
+ * of a register. */
+KRN_ALWAYS_INLINE void krn_unpack(int32_t lanes, float *x) {
+    float fours[32];
+    for (int32_t i = 0; i < lanes; i++)
+        fours[i / 4 % 2 * (lanes / 2) + i / 8 * 4 + i % 4] = x[i];
+    memcpy(x, fours, (size_t)lanes * sizeof(float));
+}
+
 /* What a variant does. Every function works on a part of a row, n >= 1 elements of `type` KRN_TYPE_F32, _F16 or _BF16
  * of which the first is number 0, KRN_FUSED_LANES, 2 KRN_FUSED_LANES .. of the row; nothing outside it is read. Weight
  * and bias are f32, and they and `y` are padded to a multiple of KRN_FUSED_LANES elements, that of `y` is written.
@@ -49,9 +60,10 @@ typedef struct krn_fused_kernels {
     const char *name;
     /* The krn_cpu_feature bits without which the variant must not run. */
     uint64_t features;
-    /* Whether, of bf16, `total` and `squares` leave lanes 4..7 and 8..11 of every 16 in each other's place, and `squares`,
-     * `normalize` and `encode` take weight and bias in this order: that of the cheapest widening with AVX2. */
-    int32_t swaps_middle;
+    /* If not 0: of bf16, `total` and `squares` leave every so many lanes in the order of krn_unpack, and `squares`,
+     * `normalize`, `measure` and `encode` take weight and bias in it: that of the cheapest widening on x86, by which two
+     * registers hold the even and the odd fours of 2 LANES elements. */
+    int32_t unpacked_lanes;
     /* sum = x + residual, rounded to the type, and the same widened to y. `stream`: sums go past the caches where they
      * are aligned for that. */
     void (*add)(int32_t type, const void *x, const void *residual, int64_t n, int32_t stream, krn_ahead ahead,

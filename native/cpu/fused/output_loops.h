@@ -23,7 +23,7 @@ KRN_ALWAYS_INLINE lanes_i code_of(encoder_kind kind, const row_encoder *e, lanes
     return add_i32(round_i32(lower_f(higher_f(scaled, e->low), e->high)), e->shift);
 }
 
-KRN_ALWAYS_INLINE void encode_block(encoder_kind kind, int swapped, int32_t type, const void *x, int64_t at,
+KRN_ALWAYS_INLINE void encode_block(encoder_kind kind, int unpacked, int32_t type, const void *x, int64_t at,
                                     const float *weight, const float *bias, const row_encoder *e, uint8_t *codes) {
     KRN_UNROLL
     for (int r = 0; r < CODE_REGISTERS; r++) {
@@ -40,7 +40,7 @@ KRN_ALWAYS_INLINE void encode_block(encoder_kind kind, int swapped, int32_t type
                     normalized(kind.is_centred, kind.has_bias, d[v], weight + i, bias + i, e->mean, e->inverse));
             }
         }
-        const lanes_codes bytes = add_codes(swapped ? narrow_swapped(q) : narrow_signed(q), e->zero_codes);
+        const lanes_codes bytes = add_codes(unpacked ? narrow_unpacked(q) : narrow_signed(q), e->zero_codes);
         if (kind.stream)
             stream_codes(codes + r * CODE_BYTES, bytes);
         else
@@ -53,14 +53,14 @@ KRN_ALWAYS_INLINE void encode_of(encoder_kind kind, int32_t type, const void *x,
     int64_t i = 0;
     for (; i + KRN_FUSED_LANES <= n; i += KRN_FUSED_LANES) {
         prefetch_some(kind.lines, ahead, i);
-        encode_block(kind, is_swapped(type), type, x, i, weight + i, bias + i, e, codes + i);
+        encode_block(kind, is_unpacked(type), type, x, i, weight + i, bias + i, e, codes + i);
     }
     if (i < n) {
         _Alignas(64) float rest[KRN_FUSED_LANES];
         _Alignas(64) uint8_t made[KRN_FUSED_LANES];
         kind.stream = 0;
         widen_normed_rest(type, x, i, n - i, mean, rest);
-        encode_block(kind, is_swapped(type), KRN_TYPE_F32, rest, 0, weight + i, bias + i, e, made);
+        encode_block(kind, is_unpacked(type), KRN_TYPE_F32, rest, 0, weight + i, bias + i, e, made);
         memcpy(codes + i, made, (size_t)(n - i));
     }
 }
