@@ -113,9 +113,6 @@ void Stacks::prepare(int index, Fiber &fiber, void (*entry)()) const {
     char *const bottom = memory + STRIDE_BYTES * static_cast<size_t>(index) + PAGE_BYTES;
     /* Within a page, too, tops of stacks lie apart. */
     const size_t bytes = STACK_BYTES - static_cast<size_t>(index % 12) * 320;
-#if defined(KRN_ADDRESS_SANITIZER)
-    __asan_unpoison_memory_region(bottom, STACK_BYTES);
-#endif
     uint64_t *const frame = reinterpret_cast<uint64_t *>(bottom + bytes) - FRAME_WORDS;
     memset(frame, 0, FRAME_WORDS * sizeof *frame);
     frame[ENTRY_WORD] = reinterpret_cast<uintptr_t>(entry);
@@ -128,9 +125,24 @@ void Stacks::prepare(int index, Fiber &fiber, void (*entry)()) const {
 #if defined(KRN_ADDRESS_SANITIZER)
 
 static thread_local Fiber *left;
+static thread_local bool left_ended;
+
+/* Functions that never return leave marks around what they had on the stack, where others will have theirs. */
+static void wipe(const void *begin, const void *end) {
+    __asan_unpoison_memory_region(
+        begin, static_cast<size_t>(static_cast<const char *>(end) - static_cast<const char *>(begin)));
+}
+
+void Stacks::wipe_all(int threads) const {
+    for (int i = 0; i < threads; i++) {
+        const char *const bottom = memory + STRIDE_BYTES * static_cast<size_t>(i) + PAGE_BYTES;
+        wipe(bottom, bottom + STACK_BYTES);
+    }
+}
 
 void switch_fiber(Fiber &from, Fiber &to, bool ends) {
     left = &from;
+    left_ended = ends;
     __sanitizer_start_switch_fiber(ends ? nullptr : &from.fake_stack, to.bottom, to.bytes);
     krn_emulator_switch(&from.stack_pointer, to.stack_pointer);
     fiber_begins(from);
@@ -143,9 +155,13 @@ void fiber_begins(Fiber &self) {
     __sanitizer_finish_switch_fiber(self.fake_stack, &bottom, &bytes);
     left->bottom = bottom;
     left->bytes = bytes;
+    if (left_ended)
+        wipe(left->stack_pointer, static_cast<const char *>(bottom) + bytes);
 }
 
 #else
+
+void Stacks::wipe_all(int) const {}
 
 void switch_fiber(Fiber &from, Fiber &to, bool) { krn_emulator_switch(&from.stack_pointer, to.stack_pointer); }
 

@@ -26,6 +26,8 @@ class Stacks {
     bool ready() const { return memory != nullptr; }
     /* Makes `fiber` begin with `entry`, which never returns, when it is switched to. */
     void prepare(int index, Fiber &fiber, void (*entry)()) const;
+    /* Before others use the stacks of threads that were left where they stood and have not ended. */
+    void wipe_all(int threads) const;
 
   private:
     const int count;

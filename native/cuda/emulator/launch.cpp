@@ -58,7 +58,11 @@ struct Resident {
     bool is_running;
 
     Resident() : stacks(take_stacks()), block(std::make_unique<Block>(stacks)), is_running(false) {}
-    ~Resident() { keep_stacks(stacks); }
+    ~Resident() {
+        if (is_running)
+            stacks->wipe_all(block->launch->block_threads);
+        keep_stacks(stacks);
+    }
 };
 
 } // namespace
