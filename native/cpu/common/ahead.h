@@ -19,6 +19,17 @@ typedef struct krn_ahead {
     int64_t bytes_per_64;
 } krn_ahead;
 
+/* is_outer, of which compilers know that it is 0 where no processor has so small a cache: loops for both places are then
+ * made once. */
+KRN_ALWAYS_INLINE int krn_is_outer(const krn_ahead *ahead) {
+#if defined(KRN_ARM64)
+    (void)ahead;
+    return 0;
+#else
+    return ahead->is_outer;
+#endif
+}
+
 /* Seen from `elements` further on, a multiple of 64 unless nothing is ahead. */
 KRN_ALWAYS_INLINE krn_ahead krn_ahead_from(krn_ahead ahead, int64_t elements) {
     for (int32_t s = 0; s < ahead.streams; s++)
@@ -38,7 +49,7 @@ KRN_ALWAYS_INLINE void krn_prefetch_ahead(const krn_ahead *ahead, int64_t i, int
     const int64_t bytes = count * ahead->bytes_per_64 / 64;
     for (int32_t s = 0; s < ahead->streams; s++)
         for (int64_t line = 0; line < bytes; line += 64)
-            krn_prefetch_line(ahead->is_outer, ahead->stream[s] + i * ahead->bytes_per_64 / 64 + line);
+            krn_prefetch_line(krn_is_outer(ahead), ahead->stream[s] + i * ahead->bytes_per_64 / 64 + line);
 }
 
 #endif

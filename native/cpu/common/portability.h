@@ -37,6 +37,7 @@
 #define KRN_UNROLL
 #define KRN_IN_ORDER(vector) ((void)0)
 #define KRN_KEEP(vector) ((void)0)
+#define KRN_OPAQUE(pointer) ((void)0)
 #define KRN_ADD_PRODUCTS_WITH(sum, instruction, vector, number, intrinsics) ((sum) = (intrinsics))
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define KRN_PREFETCH_ONCE(address) _mm_prefetch((const char *)(address), _MM_HINT_NTA)
@@ -59,6 +60,9 @@
 /* Ends what a vector was made by, a loop of accumulators for example. Without it GCC (12) computes what follows on some
  * paths already before the loop, and then has accumulators twice, most of them in memory. */
 #define KRN_KEEP(vector) __asm__("" : KRN_ANY_VECTOR(vector))
+/* A pointer of which the compiler knows no longer where it came from. Of many addresses a variable distance apart GCC (12)
+ * otherwise keeps every one of them for the whole loop, in memory. */
+#define KRN_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 /* sum += vector * *number by an AVX-512 instruction that broadcasts what it loads. `intrinsics` says the same; of those
  * GCC makes a broadcast of its own for all products that share a number, or for some instructions in any case. */
 #define KRN_ADD_PRODUCTS_WITH(sum, instruction, vector, number, intrinsics)                                            \

@@ -92,7 +92,7 @@ KRN_ALWAYS_INLINE void prefetch_lines_to(int is_outer, const krn_ahead *ahead, i
 }
 
 KRN_ALWAYS_INLINE void prefetch_lines(const krn_ahead *ahead, int64_t i) {
-    if (ahead->is_outer)
+    if (krn_is_outer(ahead))
         prefetch_lines_to(1, ahead, i);
     else
         prefetch_lines_to(0, ahead, i);
@@ -113,7 +113,7 @@ KRN_ALWAYS_INLINE void prefetch_some(int lines, const krn_ahead *ahead, int64_t 
     if (lines == MANY)
         prefetch_lines(ahead, i);
     else if (lines == 1)
-        krn_prefetch_line(ahead->is_outer, ahead->stream[0] + i);
+        krn_prefetch_line(krn_is_outer(ahead), ahead->stream[0] + i);
 }
 
 KRN_ALWAYS_INLINE void load_sums(const krn_row_sums *sums, lanes_f lanes[STEPS]) {

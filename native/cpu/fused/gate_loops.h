@@ -271,7 +271,7 @@ KRN_ALWAYS_INLINE void gate_of(krn_gate_kind kind, int is_paired, int32_t type, 
 
 KRN_ALWAYS_INLINE void gate_ahead(krn_gate_kind kind, int is_paired, int32_t type, const void *gate, const void *up,
                                   int64_t n, krn_ahead ahead, float *y, krn_row_sums *sums) {
-    if (ahead.is_outer) {
+    if (krn_is_outer(&ahead)) {
         ahead.is_outer = 1;
         gate_of(kind, is_paired, type, gate, up, n, &ahead, y, sums);
     } else {

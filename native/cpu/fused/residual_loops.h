@@ -79,7 +79,7 @@ KRN_ALWAYS_INLINE void add_of(int32_t type, int stream, const void *x, const voi
 /* With loops for each place that prefetches go to, as gates have them (Zen 4: bf16 13% less time). */
 KRN_ALWAYS_INLINE void add_ahead(int32_t type, int stream, const void *x, const void *residual, int64_t n,
                                  krn_ahead ahead, void *sum, float *y) {
-    if (ahead.is_outer) {
+    if (krn_is_outer(&ahead)) {
         ahead.is_outer = 1;
         add_of(type, stream, x, residual, n, &ahead, sum, y);
     } else {

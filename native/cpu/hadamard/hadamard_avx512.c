@@ -47,7 +47,6 @@ KRN_ALWAYS_INLINE void store_split(uint16_t *target, const uint8_t *signs, lanes
     store_i(target, signs == NULL ? words : negate_words(words, signs));
 }
 
-/* See hadamard_constant_bases.h. */
 KRN_ALWAYS_INLINE lanes_f in_turn(lanes_f x) {
     KRN_IN_ORDER(x);
     return x;

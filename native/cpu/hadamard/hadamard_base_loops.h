@@ -35,49 +35,59 @@ KRN_ALWAYS_INLINE void fill_terms(const float *x, int64_t stride, int64_t n, flo
     }
 }
 
-/* Adds `terms` terms to the sums of every row, in the first `width` registers. */
-KRN_ALWAYS_INLINE void add_terms(int terms, int width, int is_first, int is_last, int32_t to, base_space *space,
-                                 const krn_hadamard_base *base, int64_t first, int64_t stride, const sink *s,
-                                 int64_t at, int64_t n) {
-    const int64_t row_terms = base->order / 4;
-    for (int32_t i = 0; i < base->order; i++) {
-        const uint8_t *signs = base->signs + i * row_terms + first;
-        float *sums = space->sums + i * ENTRY;
+/* What is added to the sums of a base: its terms from number `first` on, at row[at]. Of the sums these are the first ones
+ * and the last ones, or not. */
+typedef struct {
+    int64_t first, stride, at;
+    int is_first, is_last;
+} base_step;
+
+/* Adds `terms` terms to the sums of every row, in the first `width` registers, or in n < LANES lanes of one. */
+KRN_ALWAYS_INLINE void add_terms(int64_t terms, int width, int32_t to, base_space *space, const krn_hadamard_base *base,
+                                 const base_step *where, const sink *results, int64_t n) {
+    /* Copies, which no store changes. */
+    const base_step step = *where;
+    const sink place = *results;
+    const uint8_t *signs = base->signs + step.first;
+    float *sums = space->sums;
+    const int64_t row_terms = base->order / 4, end = step.at + base->order * step.stride;
+    for (int64_t at = step.at; at < end; at += step.stride, signs += row_terms, sums += ENTRY) {
         lanes_f x[COLUMNS];
         KRN_UNROLL
         for (int c = 0; c < width; c++) {
             const lanes_f term = load_f(space->table + signs[0] * (int64_t)(ENTRY / 16) + c * LANES);
-            x[c] = is_first ? term : add_f(load_f(sums + c * LANES), term);
+            x[c] = step.is_first ? term : add_f(load_f(sums + c * LANES), term);
         }
         KRN_UNROLL
-        for (int q = 1; q < terms; q++) {
+        for (int64_t q = 1; q < terms; q++) {
             KRN_UNROLL
             for (int c = 0; c < width; c++)
                 x[c] =
                     add_f(x[c], load_f(space->table + q * 16 * ENTRY + signs[q] * (int64_t)(ENTRY / 16) + c * LANES));
         }
-        if (!is_last) {
+        if (!step.is_last) {
             KRN_UNROLL
             for (int c = 0; c < width; c++)
                 store_f(sums + c * LANES, x[c]);
         } else if (n < LANES) {
-            put_rest(to, s, at + i * stride, n, x[0]);
+            put_rest(to, &place, at, n, x[0]);
         } else {
-            put_lanes(to, s, at + i * stride, LANES, width, x);
+            put_lanes(to, &place, at, width, x);
         }
     }
 }
 
-KRN_ALWAYS_INLINE void add_any_terms(int64_t terms, int width, int is_first, int is_last, int32_t to, base_space *space,
-                                     const krn_hadamard_base *base, int64_t first, int64_t stride, const sink *s,
-                                     int64_t at, int64_t n) {
-    switch (terms) {
-    case 3: add_terms(3, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
-    case 4: add_terms(4, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
-    case 5: add_terms(5, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
-    case 6: add_terms(6, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
-    case 7: add_terms(7, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
-    default: add_terms(8, width, is_first, is_last, to, space, base, first, stride, s, at, n); break;
+/* With loops over the terms unrolled for whole entries. */
+KRN_ALWAYS_INLINE void add_any_terms(int64_t terms, int width, int32_t to, base_space *space,
+                                     const krn_hadamard_base *base, const base_step *step, const sink *s, int64_t n) {
+    switch (width == COLUMNS ? terms : 0) {
+    case 3: add_terms(3, width, to, space, base, step, s, n); break;
+    case 4: add_terms(4, width, to, space, base, step, s, n); break;
+    case 5: add_terms(5, width, to, space, base, step, s, n); break;
+    case 6: add_terms(6, width, to, space, base, step, s, n); break;
+    case 7: add_terms(7, width, to, space, base, step, s, n); break;
+    case 8: add_terms(8, width, to, space, base, step, s, n); break;
+    default: add_terms(terms, width, to, space, base, step, s, n); break;
     }
 }
 
@@ -86,23 +96,18 @@ KRN_ALWAYS_INLINE void run_columns(int width, int32_t to, base_space *space, con
                                    int64_t stride, const float *row, const sink *s, int64_t at, int64_t n) {
     const int64_t row_terms = base->order / 4;
     const int64_t chunks = (row_terms + TERMS - 1) / TERMS;
-    int64_t first = 0;
+    base_step step = {.stride = stride, .at = at};
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         /* Evenly: the remaining terms over the remaining chunks, so that each has at least 4. */
-        const int64_t terms = (row_terms - first + chunks - chunk - 1) / (chunks - chunk);
+        const int64_t terms = (row_terms - step.first + chunks - chunk - 1) / (chunks - chunk);
         for (int64_t q = 0; q < terms; q++)
             for (int c = 0; c < width; c++)
-                fill_terms(row + at + 4 * (first + q) * stride + c * LANES, stride, n,
+                fill_terms(row + at + 4 * (step.first + q) * stride + c * LANES, stride, n,
                            space->table + q * 16 * ENTRY + c * LANES);
-        if (chunks == 1)
-            add_any_terms(terms, width, 1, 1, to, space, base, first, stride, s, at, n);
-        else if (chunk == 0)
-            add_any_terms(terms, width, 1, 0, to, space, base, first, stride, s, at, n);
-        else if (chunk < chunks - 1)
-            add_any_terms(terms, width, 0, 0, to, space, base, first, stride, s, at, n);
-        else
-            add_any_terms(terms, width, 0, 1, to, space, base, first, stride, s, at, n);
-        first += terms;
+        step.is_first = chunk == 0;
+        step.is_last = chunk == chunks - 1;
+        add_any_terms(terms, width, to, space, base, &step, s, n);
+        step.first += terms;
     }
 }
 

@@ -2,8 +2,6 @@
  * no address waits for a load. Part of hadamard_loops.h, in whose verbs it is written, and
  *
  *   MOST_SUMS             an even number: sums of rows that fit the registers beside what else is needed
- *   in_turn               the same, for which what follows waits: compilers compute all addends first, for which the
- *                         registers are not enough
  *
  * Rows of a base with more of them are summed in groups. These read sums and differences of pairs of rows, which are
  * made once, from the first-level cache: two operations for an element and one load, where a table of the terms takes

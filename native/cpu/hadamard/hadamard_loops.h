@@ -11,7 +11,7 @@
  *   store_rest            the first n lanes only
  *   load_split            the even and the odd ones of 2 LANES bf16, widened, negated where bits are set in memory unless
  *                         that is NULL
- *   round_bf16           f32, which is not NaN unless its lower half is 0, with the bits of the nearest bf16 in the upper
+ *   round_bf16            f32, which is not NaN unless its lower half is 0, with the bits of the nearest bf16 in the upper
  *                         half and any in the lower one
  *   lower_half            its upper half, as the lower one of what is 0 otherwise
  *   store_split           even ones of lower_half and odd ones of round_bf16, negated where bits are set
@@ -19,13 +19,18 @@
  *                         x[s - h] - x[s]
  *   negate_lanes          the lanes negated whose bits are set in memory, from a whole byte on
  *   negate_bits           the same by a number
+ *   in_turn               the same, for which what follows waits and which is not computed or loaded twice: compilers make
+ *                         all addends of a sum first, or load them for each of their uses, for which there are not
+ *                         enough registers
  *   add_f, load_f, ...    as in common/simd_*.h
  *
  * A block goes through the caches as few times as its levels allow:
  *
- *   head      reads the source; levels 1 .. 2^(LANE_LEVELS + HELD_LEVELS), the last one by way of memory
+ *   head      reads the source; levels 1 .. 2^(LANE_LEVELS + HELD_LEVELS), and one more by way of memory
  *   levels    up to HELD_LEVELS levels over registers that lie 2^p floats apart
  *   bases     a base matrix over columns of registers
+ *
+ * Passes behind the head follow it piece by piece, while pieces are in the first-level cache; the last one follows them.
  *
  * The last pass of a block scales, negates, narrows and writes the target; the others leave f32 in a row on the way. In
  * every pass the order of additions is that of kernels/hadamard.h.
@@ -55,47 +60,60 @@ KRN_ALWAYS_INLINE int64_t size_of(int32_t type) {
  * Zen 4, no difference on Zen 5). */
 KRN_ALWAYS_INLINE lanes_f difference_of(lanes_f low, lanes_f high) { return fma_f(high, broadcast_f32(-1), low); }
 
+/* Pair number `pair` of a level over registers. */
+KRN_ALWAYS_INLINE void butterfly_pair(int level, int by_product, int pair, lanes_f *x) {
+    const int h = 1 << level, a = pair / h * 2 * h + pair % h;
+    const lanes_f low = x[a], high = x[a + h];
+    x[a] = add_f(low, high);
+    x[a + h] = by_product ? difference_of(low, high) : sub_f(low, high);
+}
+
 /* Levels first .. end - 1 over every 2^end of `count` registers, in order; differences of the first `products` of all
  * levels as products. */
 KRN_ALWAYS_INLINE void butterfly_registers(int first, int end, int count, int products, lanes_f *x) {
     KRN_UNROLL
     for (int level = first; level < end; level++) {
-        const int h = 1 << level;
         KRN_UNROLL
-        for (int pair = 0; pair < count / 2; pair++) {
-            const int a = pair / h * 2 * h + pair % h;
-            const lanes_f low = x[a], high = x[a + h];
-            x[a] = add_f(low, high);
-            x[a + h] = level < products ? difference_of(low, high) : sub_f(low, high);
-        }
+        for (int pair = 0; pair < count / 2; pair++)
+            butterfly_pair(level, level < products, pair, x);
     }
 }
 
-/* All levels of every 2^levels of `count` registers that lie behind each other. Registers go through the levels within
- * them some at a time: these wait for each other's shuffles, and additions of the registers before fill the gaps
- * (measured on Zen 5: 4.5 cycles a register with all at a time, 4.0 so). */
+/* Registers go through the levels within them some at a time: these wait for each other's shuffles, and additions of the
+ * registers before fill the gaps (measured on Zen 5: 4.5 cycles a register with all at a time, 4.0 so). */
+enum { TOGETHER = 4 };
+
+/* Registers first .. end - 1 of a head, which lie behind each other. */
+KRN_ALWAYS_INLINE void load_registers(int first, int end, int32_t from, const void *source, const uint8_t *signs,
+                                      int64_t at, lanes_f *x) {
+    const char *start = (const char *)source + at * size_of(from);
+    KRN_UNROLL
+    for (int r = first; from != SPLIT_BF16 && r < end; r++) {
+        if (end - first == 1)
+            x[r] = load_lanes(from, start, r * LANES);
+        else if (r % 2 == 0)
+            load_two(from, start, r * LANES, x + r);
+        if (signs != NULL)
+            x[r] = negate_lanes(x[r], signs + (uint64_t)at / 8 + r * (LANES / 8));
+    }
+    KRN_UNROLL
+    for (int r = first; from == SPLIT_BF16 && r < end; r += 2) {
+        load_split((const uint16_t *)source + at + r * LANES,
+                   signs == NULL ? NULL : signs + (uint64_t)at / 8 + r * (LANES / 8), x + r);
+        butterfly_registers(0, 1, 2, 1, x + r);
+    }
+}
+
+/* The first level over registers that loading them leaves. */
+KRN_ALWAYS_INLINE int first_level(int32_t from) { return from == SPLIT_BF16 ? 1 : 0; }
+
+/* All levels of every 2^levels of `count` registers that lie behind each other. */
 KRN_ALWAYS_INLINE void load_head(int levels, int count, int32_t from, const void *source, const uint8_t *signs,
                                  int64_t at, lanes_f *x) {
-    enum { TOGETHER = 4 };
-    const char *start = (const char *)source + at * size_of(from);
     KRN_UNROLL
     for (int first = 0; first < count; first += TOGETHER) {
         const int end = first + TOGETHER < count ? first + TOGETHER : count;
-        KRN_UNROLL
-        for (int r = first; from != SPLIT_BF16 && r < end; r++) {
-            if (count == 1)
-                x[r] = load_lanes(from, start, r * LANES);
-            else if (r % 2 == 0)
-                load_two(from, start, r * LANES, x + r);
-            if (signs != NULL)
-                x[r] = negate_lanes(x[r], signs + (uint64_t)at / 8 + r * (LANES / 8));
-        }
-        KRN_UNROLL
-        for (int r = first; from == SPLIT_BF16 && r < end; r += 2) {
-            load_split((const uint16_t *)source + at + r * LANES,
-                       signs == NULL ? NULL : signs + (uint64_t)at / 8 + r * (LANES / 8), x + r);
-            butterfly_registers(0, 1, 2, 1, x + r);
-        }
+        load_registers(first, end, from, source, signs, at, x);
         KRN_UNROLL
         for (int level = 0; level < LANE_LEVELS; level++) {
             KRN_UNROLL
@@ -103,8 +121,8 @@ KRN_ALWAYS_INLINE void load_head(int levels, int count, int32_t from, const void
                 x[r] = butterfly_lanes(level, x[r]);
         }
     }
-    /* With 16 lanes the levels within a register have as many products as these have additions. */
-    butterfly_registers(from == SPLIT_BF16 ? 1 : 0, levels, count, LANES == 8 ? levels : 0, x);
+    /* With 16 lanes the levels within a register have nearly as many products as these have additions. */
+    butterfly_registers(first_level(from), levels, count, LANES == 8 ? levels : 1, x);
 }
 
 KRN_ALWAYS_INLINE void step_head(int levels, int count, int32_t from, int32_t to, const void *source,
@@ -112,32 +130,42 @@ KRN_ALWAYS_INLINE void step_head(int levels, int count, int32_t from, int32_t to
     lanes_f x[HELD];
     prefetch_ahead(s, at, count * LANES);
     load_head(levels, count, from, source, signs, at, x);
-    put_lanes(to, s, at, LANES, count, x);
+    put_lanes(to, s, at, count, x);
 }
+
+#include "hadamard/hadamard_overlapped_head.h"
+
+/* Whether there are registers for overlapping. */
+enum { HAS_32_REGISTERS = LANES == 16 };
 
 /* Spans of 2^(LANE_LEVELS + levels) elements, levels <= HELD_LEVELS: as many at a time as HELD registers take. */
 KRN_ALWAYS_INLINE void run_head(int levels, int32_t from, int32_t to, const void *source, const uint8_t *signs,
-                                const sink *s, int64_t n) {
+                                const sink *results, int64_t begin, int64_t end) {
     const int count = 1 << levels;
-    int64_t at = 0;
-    for (; at + HELD * LANES <= n; at += HELD * LANES)
+    /* A copy, which no store changes. */
+    const sink place = *results, *s = &place;
+    if (HAS_32_REGISTERS && levels == HELD_LEVELS) {
+        run_overlapped_head(from, to, source, signs, s, begin, end);
+        return;
+    }
+    int64_t at = begin;
+    for (; at + HELD * LANES <= end; at += HELD * LANES)
         step_head(levels, HELD, from, to, source, signs, s, at);
-    for (; levels < HELD_LEVELS && at < n; at += count * LANES)
+    for (; levels < HELD_LEVELS && at < end; at += count * LANES)
         step_head(levels, count, from, to, source, signs, s, at);
 }
 
 /* Spans of twice HELD registers: the first half waits in memory for the second. */
 KRN_ALWAYS_INLINE void run_double_head(int32_t from, int32_t to, const void *source, const uint8_t *signs,
-                                       const sink *s, int64_t n) {
+                                       const sink *s, int64_t begin, int64_t end) {
     _Alignas(64) float first[HELD * LANES];
-    for (int64_t at = 0; at < n; at += 2 * HELD * LANES) {
+    for (int64_t at = begin; at < end; at += 2 * HELD * LANES) {
         lanes_f x[HELD];
         prefetch_ahead(s, at, HELD * LANES);
         load_head(HELD_LEVELS, HELD, from, source, signs, at, x);
         KRN_UNROLL
         for (int r = 0; r < HELD; r++)
             store_f(first + r * LANES, x[r]);
-        prefetch_ahead(s, at + HELD * LANES, HELD * LANES);
         prefetch_ahead(s, at + HELD * LANES, HELD * LANES);
         load_head(HELD_LEVELS, HELD, from, source, signs, at + HELD * LANES, x);
         KRN_UNROLL
@@ -149,17 +177,17 @@ KRN_ALWAYS_INLINE void run_double_head(int32_t from, int32_t to, const void *sou
                 sums[u] = add_f(low, x[r + u]);
                 differences[u] = sub_f(low, x[r + u]);
             }
-            put_lanes(to, s, at + r * LANES, LANES, 2, sums);
-            put_lanes(to, s, at + (HELD + r) * LANES, LANES, 2, differences);
+            put_lanes(to, s, at + r * LANES, 2, sums);
+            put_lanes(to, s, at + (HELD + r) * LANES, 2, differences);
         }
     }
 }
 
 /* Fewer levels than a register has: any number of lanes makes up the last register. */
 KRN_ALWAYS_INLINE void run_short_head(int levels, int32_t from, int32_t to, const void *source, const uint8_t *signs,
-                                      const sink *s, int64_t n) {
-    for (int64_t at = 0; at < n; at += LANES) {
-        const int64_t rest = n - at < LANES ? n - at : LANES;
+                                      const sink *s, int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += LANES) {
+        const int64_t rest = end - at < LANES ? end - at : LANES;
         lanes_f x = rest < LANES ? load_rest(from, source, at, rest) : load_lanes(from, source, at);
         if (signs != NULL)
             x = negate_bits(x, bits_at(signs, at, rest));
@@ -168,47 +196,51 @@ KRN_ALWAYS_INLINE void run_short_head(int levels, int32_t from, int32_t to, cons
         if (rest < LANES)
             put_rest(to, s, at, rest, x);
         else
-            put_lanes(to, s, at, 0, 1, &x);
+            put_lanes(to, s, at, 1, &x);
     }
 }
 
 /* Fewer levels than HEAD_LEVELS. */
 KRN_ALWAYS_INLINE void run_low_head(int levels, int32_t from, int32_t to, const void *source, const uint8_t *signs,
-                                    const sink *s, int64_t n) {
+                                    const sink *s, int64_t begin, int64_t end) {
     switch (levels - LANE_LEVELS) {
-    case 0: run_head(0, from, to, source, signs, s, n); break;
-    case 1: run_head(1, from, to, source, signs, s, n); break;
-    case 2: run_head(2, from, to, source, signs, s, n); break;
-    case 3: run_head(3, from, to, source, signs, s, n); break;
-    default: run_short_head(levels, from, to, source, signs, s, n); break;
+    case 0: run_head(0, from, to, source, signs, s, begin, end); break;
+    case 1: run_head(1, from, to, source, signs, s, begin, end); break;
+    case 2: run_head(2, from, to, source, signs, s, begin, end); break;
+    case 3: run_head(3, from, to, source, signs, s, begin, end); break;
+    default: run_short_head(levels, from, to, source, signs, s, begin, end); break;
     }
 }
 
+/* Elements begin .. end - 1. */
 KRN_ALWAYS_INLINE void run_any_head(int levels, int32_t from, int32_t to, const void *source, const uint8_t *signs,
-                                    const sink *s, int64_t n) {
+                                    const sink *s, int64_t begin, int64_t end) {
     if (levels > HEAD_LEVELS)
-        run_double_head(from, to, source, signs, s, n);
+        run_double_head(from, to, source, signs, s, begin, end);
     else if (from == SPLIT_BF16 || levels == HEAD_LEVELS)
-        run_head(HELD_LEVELS, from, to, source, signs, s, n);
+        run_head(HELD_LEVELS, from, to, source, signs, s, begin, end);
     else
-        run_low_head(levels, from, to, source, signs, s, n);
+        run_low_head(levels, from, to, source, signs, s, begin, end);
 }
 
-/* Levels 2^p .. 2^(p + levels - 1) of the row, levels <= HELD_LEVELS, over an even number of registers. */
-KRN_ALWAYS_INLINE void run_levels(int levels, int32_t to, int64_t stride, const float *row, const sink *s, int64_t n) {
-    enum { TWO = 2 };
-    const int count = 1 << levels, columns = to == SPLIT_BF16 ? TWO : 1;
+/* Levels 2^p .. 2^(p + levels - 1) of the row, levels <= HELD_LEVELS: over as many columns at a time as HELD registers
+ * take, two at least of bf16 that is split. */
+KRN_ALWAYS_INLINE void run_levels(int levels, int32_t to, int64_t stride, const float *row, const sink *results,
+                                  int64_t n) {
+    const int count = 1 << levels, fewest = to == SPLIT_BF16 ? 2 : 1;
+    const int columns = HELD / count > fewest ? HELD / count : fewest;
     _Alignas(64) float evens[HELD * LANES];
+    /* A copy, which no store changes. */
+    const sink place = *results, *s = &place;
     int64_t done = 0;
     for (int64_t from = 0; from < n; from += stride * count) {
         for (int64_t at = from; at < from + stride; at += columns * LANES) {
+            prefetch_ahead(s, done, columns * count * LANES);
+            done += columns * count * LANES;
             KRN_UNROLL
-            for (int column = 0; column < columns; column++, done += count * LANES) {
+            for (int column = 0; column < columns; column++) {
                 lanes_f x[HELD];
-                prefetch_ahead(s, done, count * LANES);
-                KRN_UNROLL
-                for (int r = 0; r < count; r++)
-                    x[r] = load_f(row + at + column * LANES + r * stride);
+                load_apart(count, row + at + column * LANES, stride, x);
                 butterfly_registers(0, levels, count, HELD_LEVELS - 1, x);
                 put_column(to, s, at, column, stride, count, x, evens);
             }

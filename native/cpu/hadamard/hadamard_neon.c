@@ -55,7 +55,6 @@ KRN_ALWAYS_INLINE void store_split(uint16_t *target, const uint8_t *signs, lanes
     vst1q_u16(target + 8, high);
 }
 
-/* See hadamard_constant_bases.h. */
 KRN_ALWAYS_INLINE lanes_f in_turn(lanes_f x) {
     KRN_IN_ORDER(x.low);
     KRN_IN_ORDER(x.high);

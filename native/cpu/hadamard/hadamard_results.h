@@ -40,7 +40,7 @@ KRN_ALWAYS_INLINE void prefetch_stream_to(int is_outer, const sink *s, int strea
 }
 
 KRN_ALWAYS_INLINE void prefetch_stream(const sink *s, int stream, int64_t at, int64_t count) {
-    if (s->ahead.is_outer)
+    if (krn_is_outer(&s->ahead))
         prefetch_stream_to(1, s, stream, at, count);
     else
         prefetch_stream_to(0, s, stream, at, count);
@@ -58,13 +58,15 @@ KRN_ALWAYS_INLINE void prefetch_ahead(const sink *s, int64_t at, int64_t count) 
  * each other (Zen 4, 16 lanes: n = 14336 24% less time, 11008 5%; n = 5120 2% more, so not there). */
 KRN_ALWAYS_INLINE int head_fetches_all(const krn_hadamard_plan *plan, const krn_ahead *ahead) {
     enum { MANY_ROWS = 28 };
-    return ahead->is_outer && plan->num_bases > 0 && plan->bases[plan->num_bases - 1].order >= MANY_ROWS;
+    return krn_is_outer(ahead) && plan->num_bases > 0 && plan->bases[plan->num_bases - 1].order >= MANY_ROWS;
 }
 
 /* The share of the head, or of the last pass, in what `elements` elements from number `first` on bring near: whole lines
  * of all streams, or a stream each where there is one line of two. */
 KRN_ALWAYS_INLINE krn_ahead share_of(const krn_hadamard_plan *plan, const krn_ahead *ahead, int64_t first,
                                      int64_t elements, int is_last) {
+    if (ahead->streams == 0)
+        return (krn_ahead){0};
     const int is_whole = head_fetches_all(plan, ahead);
     const int64_t lines = ahead->bytes_per_64 / 64, of_last = is_whole ? 0 : lines / 2, of_head = lines - of_last;
     krn_ahead share = *ahead;
@@ -90,33 +92,69 @@ KRN_ALWAYS_INLINE void put_split(const sink *s, int64_t at, lanes_i even, lanes_
     store_split((uint16_t *)s->target + at, s->signs == NULL ? NULL : s->signs + (uint64_t)at / 8, even, odd);
 }
 
-/* Results of `count` registers, `step` elements apart; with SPLIT_BF16 behind each other. */
-KRN_ALWAYS_INLINE void put_lanes(int32_t to, const sink *s, int64_t at, int64_t step, int count, lanes_f *x) {
+/* Scaled and negated, unless the row is unfinished: `count` registers, `step` elements apart. */
+KRN_ALWAYS_INLINE void finish_lanes(int32_t to, const sink *s, int64_t at, int64_t step, int count, lanes_f *x) {
+    if (to == UNFINISHED)
+        return;
+    const lanes_f scale = broadcast_f32(s->scale);
+    KRN_UNROLL
+    for (int r = 0; r < count; r++)
+        x[r] = mul_f(x[r], scale);
+    if (s->signs != NULL) {
+        const uint8_t *signs = s->signs + (uint64_t)at / 8;
+        KRN_UNROLL
+        for (int r = 0; r < count; r++)
+            x[r] = negate_lanes(x[r], signs + r * (step / 8));
+    }
+}
+
+KRN_ALWAYS_INLINE void put_register(int32_t to, char *target, int64_t at, lanes_f x) {
+    if (to == STREAMED_F32)
+        stream_f((float *)(void *)target + at, x);
+    else
+        store_lanes(to == UNFINISHED ? KRN_TYPE_F32 : to, target, at, x);
+}
+
+/* Results of `count` registers behind each other. */
+KRN_ALWAYS_INLINE void put_lanes(int32_t to, const sink *s, int64_t at, int count, lanes_f *x) {
     if (to == SPLIT_BF16) {
         KRN_UNROLL
         for (int r = 0; r + 1 < count; r += 2)
             put_split(s, at + r * LANES, lower_half(rounded_split(s, x[r])), rounded_split(s, x[r + 1]));
         return;
     }
-    if (to != UNFINISHED) {
-        const lanes_f scale = broadcast_f32(s->scale);
-        KRN_UNROLL
-        for (int r = 0; r < count; r++)
-            x[r] = mul_f(x[r], scale);
-        if (s->signs != NULL) {
-            const uint8_t *signs = s->signs + (uint64_t)at / 8;
-            KRN_UNROLL
-            for (int r = 0; r < count; r++)
-                x[r] = negate_lanes(x[r], signs + r * (step / 8));
+    finish_lanes(to, s, at, LANES, count, x);
+    char *target = (char *)s->target + at * size_of(to);
+    KRN_UNROLL
+    for (int r = 0; r < count; r++)
+        put_register(to, target, r * LANES, x[r]);
+}
+
+/* Registers far apart are reached from every fourth of them, and loaded once: compilers otherwise load them again for each
+ * of their uses. */
+enum { NEIGHBOURS = 4 };
+
+KRN_ALWAYS_INLINE void load_apart(int count, const float *from, int64_t step, lanes_f *x) {
+    KRN_UNROLL
+    for (int r = 0; r < count; r++) {
+        if (r > 0 && r % NEIGHBOURS == 0) {
+            from += NEIGHBOURS * step;
+            KRN_OPAQUE(from);
         }
+        x[r] = in_turn(load_f(from + r % NEIGHBOURS * step));
     }
+}
+
+KRN_ALWAYS_INLINE void put_apart(int32_t to, const sink *s, int64_t at, int64_t step, int count, lanes_f *x) {
+    finish_lanes(to, s, at, step, count, x);
     char *target = (char *)s->target + at * size_of(to);
     KRN_UNROLL
     for (int r = 0; r < count; r++) {
-        if (to == STREAMED_F32)
-            stream_f((float *)(void *)target + r * step, x[r]);
-        else
-            store_lanes(to == UNFINISHED ? KRN_TYPE_F32 : to, target, r * step, x[r]);
+        if (r > 0 && r % NEIGHBOURS == 0) {
+            target += NEIGHBOURS * step * size_of(to);
+            KRN_OPAQUE(target);
+        }
+        put_register(to, target, r % NEIGHBOURS * step, x[r]);
     }
 }
 
@@ -125,7 +163,7 @@ KRN_ALWAYS_INLINE void put_lanes(int32_t to, const sink *s, int64_t at, int64_t 
 KRN_ALWAYS_INLINE void put_column(int32_t to, const sink *s, int64_t at, int column, int64_t step, int count,
                                   lanes_f *x, float *evens) {
     if (to != SPLIT_BF16) {
-        put_lanes(to, s, at + column * LANES, step, count, x);
+        put_apart(to, s, at + column * LANES, step, count, x);
         return;
     }
     if (column % 2 == 0) {
