@@ -161,10 +161,11 @@ static void small_orders(test_random *random, const runner *runners, int num_run
     free(matrix);
 }
 
-/* Widths of models and powers of two: every way in which levels and bases fall into passes. */
+/* Widths of models and powers of two: every way in which levels and bases fall into passes, and rows into pieces. */
 static void model_widths(test_random *random, const runner *runners, int num_runners) {
-    static const int64_t orders[] = {512,  768,  896,  1024,  1536,  2048,  2304,  2880,  3584,  4096,
-                                     4864, 5120, 8192, 10944, 11008, 13824, 14336, 16384, 18944, 29568};
+    static const int64_t orders[] = {512,   768,   896,   1024,  1536,  2048,  2304,  2880,  3584,
+                                     4096,  4864,  5120,  6144,  8192,  10944, 11008, 13824, 14336,
+                                     16384, 18944, 24576, 28672, 29568, 32768, 131072};
     for (size_t o = 0; o < sizeof orders / sizeof orders[0]; o++) {
         const int64_t n = orders[o];
         for (int i = 0; i < 3; i++) {
