@@ -257,7 +257,7 @@ cuda_suite() {
 }
 
 # csharp_suites PROJECT...: runs tests in C#; leaves what each said and how it ended in the results. They keep one core busy
-# for most of their time, so they run beside other suites.
+# for most of their time, so they run beside the native suites.
 csharp_suites() {
     local project suite status
     for project in "$@"; do
@@ -304,13 +304,13 @@ verb_test() {
     begin "build C#"
     build_csharp Kernels.sln
 
+    csharp_suites "${projects[@]}" &
     for preset in "${presets[@]}"; do
         native_suite "$preset"
     done
     if [[ -n $cross ]]; then
         cross_suites
     fi
-    csharp_suites "${projects[@]}" &
     cuda_suite
 
     begin same-bits

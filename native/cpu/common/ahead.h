@@ -19,10 +19,10 @@ typedef struct krn_ahead {
     int64_t bytes_per_64;
 } krn_ahead;
 
-/* is_outer, of which compilers know that it is 0 where no processor has so small a cache, and under the address sanitizer,
- * which does not look at hints: loops for both places are then made once. */
+/* is_outer, of which compilers know that it is 0 where no processor has so small a cache, and under sanitizers, which do not
+ * look at hints: loops for both places are then made once. */
 KRN_ALWAYS_INLINE int krn_is_outer(const krn_ahead *ahead) {
-#if defined(KRN_ARM64) || defined(KRN_ADDRESS_SANITIZER)
+#if defined(KRN_ARM64) || defined(KRN_SANITIZED)
     (void)ahead;
     return 0;
 #else

@@ -18,13 +18,20 @@
 #define KRN_COMPILER "msvc " KRN_STRINGIZE(_MSC_VER)
 #endif
 
-/* Whether AddressSanitizer watches; GCC says so by a macro, Clang by a feature. */
+/* Whether a sanitizer of memory watches, and whether it is AddressSanitizer; GCC says so by macros, Clang by features. */
 #if defined(__SANITIZE_ADDRESS__)
 #define KRN_ADDRESS_SANITIZER 1
+#elif defined(__SANITIZE_THREAD__)
+#define KRN_SANITIZED 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define KRN_ADDRESS_SANITIZER 1
+#elif __has_feature(thread_sanitizer)
+#define KRN_SANITIZED 1
 #endif
+#endif
+#if defined(KRN_ADDRESS_SANITIZER)
+#define KRN_SANITIZED 1
 #endif
 
 /* clang-cl defines _MSC_VER, and takes the spelling of Clang. */
@@ -75,9 +82,9 @@
 #define KRN_PREFETCH_OUTER(address) __builtin_prefetch((address), 0, 2)
 /* Accumulator tiles are arrays that live in registers only when every loop over them is unrolled. The checks that
  * sanitizers put into a loop stop GCC from unrolling it, of which it warns. */
-#if defined(__OPTIMIZE__) && !defined(KRN_ADDRESS_SANITIZER) && defined(__clang__)
+#if defined(__OPTIMIZE__) && !defined(KRN_SANITIZED) && defined(__clang__)
 #define KRN_UNROLL _Pragma("clang loop unroll_count(16)")
-#elif defined(__OPTIMIZE__) && !defined(KRN_ADDRESS_SANITIZER)
+#elif defined(__OPTIMIZE__) && !defined(KRN_SANITIZED)
 #define KRN_UNROLL _Pragma("GCC unroll 16")
 #else
 #define KRN_UNROLL
