@@ -107,6 +107,32 @@ static void weight_formats(krn_context *const *contexts, int num_contexts, krn_c
     }
 }
 
+/* Several groups of one length that fill K, of one chunk of a tile or more, for few tiles and for enough to share the
+ * weights. */
+static void whole_groups(krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
+    static const int64_t GROUPS[] = {32, 64, 96, 128}, MS[] = {6, 17, 25};
+    test_random random = {32};
+    for (int f = 0; f < 3; f++) {
+        for (int a = 0; a < 2; a++) {
+            for (int g = 0; g < 4; g++) {
+                const gemm_shape shape = {.format = FORMATS[f],
+                                          .activation_type = INTEGER_TYPES[a],
+                                          .output_type = KRN_TYPE_F32,
+                                          .m = MS[(f + a + g) % 3],
+                                          .n = 40,
+                                          .k = 3 * GROUPS[g],
+                                          .group_size = GROUPS[g],
+                                          .side = g % 2 == 0 ? GUARD_START : GUARD_END,
+                                          .seed = random_next(&random),
+                                          .scale_type = g == 1   ? KRN_TYPE_F16
+                                                        : g == 2 ? KRN_TYPE_U8
+                                                                 : KRN_TYPE_F32};
+                run_case(&shape, contexts, num_contexts, threaded);
+            }
+        }
+    }
+}
+
 /* A Y of more than a megabyte goes past the caches: in whole panels where its rows begin on cache lines, else in lines
  * put together from two panels. */
 static void large_outputs(krn_context *const *contexts, int num_contexts, krn_context *const *threaded) {
@@ -207,6 +233,7 @@ int main(void) {
     }
     sweep(contexts, count, threaded);
     weight_formats(contexts, count, threaded);
+    whole_groups(contexts, count, threaded);
     large_outputs(contexts, count, threaded);
     huge_k_is_exact(contexts, count);
     non_finite_activations_propagate(contexts, count);
