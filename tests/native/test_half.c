@@ -65,7 +65,7 @@ static uint16_t to_bf16(float value) { return krn_f32_to_bf16(value); }
 
 #if defined(KRN_X86_64)
 KRN_COMPILED_FOR("f16c") static uint16_t instruction_to_f16(float value) {
-    return (uint16_t)_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT);
+    return (uint16_t)_cvtss_sh(value, 0 /* to nearest */);
 }
 
 KRN_COMPILED_FOR("f16c") static float instruction_to_f32(uint16_t half) { return _cvtsh_ss(half); }

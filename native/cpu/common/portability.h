@@ -46,9 +46,16 @@
 #define KRN_KEEP(vector) ((void)0)
 #define KRN_OPAQUE(pointer) ((void)0)
 #define KRN_ADD_PRODUCTS_WITH(sum, instruction, vector, number, intrinsics) ((sum) = (intrinsics))
+#if defined(KRN_ARM64)
+/* PLDL1KEEP, PLDL1STRM, PLDL2KEEP. */
+#define KRN_PREFETCH(address) __prefetch2((address), 0)
+#define KRN_PREFETCH_ONCE(address) __prefetch2((address), 1)
+#define KRN_PREFETCH_OUTER(address) __prefetch2((address), 2)
+#else
 #define KRN_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define KRN_PREFETCH_ONCE(address) _mm_prefetch((const char *)(address), _MM_HINT_NTA)
 #define KRN_PREFETCH_OUTER(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
+#endif
 #else
 #define KRN_THREAD_LOCAL _Thread_local
 #define KRN_ALWAYS_INLINE static inline __attribute__((always_inline))
